@@ -1,0 +1,1 @@
+//! The kernel: ids, time, Protocol, Out, Host and quorums

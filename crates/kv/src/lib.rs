@@ -1,0 +1,1 @@
+//! The database as a state machine: revisions, transactions, shards

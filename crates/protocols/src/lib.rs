@@ -1,0 +1,1 @@
+//! The catalogue of protocols, each a deterministic state machine without I/O

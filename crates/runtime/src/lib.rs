@@ -1,0 +1,1 @@
+//! Drives a Host over TCP, timers and the log, with group commit

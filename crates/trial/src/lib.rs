@@ -1,0 +1,1 @@
+//! The whole database on trial: workloads and verdicts in simulation
