@@ -1,0 +1,56 @@
+//! Why a request was not answered, in etcd's own words and codes, so that stock clients react as they do to etcd.
+
+use thiserror::Error;
+
+/// A refusal. Unless its description says otherwise, the request *did not* happen and may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+pub enum Error {
+    /// A request without a key.
+    #[error("etcdserver: key is not provided")]
+    EmptyKey,
+    /// `ignore_value` or `ignore_lease` for a key that is not there.
+    #[error("etcdserver: key not found")]
+    KeyNotFound,
+    /// `ignore_value` together with a value.
+    #[error("etcdserver: value is provided")]
+    ValueProvided,
+    /// `ignore_lease` together with a lease.
+    #[error("etcdserver: lease is provided")]
+    LeaseProvided,
+    /// A lease that was never granted, or is gone.
+    #[error("etcdserver: requested lease not found")]
+    LeaseNotFound,
+    /// More operations in one block of a transaction than [`crate::request::TXN_OPERATIONS_MAX`].
+    #[error("etcdserver: too many operations in txn request")]
+    TooManyOperations,
+    /// A transaction that would write one key twice.
+    #[error("etcdserver: duplicate key given in txn request")]
+    DuplicateKey,
+    /// A sort order or target outside the closed set.
+    #[error("etcdserver: invalid sort option")]
+    InvalidSortOption,
+    /// A revision that compaction has dropped.
+    #[error("etcdserver: mvcc: required revision has been compacted")]
+    Compacted,
+    /// A revision that no write has made yet.
+    #[error("etcdserver: mvcc: required revision is a future revision")]
+    FutureRevision,
+    /// A request larger than the server takes.
+    #[error("etcdserver: request is too large")]
+    RequestTooLarge,
+    /// The node has as many requests under way as it holds.
+    #[error("etcdserver: too many requests")]
+    TooManyRequests,
+    /// No leader answered in time. The request did not happen.
+    #[error("etcdserver: no leader")]
+    NoLeader,
+    /// The request was under way when its time ran out. It *may have* happened.
+    #[error("etcdserver: request timed out")]
+    TimedOut,
+    /// The node is stopping. A request under way *may have* happened.
+    #[error("etcdserver: server stopped")]
+    Stopped,
+    /// A request this server does not carry out.
+    #[error("etcdserver: not supported: {0}")]
+    Unsupported(&'static str),
+}
