@@ -1,1 +1,9 @@
-//! The catalogue of protocols, each a deterministic state machine without I/O
+//! The catalogue: every protocol is one deterministic state machine, in one file or folder, under its family.
+//!
+//! What lives here: protocols, their headers, their claims as properties, and their mutants.
+//!
+//! What never may: I/O, a clock, randomness of its own, or anything that only the database needs.
+//!
+//! Open first: [`consensus::raft`].
+
+pub mod consensus;

@@ -1,0 +1,3 @@
+//! Agreement among nodes that crash and lose messages, but don't lie.
+
+pub mod raft;

@@ -1,0 +1,352 @@
+//! How the log is copied, and when an entry is committed (§5.3, §5.4).
+
+use quorate_core::{NodeId, Out, quorum};
+
+use super::log::{Entry, Index, Term};
+use super::message::{Append, Message, Outcome};
+use super::{Config, Raft, Record, Role, Timer};
+
+/// What a leader knows of one follower.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    /// The follower's log agrees with ours up to here, durably.
+    matched: Index,
+    /// The next entry to send.
+    next: Index,
+    /// Whether `next` is a guess, and one message at a time tests it; else messages follow each other unanswered.
+    is_probing: bool,
+    /// While probing: whether the probe is under way.
+    is_waiting: bool,
+    /// The newest round of reads it has answered.
+    round: u64,
+    /// Whether it has answered since the last look of [`Raft::check_quorum`].
+    has_answered: bool,
+    /// Whether it is to get a message at the end of this batch, even one without entries.
+    owes_message: bool,
+}
+
+impl Progress {
+    pub(super) fn new(next: Index) -> Self {
+        Progress {
+            matched: Index(0),
+            next,
+            is_probing: true,
+            is_waiting: false,
+            round: 0,
+            // A leader that was just elected has heard a majority.
+            has_answered: true,
+            owes_message: true,
+        }
+    }
+
+    pub(super) fn matched(&self) -> Index {
+        self.matched
+    }
+
+    pub(super) fn round(&self) -> u64 {
+        self.round
+    }
+
+    pub(super) fn owes_message(&mut self) {
+        self.owes_message = true;
+    }
+
+    pub(super) fn take_answered(&mut self) -> Option<()> {
+        std::mem::take(&mut self.has_answered).then_some(())
+    }
+
+    /// The last entry of the next message; below `next` if it is to carry none.
+    fn send_up_to(&self, config: &Config, last: Index) -> Index {
+        if self.is_probing && self.is_waiting {
+            return self.next.previous();
+        }
+        last.min(Index(self.matched.0.saturating_add(config.entries_in_flight_max)))
+    }
+}
+
+impl Raft {
+    /// Leader: adds entries to our own log.
+    pub(super) fn append(&mut self, entries: Vec<Entry>, out: &mut Out<'_, Self>) {
+        let after = self.log.last_index();
+        for entry in &entries {
+            self.log.push(entry.clone());
+        }
+        self.persist_entries(after, entries, out);
+    }
+
+    fn persist_entries(&mut self, after: Index, entries: Vec<Entry>, out: &mut Out<'_, Self>) {
+        let number = out.persist(Record::Appended { after, entries, commit: self.commit });
+        self.unsynced.push_back((number, self.log.last_index()));
+    }
+
+    pub(super) fn heartbeat(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        for progress in leader.progress.values_mut() {
+            progress.owes_message = true;
+            // A probe that got no answer until now is lost, or the follower is; another one finds out.
+            progress.is_waiting = false;
+        }
+        out.arm(Timer::Heartbeat, config.heartbeat_interval..config.heartbeat_interval);
+        self.arm_flush(out);
+    }
+
+    /// Leader: sends every follower what it lacks, and a message without entries to those that are owed one.
+    pub(super) fn replicate(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let round = leader.reads.round();
+        for (peer, progress) in &mut leader.progress {
+            loop {
+                let last = progress.send_up_to(config, self.log.last_index());
+                let entries = if last >= progress.next {
+                    take_bytes(self.log.slice(progress.next..=last), config.append_bytes_max)
+                } else if progress.owes_message {
+                    Vec::new()
+                } else {
+                    break;
+                };
+                let previous_index = progress.next.previous();
+                let Some(previous_term) = self.log.term_at(previous_index) else { break };
+                progress.owes_message = false;
+                progress.is_waiting = progress.is_probing;
+                if !progress.is_probing {
+                    progress.next = Index(progress.next.0 + entries.len() as u64);
+                }
+                let append = Append {
+                    term: self.term,
+                    previous_index,
+                    previous_term,
+                    entries,
+                    commit: self.commit,
+                    round,
+                };
+                // May overtake our own disk: we count ourselves only once our copy is durable (`on_synced`), and what
+                // others hold is theirs to answer for (thesis §10.2.1).
+                out.send_early(*peer, Message::Append(append));
+            }
+        }
+    }
+
+    pub(super) fn on_append(
+        &mut self,
+        config: &Config,
+        from: NodeId,
+        append: Append,
+        out: &mut Out<'_, Self>,
+    ) {
+        let round = append.round;
+        if append.term < self.term {
+            out.send(from, Message::Appended { term: self.term, round, outcome: Outcome::Stale });
+            return;
+        }
+        if self.is_leader() && append.term == self.term {
+            // Two leaders in one term: election safety is broken, and nothing this peer says can be trusted.
+            self.nonsense += 1;
+            return;
+        }
+        if append.term > self.term || self.leader(config) != Some(from) {
+            self.follow(config, append.term, Some(from), out);
+        } else {
+            self.has_heard_leader = true;
+            self.await_leader(config, out);
+        }
+        let previous = append.previous_index;
+        let is_match = self.log.term_at(previous) == Some(append.previous_term)
+            || (config.mutants.has("skips_log_matching") && previous <= self.log.last_index());
+        let outcome = if is_match {
+            match self.accept(config, append, out) {
+                Some(matched) => Outcome::Matched(matched),
+                None => return,
+            }
+        } else {
+            self.conflict_at(previous)
+        };
+        let message = Message::Appended { term: self.term, round, outcome };
+        if config.mutants.has("acknowledges_before_durable") {
+            out.send_early(from, message);
+        } else {
+            out.send(from, message);
+        }
+    }
+
+    /// Follower: takes the entries of a message whose beginning matches. Returns the last index that is known to match,
+    /// or nothing if the message contradicts what is committed.
+    fn accept(
+        &mut self,
+        config: &Config,
+        append: Append,
+        out: &mut Out<'_, Self>,
+    ) -> Option<Index> {
+        let Append { previous_index, entries, commit, .. } = append;
+        let matched = Index(previous_index.0 + entries.len() as u64);
+        // §5.3: skip what we have. The first entry of another term than ours, and all of ours behind it, give way;
+        // mere age of the message must not remove anything that follows.
+        let held = entries
+            .iter()
+            .zip(previous_index.0 + 1..)
+            .take_while(|(entry, at)| match self.log.term_at(Index(*at)) {
+                Some(term) => term == entry.term || config.mutants.has("ignores_conflicts"),
+                None => false,
+            })
+            .count();
+        let after = Index(previous_index.0 + held as u64);
+        let new: Vec<Entry> = entries.into_iter().skip(held).collect();
+        if !new.is_empty() {
+            if after < self.commit {
+                self.nonsense += 1;
+                return None;
+            }
+            self.truncate_after(after);
+            for entry in &new {
+                self.log.push(entry.clone());
+            }
+            self.persist_entries(after, new, out);
+        }
+        // §5.3: what the leader has committed beyond this message may still differ from what we hold there.
+        let bound = if config.mutants.has("commits_beyond_match") {
+            self.log.last_index()
+        } else {
+            matched
+        };
+        self.commit_to(config, commit.min(bound), out);
+        Some(matched)
+    }
+
+    fn truncate_after(&mut self, index: Index) {
+        self.log.truncate_after(index);
+        self.durable = self.durable.min(index);
+        for (_, last) in &mut self.unsynced {
+            *last = (*last).min(index);
+        }
+    }
+
+    fn conflict_at(&self, rejected: Index) -> Outcome {
+        match self.log.term_at(rejected) {
+            None => Outcome::Conflict { rejected, term: None, first: self.log.last_index().next() },
+            Some(term) => Outcome::Conflict {
+                rejected,
+                term: Some(term),
+                first: self.log.first_index_of_term_at(rejected),
+            },
+        }
+    }
+
+    pub(super) fn on_appended(
+        &mut self,
+        config: &Config,
+        from: NodeId,
+        term: Term,
+        round: u64,
+        outcome: Outcome,
+        out: &mut Out<'_, Self>,
+    ) {
+        if term > self.term {
+            self.follow(config, term, None, out);
+            return;
+        }
+        let last = self.log.last_index();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.progress.get_mut(&from) else { return };
+        if term < self.term {
+            return;
+        }
+        progress.has_answered = true;
+        progress.round = progress.round.max(round);
+        match outcome {
+            Outcome::Matched(matched) if matched <= last => {
+                progress.matched = progress.matched.max(matched);
+                progress.next = progress.next.max(matched.next());
+                progress.is_probing = false;
+                progress.is_waiting = false;
+                if progress.next <= last {
+                    self.arm_flush(out);
+                }
+                self.advance_commit(config, out);
+                self.hand_over(out);
+            }
+            Outcome::Conflict { rejected, term, first }
+                // Below `matched` there is no conflict: the answer is older than what we know.
+                if rejected > progress.matched && rejected < progress.next =>
+            {
+                // All we hold of the follower's term there, and before, may match; if its log is shorter, all it has.
+                let guess = match term {
+                    Some(term) => self.log.last_index_up_to_term(term).next().max(first),
+                    None => first,
+                };
+                progress.next = guess.min(rejected).max(progress.matched.next());
+                progress.is_probing = true;
+                progress.is_waiting = false;
+                progress.owes_message = true;
+                self.arm_flush(out);
+            }
+            Outcome::Conflict { .. } => {}
+            Outcome::Matched(_) | Outcome::Stale => self.nonsense += 1,
+        }
+        self.confirm_reads(config, out);
+    }
+
+    pub(super) fn on_synced(&mut self, config: &Config, upto: u64, out: &mut Out<'_, Self>) {
+        while let Some((_, last)) = self.unsynced.front().filter(|(number, _)| *number <= upto) {
+            self.durable = self.durable.max(*last);
+            self.unsynced.pop_front();
+        }
+        self.advance_commit(config, out);
+    }
+
+    /// Leader: commits what a majority holds durably.
+    pub(super) fn advance_commit(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let own = if config.mutants.has("counts_itself_before_durable") {
+            self.log.last_index()
+        } else {
+            self.durable
+        };
+        let mut held: Vec<Index> = leader.progress.values().map(Progress::matched).collect();
+        held.push(own);
+        let index = quorum::reached_by_majority(&mut held);
+        // §5.4.2: an entry of an older term is never counted; a later leader may still overwrite it.
+        if self.log.term_at(index) == Some(self.term) || config.mutants.has("counts_older_term") {
+            self.commit_to(config, index, out);
+        }
+    }
+
+    fn commit_to(&mut self, config: &Config, index: Index, out: &mut Out<'_, Self>) {
+        if index <= self.commit {
+            return;
+        }
+        assert!(index <= self.log.last_index(), "commit index beyond the log");
+        let previous = self.commit;
+        self.commit = index;
+        if let Role::Leader(leader) = &mut self.role {
+            // The members whose proposals these are answer them once they know; reads may wait for our first entry.
+            for at in previous.0 + 1..=index.0 {
+                if let Some(origin) = self.log.get(Index(at)).and_then(|entry| entry.origin)
+                    && let Some(progress) = leader.progress.get_mut(&origin.node)
+                {
+                    progress.owes_message = true;
+                    if !self.is_flush_armed {
+                        self.is_flush_armed = true;
+                        out.arm_now(Timer::Flush);
+                    }
+                }
+            }
+            if previous < leader.opened_at && index >= leader.opened_at {
+                self.arm_flush(out);
+            }
+        }
+        self.settle_committed(config, previous, out);
+    }
+}
+
+/// The longest beginning of `entries` whose payloads fit in `bytes_max`; at least one entry.
+fn take_bytes(entries: &[Entry], bytes_max: usize) -> Vec<Entry> {
+    let mut bytes = 0;
+    entries
+        .iter()
+        .enumerate()
+        .take_while(|(position, entry)| {
+            bytes += entry.payload.len();
+            *position == 0 || bytes <= bytes_max
+        })
+        .map(|(_, entry)| entry.clone())
+        .collect()
+}
