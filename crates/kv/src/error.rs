@@ -44,6 +44,12 @@ pub enum Error {
     /// No leader answered in time. The request did not happen.
     #[error("etcdserver: no leader")]
     NoLeader,
+    /// The node is not the leader, and the request is for the leader alone.
+    #[error("etcdserver: not leader")]
+    NotLeader,
+    /// The named member is not one of the cluster.
+    #[error("etcdserver: member not found")]
+    MemberNotFound,
     /// The request was under way when its time ran out. It *may have* happened.
     #[error("etcdserver: request timed out")]
     TimedOut,

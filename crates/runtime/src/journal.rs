@@ -1,0 +1,80 @@
+//! A protocol's records in the log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use quorate_core::Protocol;
+use quorate_storage::log::{Log, LogError, LogOptions, Sequence};
+use quorate_storage::vfs::Vfs;
+
+use crate::codec::Codec;
+use crate::driver::DriverError;
+use crate::metrics::Metrics;
+
+/// The log of a node, and the buffer that records are encoded in.
+pub(crate) struct Journal<V: Vfs> {
+    log: Log<V>,
+    /// The last record of earlier runs: the host counts from there.
+    before: Sequence,
+    buffer: BytesMut,
+    /// The first failure to append; the next sync reports it.
+    failure: Option<LogError>,
+    metrics: Arc<Metrics>,
+}
+
+impl<V: Vfs> Journal<V> {
+    /// Opens the log and folds what it holds.
+    pub(crate) fn open<P: Protocol, C: Codec<P>>(
+        vfs: V,
+        dir: PathBuf,
+        options: LogOptions,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, P::Durable), DriverError> {
+        let mut durable = P::Durable::default();
+        let mut undecodable = None;
+        let (log, recovered) = Log::open(vfs, dir.clone(), options, |sequence, bytes| {
+            match C::decode_record(bytes) {
+                Ok(record) if undecodable.is_none() => P::fold(&mut durable, record),
+                Ok(_) => {}
+                Err(error) => {
+                    undecodable.get_or_insert((sequence, error));
+                }
+            }
+        })?;
+        if let Some((sequence, source)) = undecodable {
+            return Err(DriverError::Record { dir, sequence, source });
+        }
+        let before = recovered.last;
+        Ok((Journal { log, before, buffer: BytesMut::new(), failure: None, metrics }, durable))
+    }
+
+    pub(crate) fn append<P: Protocol, C: Codec<P>>(&mut self, record: &P::Record) {
+        self.buffer.clear();
+        C::encode_record(record, &mut self.buffer);
+        if let Err(error) = self.log.append(&self.buffer) {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    /// Makes all records durable. Returns their number since this run began.
+    pub(crate) fn sync(&mut self) -> Result<u64, DriverError> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure.into());
+        }
+        let started = Instant::now();
+        let last = self.log.sync()?;
+        self.metrics.synced(started.elapsed());
+        Ok(last.0 - self.before.0)
+    }
+
+    /// Work that can be done ahead, a bounded piece of it; whether more is left.
+    pub(crate) fn prepare(&mut self) -> Result<bool, DriverError> {
+        Ok(self.log.prepare_step()?)
+    }
+
+    pub(crate) fn close(self) -> Result<(), DriverError> {
+        Ok(self.log.close()?)
+    }
+}

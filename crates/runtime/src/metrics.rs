@@ -1,0 +1,47 @@
+//! What the runtime counts, readable from any thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The upper bounds of the buckets of [`Metrics::syncs`], in seconds; the last bucket has none.
+pub const SYNC_BUCKETS: [f64; 12] =
+    [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.256, 1.024];
+
+/// Counters of one node's runtime since it started.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Turns of the event loop.
+    pub turns: AtomicU64,
+    /// Connections on the peer port that were closed because the other side is not a peer of ours.
+    pub strangers: AtomicU64,
+    /// Connections with peers that were lost.
+    pub disconnects: AtomicU64,
+    /// Messages that were not sent because the peer was not connected, or too slow.
+    pub messages_dropped: AtomicU64,
+    /// Messages sent.
+    pub messages_sent: AtomicU64,
+    /// Bytes sent to peers.
+    pub bytes_sent: AtomicU64,
+    syncs: [AtomicU64; SYNC_BUCKETS.len() + 1],
+    sync_nanos: AtomicU64,
+}
+
+impl Metrics {
+    /// The number of syncs of the log by duration, one a bucket of [`SYNC_BUCKETS`] and one for what is longer, and
+    /// their duration in all.
+    pub fn syncs(&self) -> (Vec<u64>, Duration) {
+        let counts = self.syncs.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        (counts, Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn synced(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = SYNC_BUCKETS.partition_point(|bound| *bound < seconds);
+        self.syncs[bucket].fetch_add(1, Ordering::Relaxed);
+        self.sync_nanos.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,130 @@
+//! Frames: length, kind, version, checksum, body.
+//!
+//! `u32` length of the body, `u8` kind, `u8` version, `u16` zero, `u32` CRC-32C of the body, all little-endian; then the
+//! body. TCP's own checksum lets one error in some ten million packets through; a database may not.
+
+use bytes::{Buf, Bytes, BytesMut};
+use thiserror::Error;
+
+/// The bytes before the body.
+pub(crate) const HEADER_BYTES: usize = 12;
+/// The largest body that is taken.
+pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
+/// The version of the frames that this program writes, and the only one it reads.
+pub(crate) const VERSION: u8 = 1;
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The first frame of a connection.
+    Hello,
+    /// The last one: why the receiver hangs up.
+    Reject,
+    /// A message of the protocol.
+    Message,
+}
+
+/// Why bytes are no frame.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum FrameError {
+    #[error("a frame of {0} bytes; at most {BODY_BYTES_MAX} are taken")]
+    TooLong(usize),
+    #[error("a frame of unknown kind {0}")]
+    Kind(u8),
+    #[error("a frame of version {0}; this program reads version {VERSION}")]
+    Version(u8),
+    #[error("a frame whose checksum is wrong")]
+    Checksum,
+}
+
+/// Adds a frame whose body `write` adds.
+pub(crate) fn put(buffer: &mut BytesMut, kind: Kind, write: impl FnOnce(&mut BytesMut)) {
+    let start = buffer.len();
+    buffer.extend_from_slice(&[0; HEADER_BYTES]);
+    write(buffer);
+    let body = start + HEADER_BYTES;
+    let length = (buffer.len() - body) as u32;
+    let crc = crc32c::crc32c(&buffer[body..]);
+    let header = &mut buffer[start..body];
+    header[0..4].copy_from_slice(&length.to_le_bytes());
+    header[4] = match kind {
+        Kind::Hello => 1,
+        Kind::Reject => 2,
+        Kind::Message => 3,
+    };
+    header[5] = VERSION;
+    header[8..12].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Takes the first frame from `buffer`, if it is there in full.
+pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<(Kind, Bytes)>, FrameError> {
+    let Some(header) = buffer.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+    let mut fields = &header[..];
+    let length = fields.get_u32_le() as usize;
+    let (kind, version, _) = (fields.get_u8(), fields.get_u8(), fields.get_u16_le());
+    let crc = fields.get_u32_le();
+    if length > BODY_BYTES_MAX {
+        return Err(FrameError::TooLong(length));
+    }
+    let kind = match kind {
+        1 => Kind::Hello,
+        2 => Kind::Reject,
+        3 => Kind::Message,
+        other => return Err(FrameError::Kind(other)),
+    };
+    if version != VERSION {
+        return Err(FrameError::Version(version));
+    }
+    if buffer.len() < HEADER_BYTES + length {
+        buffer.reserve(HEADER_BYTES + length - buffer.len());
+        return Ok(None);
+    }
+    buffer.advance(HEADER_BYTES);
+    let body = buffer.split_to(length).freeze();
+    if crc32c::crc32c(&body) != crc { Err(FrameError::Checksum) } else { Ok(Some((kind, body))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(body: &[u8]) -> BytesMut {
+        let mut buffer = BytesMut::new();
+        put(&mut buffer, Kind::Message, |buffer| buffer.extend_from_slice(body));
+        buffer
+    }
+
+    #[test]
+    fn a_frame_is_taken_once_it_is_there_in_full() {
+        let whole = framed(b"body");
+        for cut in 0..whole.len() {
+            let mut partial = BytesMut::from(&whole[..cut]);
+            assert_eq!(take(&mut partial), Ok(None), "after {cut} bytes");
+        }
+        let mut two = framed(b"body");
+        two.extend_from_slice(&framed(b""));
+        assert_eq!(take(&mut two), Ok(Some((Kind::Message, Bytes::from_static(b"body")))));
+        assert_eq!(take(&mut two), Ok(Some((Kind::Message, Bytes::new()))));
+        assert!(two.is_empty());
+    }
+
+    #[test]
+    fn no_changed_byte_goes_unnoticed() {
+        let whole = framed(b"some body");
+        for at in (0..whole.len()).filter(|at| !(6..8).contains(at)) {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x55;
+            let taken = take(&mut changed);
+            assert!(
+                !matches!(&taken, Ok(Some((Kind::Message, body))) if body == "some body"),
+                "byte {at}: {taken:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_bound_is_refused_before_anything_is_reserved() {
+        let mut buffer = BytesMut::from(&[0xff; HEADER_BYTES][..]);
+        assert_eq!(take(&mut buffer), Err(FrameError::TooLong(u32::MAX as usize)));
+    }
+}

@@ -1,0 +1,171 @@
+//! Connections that we dialled: the way messages go out.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use quorate_core::NodeId;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::Sender;
+use tokio::time::{Duration, sleep, timeout};
+use tracing::{debug, warn};
+
+use super::PeerEvent;
+use super::frame::{self, Kind};
+use super::hello::Hello;
+use crate::metrics::Metrics;
+
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+const DIAL_PAUSE_MIN: Duration = Duration::from_millis(20);
+const DIAL_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The bytes that may wait for a slow peer; what comes on top is dropped.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// The sending end of one peer's connection, as the event loop holds it.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    stream: Option<Arc<TcpStream>>,
+    queue: BytesMut,
+    /// Whether the connection was full, and [`PeerEvent::Writable`] is to come.
+    is_blocked: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn new() -> Self {
+        Outgoing { stream: None, queue: BytesMut::new(), is_blocked: false }
+    }
+
+    pub(crate) fn connect(&mut self, stream: Arc<TcpStream>) {
+        *self = Outgoing { stream: Some(stream), ..Outgoing::new() };
+    }
+
+    pub(crate) fn disconnect(&mut self) {
+        *self = Outgoing::new();
+    }
+
+    /// Queues a message whose bytes `write` adds, or drops it.
+    pub(crate) fn push(&mut self, metrics: &Metrics, write: impl FnOnce(&mut BytesMut)) {
+        if self.stream.is_none() || self.queue.len() > QUEUE_BYTES_MAX {
+            Metrics::count(&metrics.messages_dropped);
+            return;
+        }
+        Metrics::count(&metrics.messages_sent);
+        frame::put(&mut self.queue, Kind::Message, write);
+    }
+
+    /// Writes as much as the connection takes.
+    pub(crate) fn flush<M: Send + 'static>(
+        &mut self,
+        peer: NodeId,
+        events: &Sender<PeerEvent<M>>,
+        metrics: &Metrics,
+    ) {
+        if self.is_blocked {
+            return;
+        }
+        let Some(stream) = &self.stream else { return };
+        while !self.queue.is_empty() {
+            match stream.try_write(&self.queue) {
+                Ok(written) => {
+                    metrics
+                        .bytes_sent
+                        .fetch_add(written as u64, std::sync::atomic::Ordering::Relaxed);
+                    self.queue.advance(written);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.is_blocked = true;
+                    let (stream, events) = (stream.clone(), events.clone());
+                    tokio::spawn(async move {
+                        // Broken or writable: the next write tells.
+                        let _ = stream.writable().await;
+                        let _ = events.send(PeerEvent::Writable { peer }).await;
+                    });
+                    return;
+                }
+                Err(error) => {
+                    debug!(%peer, %error, "cannot write to a peer");
+                    self.disconnect();
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn unblock(&mut self) {
+        self.is_blocked = false;
+    }
+}
+
+/// Dials one peer, and again whenever the connection breaks, until the event loop is gone.
+pub(crate) async fn dial<M: Send + 'static>(
+    hello: Hello,
+    address: String,
+    events: Sender<PeerEvent<M>>,
+    metrics: Arc<Metrics>,
+) {
+    let peer = hello.to;
+    let mut pause = DIAL_PAUSE_MIN;
+    let mut last_objection = String::new();
+    while !events.is_closed() {
+        match timeout(DIAL_TIMEOUT, connect(&hello, &address)).await {
+            Ok(Ok(stream)) => {
+                let stream = Arc::new(stream);
+                if events.send(PeerEvent::Connected { peer, stream: stream.clone() }).await.is_err() {
+                    return;
+                }
+                let objection = listen(&stream).await;
+                Metrics::count(&metrics.disconnects);
+                if events.send(PeerEvent::Disconnected { peer }).await.is_err() {
+                    return;
+                }
+                match objection {
+                    Some(objection) if objection != last_objection => {
+                        warn!(%peer, address, objection, "the node there does not take this one for a peer");
+                        last_objection = objection;
+                    }
+                    Some(_) => {}
+                    None => pause = DIAL_PAUSE_MIN,
+                }
+            }
+            Ok(Err(error)) => debug!(%peer, address, %error, "cannot reach a peer"),
+            Err(_) => debug!(%peer, address, "cannot reach a peer in time"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(DIAL_PAUSE_MAX);
+    }
+}
+
+async fn connect(hello: &Hello, address: &str) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let mut greeting = hello.encode();
+    while !greeting.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(&greeting) {
+            Ok(written) => greeting.advance(written),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(stream)
+}
+
+/// Waits until the other side hangs up. Returns its reason, if it gives one.
+async fn listen(stream: &TcpStream) -> Option<String> {
+    let mut buffer = BytesMut::new();
+    loop {
+        stream.readable().await.ok()?;
+        match stream.try_read_buf(&mut buffer) {
+            Ok(0) => return None,
+            Ok(_) => match frame::take(&mut buffer) {
+                Ok(Some((Kind::Reject, reason))) => {
+                    return Some(String::from_utf8_lossy(&reason).into_owned());
+                }
+                Ok(Some(_)) | Err(_) => return Some("what it says makes no sense".into()),
+                Ok(None) => {}
+            },
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
+    }
+}
