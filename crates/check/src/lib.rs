@@ -24,6 +24,7 @@
 //! | `model` | what a checker needs to know of the store: one step at a time, and how to split by key |
 //! | `linear` | the decision: [`check`] answers with an order, a counterexample, or "undecided" |
 //! | `register` | the smallest models: a register with compare-and-swap, and one a key |
+//! | `kv_model` | a whole key-value store with etcd's revisions, and [`kv_model::check`] for it |
 //!
 //! # What never may
 //!
@@ -32,7 +33,8 @@
 //!
 //! # Three files to open first
 //!
-//! `history.rs`, `model.rs`, then `linear/search.rs` (the search, and why its shortcuts are safe).
+//! `history.rs`, then `linear/search.rs` (the search, and why each of its shortcuts is safe), then
+//! `kv_model.rs`.
 //!
 //! # Example
 //!
@@ -53,6 +55,7 @@
 //! ```
 
 pub mod history;
+pub mod kv_model;
 pub mod linear;
 pub mod model;
 pub mod register;
