@@ -25,6 +25,7 @@
 //! | `linear` | the decision: [`check`] answers with an order, a counterexample, or "undecided" |
 //! | `register` | the smallest models: a register with compare-and-swap, and one a key |
 //! | `kv_model` | a whole key-value store with etcd's revisions, and [`kv_model::check`] for it |
+//! | `revisions` | [`revisions::audit`]: a quick necessary condition for very long histories, and the last look at the store: is every acknowledged write still there? |
 //!
 //! # What never may
 //!
@@ -59,6 +60,7 @@ pub mod kv_model;
 pub mod linear;
 pub mod model;
 pub mod register;
+pub mod revisions;
 
 pub use history::{ClientId, History, OpId, Operation, Outcome};
 pub use linear::{Counterexample, Verdict, check, check_within};
