@@ -8,7 +8,7 @@
 //! search nearly nothing to choose.
 //!
 //! What is left to choose is where writes of *unknown* outcome went. There the history's own
-//! answers are used as evidence ([`witness`]): a revision that an acknowledged write has belongs to
+//! answers are used as evidence (`witness.rs`): a revision that an acknowledged write has belongs to
 //! no other, and a key that someone saw tells which write made it.
 //!
 //! Omitted: leases (record an expiry as a delete of unknown outcome), reads at an old revision and

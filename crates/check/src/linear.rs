@@ -4,7 +4,7 @@
 //! "Testing for linearizability", 2017 (the linked list, and remembering what has been tried);
 //! Horn and Kroening, "Faster linearizability checking via P-compositionality", 2015 (splitting).
 //! Departures: the list holds invocations only; operations of unknown outcome are kept apart,
-//! tried last, and tried in the shortest runs first (see [`search`]).
+//! tried last, and tried in the shortest runs first (see `search.rs`).
 //! Cost: the question is NP-complete. In practice near-linear for histories of a few clients, and
 //! exponential only where many concurrent operations are indistinguishable until much later.
 
