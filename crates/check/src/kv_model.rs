@@ -1,0 +1,270 @@
+//! A whole key-value store with etcd's revisions, doing one thing at a time.
+//!
+//! Every answer carries the store's *revision*: the count of writes so far. A write that changes
+//! something takes the next one; an answer to a read carries the one it saw. The revision belongs
+//! to the whole store, so a history cannot be split by key, and need not be: the revision in a
+//! write's answer says which place it has, and the one in a read's answer says which writes came
+//! before it. The model turns a wrong revision away before it computes anything, which leaves the
+//! search nearly nothing to choose.
+//!
+//! What is left to choose is where writes of *unknown* outcome went. There the history's own
+//! answers are used as evidence (`witness.rs`): a revision that an acknowledged write has belongs to
+//! no other, and a key that someone saw tells which write made it.
+//!
+//! Omitted: leases (record an expiry as a delete of unknown outcome), reads at an old revision and
+//! serializable reads (neither promises to be linearizable), nested transactions, range compares.
+//!
+//! Read next: [`check`], then `Model for KvModel`.
+
+mod evidence;
+mod types;
+mod witness;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+pub(crate) use evidence::{Absence, Sighting, absences, actions, sightings};
+pub use types::{
+    Action, Compare, Contents, KeyValue, KvInput, KvOutput, KvReply, Relation, Reply, Revision,
+    Span, Target,
+};
+
+use crate::history::History;
+use crate::linear::{Verdict, check_within};
+use crate::model::{Model, Transition};
+use witness::Witness;
+
+/// A history of a key-value store.
+pub type KvHistory = History<KvInput, KvOutput>;
+
+/// Decides whether a store that held `start` could have given the answers in `history`, or gives
+/// up after `steps_max` steps of the model.
+pub fn check(start: &Contents, history: &KvHistory, steps_max: u64) -> Verdict {
+    let model = KvModel { start: KvState::holding(start), witness: Witness::of(history) };
+    check_within(&model, history, steps_max)
+}
+
+/// The model of the store. [`check`] makes one that knows the evidence in the history it checks;
+/// one made by [`KvModel::new`] knows none, and may be slower with operations of unknown outcome.
+#[derive(Clone, Debug)]
+pub struct KvModel {
+    start: KvState,
+    witness: Witness,
+}
+
+impl KvModel {
+    /// A store that holds `start`.
+    pub fn new(start: &Contents) -> Self {
+        Self { start: KvState::holding(start), witness: Witness::default() }
+    }
+}
+
+/// What a key holds in the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Held {
+    value: Arc<[u8]>,
+    create_revision: Revision,
+    mod_revision: Revision,
+    version: u64,
+}
+
+/// The state of the model: the revision, and what each key holds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KvState {
+    revision: Revision,
+    held: BTreeMap<Arc<[u8]>, Held>,
+}
+
+// Within one search the same revisions nearly always mean the same values, so hashing the values
+// too would cost much and tell little. Equal states hash equally, which is all that is asked.
+impl Hash for KvState {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.revision.hash(hasher);
+        for held in self.held.values() {
+            held.mod_revision.hash(hasher);
+        }
+    }
+}
+
+impl std::fmt::Debug for KvState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all = self.range(&Span::All);
+        f.debug_struct("Store").field("revision", &self.revision).field("holds", &all).finish()
+    }
+}
+
+impl KvState {
+    fn holding(contents: &Contents) -> Self {
+        let held = contents.entries.iter().map(|entry| {
+            let held = Held {
+                value: entry.value.as_slice().into(),
+                create_revision: entry.create_revision,
+                mod_revision: entry.mod_revision,
+                version: entry.version,
+            };
+            (entry.key.as_slice().into(), held)
+        });
+        Self { revision: contents.revision, held: held.collect() }
+    }
+
+    fn get(&self, key: &[u8]) -> Option<KeyValue> {
+        self.held.get(key).map(|held| key_value(key, held))
+    }
+
+    fn range(&self, span: &Span) -> Vec<KeyValue> {
+        if let Span::One(key) = span {
+            return self.get(key).into_iter().collect();
+        }
+        let inside = self.held.iter().filter(|(key, _)| span.contains(key));
+        inside.map(|(key, held)| key_value(key, held)).collect()
+    }
+
+    fn holds(&self, compare: &Compare) -> bool {
+        let held = self.held.get(compare.key.as_slice());
+        let absent = Revision(0);
+        let ordering = match &compare.target {
+            // etcd has no word for the value of a key that is not there: every comparison with it
+            // fails, even "not equal".
+            Target::Value(value) => match held {
+                Some(held) => (*held.value).cmp(value.as_slice()),
+                None => return false,
+            },
+            Target::Version(version) => held.map_or(0, |held| held.version).cmp(version),
+            Target::CreateRevision(revision) => {
+                held.map_or(absent, |held| held.create_revision).cmp(revision)
+            }
+            Target::ModRevision(revision) => {
+                held.map_or(absent, |held| held.mod_revision).cmp(revision)
+            }
+        };
+        match compare.relation {
+            Relation::Equal => ordering.is_eq(),
+            Relation::NotEqual => ordering.is_ne(),
+            Relation::Less => ordering.is_lt(),
+            Relation::Greater => ordering.is_gt(),
+        }
+    }
+
+    /// Does `action` as part of the write that would take `revision`, and answers. `changed` is
+    /// the state with what that write has changed so far, if anything.
+    fn act(&self, changed: &mut Option<Self>, revision: Revision, action: &Action) -> Reply {
+        let now = changed.as_ref().unwrap_or(self);
+        match action {
+            Action::Range { span } => Reply::Range { entries: now.range(span) },
+            Action::Put { key, value, wants_previous } => {
+                let previous = if *wants_previous { now.get(key) } else { None };
+                let next = changed.get_or_insert_with(|| self.clone());
+                next.put(key, value, revision);
+                Reply::Put { previous }
+            }
+            Action::Delete { span, wants_previous } => {
+                let gone = now.range(span);
+                if !gone.is_empty() {
+                    let next = changed.get_or_insert_with(|| self.clone());
+                    next.held.retain(|key, _| !span.contains(key));
+                }
+                let deleted = gone.len() as u64;
+                Reply::Delete { deleted, previous: if *wants_previous { gone } else { Vec::new() } }
+            }
+        }
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8], revision: Revision) {
+        let earlier = self.held.get(key);
+        let held = Held {
+            value: value.into(),
+            create_revision: earlier.map_or(revision, |held| held.create_revision),
+            mod_revision: revision,
+            version: earlier.map_or(0, |held| held.version) + 1,
+        };
+        self.held.insert(key.into(), held);
+    }
+
+    /// The state after `input` (`None` if it changes nothing), and the answer to it.
+    fn apply(&self, input: &KvInput) -> (Option<Self>, KvOutput) {
+        let mut changed = None;
+        let revision = self.revision.next();
+        let reply = match input {
+            KvInput::One(action) => KvReply::One(self.act(&mut changed, revision, action)),
+            KvInput::Txn { compares, success, failure } => {
+                let succeeded = compares.iter().all(|compare| self.holds(compare));
+                let branch = if succeeded { success } else { failure };
+                let act = |action| self.act(&mut changed, revision, action);
+                KvReply::Txn { succeeded, replies: branch.iter().map(act).collect() }
+            }
+        };
+        if let Some(next) = &mut changed {
+            next.revision = revision;
+        }
+        let revision = changed.as_ref().map_or(self.revision, |next| next.revision);
+        (changed, KvOutput { revision, reply })
+    }
+
+    /// Whether `key` is not what it was in `earlier`.
+    fn differs_at(&self, key: &[u8], earlier: &Self) -> bool {
+        self.held.get(key).map(|held| held.mod_revision)
+            != earlier.held.get(key).map(|held| held.mod_revision)
+    }
+}
+
+fn key_value(key: &[u8], held: &Held) -> KeyValue {
+    KeyValue {
+        key: key.to_vec(),
+        value: held.value.to_vec(),
+        create_revision: held.create_revision,
+        mod_revision: held.mod_revision,
+        version: held.version,
+    }
+}
+
+impl Model for KvModel {
+    type Input = KvInput;
+    type Output = KvOutput;
+    type State = KvState;
+    type Key = ();
+
+    fn initial(&self) -> KvState {
+        self.start.clone()
+    }
+
+    fn step(
+        &self,
+        state: &KvState,
+        input: &KvInput,
+        output: Option<&KvOutput>,
+    ) -> Transition<KvState> {
+        let Some(output) = output else {
+            if !self.witness.leaves_open(state.revision.next()) {
+                return Transition::Impossible;
+            }
+            return match state.apply(input).0 {
+                Some(next) if !self.witness.allows(state, &next) => Transition::Impossible,
+                Some(next) => Transition::To(next),
+                None => Transition::Unchanged,
+            };
+        };
+        // The revision alone turns away nearly every operation that is not the next.
+        let expected = if output.is_write() { state.revision.next() } else { state.revision };
+        if output.revision != expected {
+            return Transition::Impossible;
+        }
+        let (changed, answer) = state.apply(input);
+        match changed {
+            _ if answer != *output => Transition::Impossible,
+            Some(next) => Transition::To(next),
+            None => Transition::Unchanged,
+        }
+    }
+
+    fn is_read(&self, input: &KvInput, output: Option<&KvOutput>) -> bool {
+        output.map_or(!input.may_write(), |output| !output.is_write())
+    }
+
+    fn answer(&self, state: &KvState, input: &KvInput) -> Option<KvOutput> {
+        Some(state.apply(input).1)
+    }
+}
