@@ -5,8 +5,13 @@
 
 use bytes::Bytes;
 
-/// The number of operations in one block of a transaction, nested ones included, at most.
+/// The number of conditions, and of operations in one block, of a transaction, at most. A nested transaction may have
+/// so many less the largest of these three numbers of the transaction around it.
 pub const TXN_OPERATIONS_MAX: usize = 128;
+
+/// How deep transactions may lie in each other: one without a nested one has depth 1. etcd sets no limit of its own
+/// here, but an entry of the log must be decodable with a bounded stack.
+pub const TXN_DEPTH_MAX: usize = 32;
 
 /// The position of a write in the history of a store. The empty store is at revision 1; each write adds one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +89,7 @@ pub struct RangeRequest {
     pub range: KeyRange,
     /// At most so many keys are returned; 0 is all.
     pub limit: usize,
-    /// The revision to read at; none is the newest.
+    /// The revision to read at; none is the newest, and so is, outside a transaction, one that is not positive.
     pub revision: Option<Revision>,
     /// The order of the answer; none is ascending by key.
     pub sort: Option<(SortTarget, SortOrder)>,
@@ -233,7 +238,7 @@ pub struct RangeResponse {
     pub kvs: Vec<KeyValue>,
     /// Whether the limit cut the answer short.
     pub more: bool,
-    /// The number of keys in the range, whatever the limit.
+    /// The number of keys in the range at that revision, whatever the limit and the bounds on revisions leave.
     pub count: usize,
 }
 
@@ -260,7 +265,7 @@ pub struct DeleteRangeResponse {
 /// The answer to a [`TxnRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TxnResponse {
-    /// The revision of the store after the transaction.
+    /// The revision of the store after the transaction. In the answer of a nested transaction it is 0, as etcd's.
     pub revision: Revision,
     /// Whether every condition held.
     pub succeeded: bool,
