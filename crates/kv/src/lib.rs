@@ -9,6 +9,7 @@
 //! Open first: [`request`], then `store/mod.rs`.
 
 pub mod error;
+pub mod node;
 pub mod request;
 pub mod service;
 pub mod store;

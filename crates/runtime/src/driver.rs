@@ -139,8 +139,7 @@ where
             codec: std::marker::PhantomData,
         };
         let host = Host::boot(&config, durable, &mut world);
-        let driver =
-            Driver { config, host, world, questions, peer_events, next_request: 1 };
+        let driver = Driver { config, host, world, questions, peer_events, next_request: 1 };
         Ok((driver, handle))
     }
 
@@ -153,7 +152,8 @@ where
         self.settle()?;
         loop {
             let wake_at = self.world.timers.next_at();
-            let has_work = self.world.timers.has_now() || self.host.persisted() > self.host.durable();
+            let has_work =
+                self.world.timers.has_now() || self.host.persisted() > self.host.durable();
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,

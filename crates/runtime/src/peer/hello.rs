@@ -52,7 +52,9 @@ impl Hello {
                  --initial-cluster-token, or each its own ports"
             ))
         } else if to != me {
-            Some(format!("it wants node {to}, this is {me}; compare the peer URLs in --initial-cluster"))
+            Some(format!(
+                "it wants node {to}, this is {me}; compare the peer URLs in --initial-cluster"
+            ))
         } else if from == me || !members.contains(&from) {
             Some(format!("node {from} is not another member; compare --initial-cluster on both"))
         } else {

@@ -72,7 +72,8 @@ impl<M: Send + 'static> Acceptor<M> {
     {
         let mut buffer = BytesMut::with_capacity(64 << 10);
         let greeted = timeout(HELLO_TIMEOUT, self.greet(&mut stream, &mut buffer)).await;
-        let peer = match greeted.unwrap_or_else(|_| Err("it did not say who it is in time".into())) {
+        let peer = match greeted.unwrap_or_else(|_| Err("it did not say who it is in time".into()))
+        {
             Ok(peer) => peer,
             Err(objection) => {
                 Metrics::count(&self.metrics.strangers);

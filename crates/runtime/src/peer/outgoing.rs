@@ -110,7 +110,8 @@ pub(crate) async fn dial<M: Send + 'static>(
         match timeout(DIAL_TIMEOUT, connect(&hello, &address)).await {
             Ok(Ok(stream)) => {
                 let stream = Arc::new(stream);
-                if events.send(PeerEvent::Connected { peer, stream: stream.clone() }).await.is_err() {
+                if events.send(PeerEvent::Connected { peer, stream: stream.clone() }).await.is_err()
+                {
                     return;
                 }
                 let objection = listen(&stream).await;

@@ -1,0 +1,261 @@
+//! One replica of one shard: a Raft member, the store that its committed entries make, and who waits for them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
+use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal};
+
+use super::{Config, Lift, Node};
+use crate::error::Error;
+use crate::request::{Command, Query, Response, Revision};
+use crate::service::{NodeRequest, NodeResponse, Role, Status};
+use crate::store::Store;
+use crate::{validate, wire};
+
+/// One replica of one shard.
+pub struct Shard {
+    raft: Raft,
+    store: Store,
+    /// The newest entry whose effect is in the store.
+    applied: Index,
+    /// Own commands that are committed and not applied, in the order of the log.
+    committed: VecDeque<(Index, RequestId)>,
+    /// Queries that wait for an index to read at.
+    queries: BTreeMap<RequestId, Query>,
+    /// Queries that wait until the store has come to their index.
+    readable: BTreeMap<(Index, RequestId), Query>,
+    /// The leader that was last known, and how often another one took its place.
+    leader: Option<NodeId>,
+    leader_changes: u64,
+    /// Entries that hold no command this version knows.
+    undecodable: u64,
+}
+
+/// What becomes of a request that has come in.
+pub(super) enum Admitted {
+    /// It is answered at once.
+    Answer(NodeResponse),
+    /// It goes to Raft.
+    Ask(raft::Request),
+}
+
+impl Shard {
+    /// The Raft member.
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The newest entry whose effect is in the store.
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// The number of committed entries that hold no command this version knows; they had no effect.
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+
+    /// How this replica is doing.
+    pub fn status(&self, config: &Config) -> Status {
+        let role = match (self.raft.is_leader(), self.raft.is_candidate()) {
+            (true, _) => Role::Leader,
+            (_, true) => Role::Candidate,
+            _ => Role::Follower,
+        };
+        Status {
+            role,
+            leader: self.raft.leader(&config.raft),
+            term: self.raft.term().0,
+            leader_changes: self.leader_changes,
+            commit_index: self.raft.commit().0,
+            applied_index: self.applied.0,
+            proposals_pending: self.raft.proposals_pending(),
+            revision: self.store.revision(),
+            compact_revision: self.store.compact_revision(),
+            keys: self.store.live_keys(),
+            bytes: self.store.bytes() as u64,
+        }
+    }
+
+    pub(super) fn view(&self) -> String {
+        format!("{} applied={}", self.raft.view(), self.applied)
+    }
+
+    pub(super) fn recover(
+        config: &Config,
+        durable: raft::Durable,
+        lift: &mut Lift<'_>,
+        out: &mut Out<'_, Node>,
+    ) -> Self {
+        let raft = out.nest(
+            |effect, out| {
+                let reply = lift.effect(config, effect, out);
+                assert!(reply.is_none(), "an answer before any question");
+            },
+            |out| Raft::recover(&config.raft, durable, out),
+        );
+        let mut shard = Shard {
+            raft,
+            store: Store::new(),
+            applied: Index(0),
+            committed: VecDeque::new(),
+            queries: BTreeMap::new(),
+            readable: BTreeMap::new(),
+            leader: None,
+            leader_changes: 0,
+            undecodable: 0,
+        };
+        shard.apply_committed(config, out);
+        if config.mutants().has("applies_twice_after_restart") {
+            shard.applied = Index(0);
+        }
+        shard
+    }
+
+    /// Looks at a request before Raft does: what is wrong is refused here, and what needs no agreement is answered.
+    pub(super) fn admit(
+        &mut self,
+        config: &Config,
+        id: RequestId,
+        request: NodeRequest,
+    ) -> Admitted {
+        match request {
+            NodeRequest::Status { .. } => {
+                Admitted::Answer(NodeResponse::Status(self.status(config)))
+            }
+            NodeRequest::TransferLeadership { to, .. } => {
+                Admitted::Ask(raft::Request::Transfer(to))
+            }
+            NodeRequest::Command { command, .. } => match validate::validate(&command) {
+                Ok(()) => Admitted::Ask(raft::Request::Propose(wire::encode(&command))),
+                Err(error) => Admitted::Answer(self.done(Err(error))),
+            },
+            NodeRequest::Query { query, serializable, .. } => match validate::validate(&query) {
+                Ok(()) if serializable => Admitted::Answer(self.done(self.store.query(&query))),
+                Ok(()) => {
+                    self.queries.insert(id, query);
+                    Admitted::Ask(raft::Request::Read)
+                }
+                Err(error) => Admitted::Answer(self.done(Err(error))),
+            },
+        }
+    }
+
+    pub(super) fn step(
+        &mut self,
+        config: &Config,
+        input: Input<Raft>,
+        lift: &mut Lift<'_>,
+        out: &mut Out<'_, Node>,
+    ) {
+        let Shard { raft, committed, queries, readable, .. } = self;
+        let term = raft.term().0;
+        out.nest(
+            |effect, out| match lift.effect(config, effect, out) {
+                Some((id, raft::Response::Committed(index))) => committed.push_back((index, id)),
+                Some((id, raft::Response::Readable(index))) => {
+                    if let Some(query) = queries.remove(&id) {
+                        readable.insert((index, id), query);
+                    }
+                }
+                Some((id, response)) => {
+                    queries.remove(&id);
+                    out.reply(id, failed(term, response));
+                }
+                None => {}
+            },
+            |out| raft.step(&config.raft, input, out),
+        );
+        self.note_leader(config);
+        self.apply_committed(config, out);
+        self.answer_queries(config, out);
+    }
+
+    fn done(&self, outcome: Result<Response, Error>) -> NodeResponse {
+        NodeResponse::Done { term: self.raft.term().0, outcome }
+    }
+
+    fn note_leader(&mut self, config: &Config) {
+        let leader = self.raft.leader(&config.raft);
+        if leader.is_some() && leader != self.leader {
+            self.leader_changes += u64::from(self.leader.is_some());
+            self.leader = leader;
+        }
+    }
+
+    /// Applies every committed entry to the store, and answers the commands that were put to this node.
+    fn apply_committed(&mut self, config: &Config, out: &mut Out<'_, Node>) {
+        while self.applied < self.raft.commit() {
+            let index = self.applied.next();
+            let response = self.apply(index);
+            self.applied = index;
+            if let Some((_, id)) = self.committed.pop_front_if(|(at, _)| *at == index) {
+                out.reply(id, self.done(response));
+            }
+        }
+        assert!(
+            self.committed.is_empty() || config.mutants().has("applies_twice_after_restart"),
+            "a command was committed at an index that was applied before"
+        );
+    }
+
+    /// Applies one committed entry. The empty entry that opens a term is nobody's command.
+    fn apply(&mut self, index: Index) -> Result<Response, Error> {
+        let payload = match self.raft.log().get(index) {
+            Some(entry) if entry.origin.is_some() => entry.payload.clone(),
+            _ => return Err(Error::Unsupported("an empty entry")),
+        };
+        match wire::decode(payload) {
+            Ok(command) => self.apply_command(&command),
+            // The same on every replica of this version: the entry has no effect.
+            Err(_) => {
+                self.undecodable += 1;
+                Err(Error::Unsupported("a command of another version"))
+            }
+        }
+    }
+
+    /// Where a revision comes from is decided here, and only here: with one shard it is counted.
+    fn apply_command(&mut self, command: &Command) -> Result<Response, Error> {
+        let next = Revision(self.store.revision().0 + 1);
+        self.store.apply_at(command, next)
+    }
+
+    fn answer_queries(&mut self, config: &Config, out: &mut Out<'_, Node>) {
+        let is_due = |index: Index, applied: Index| {
+            index <= applied || config.mutants().has("reads_without_waiting")
+        };
+        while let Some(entry) = self.readable.first_entry() {
+            if !is_due(entry.key().0, self.applied) {
+                break;
+            }
+            let ((_, id), query) = entry.remove_entry();
+            out.reply(id, self.done(self.store.query(&query)));
+        }
+    }
+}
+
+/// The answer to a request that Raft did not carry out.
+fn failed(term: u64, response: raft::Response) -> NodeResponse {
+    let error = match response {
+        raft::Response::Refused(Refusal::NoLeader) => Error::NoLeader,
+        raft::Response::Refused(Refusal::Overloaded) => Error::TooManyRequests,
+        raft::Response::Unknown => Error::TimedOut,
+        raft::Response::Transferring => return NodeResponse::Transfer(Ok(())),
+        raft::Response::Refused(Refusal::NotLeader) => {
+            return NodeResponse::Transfer(Err(Error::NotLeader));
+        }
+        raft::Response::Refused(Refusal::NoSuchMember) => {
+            return NodeResponse::Transfer(Err(Error::MemberNotFound));
+        }
+        raft::Response::Committed(_) | raft::Response::Readable(_) => {
+            unreachable!("success is not failure")
+        }
+    };
+    NodeResponse::Done { term, outcome: Err(error) }
+}

@@ -1,0 +1,443 @@
+//! How nodes' messages and records look on the wire and on the disk.
+//!
+//! Protocol buffers, by derive: fields may be added under new numbers, and a version that doesn't know them skips
+//! them; a number is never used again. An unknown kind of message or record is an error, so a new kind must wait until
+//! every node knows it.
+
+use bytes::{Bytes, BytesMut};
+use prost::{Message as _, Oneof};
+use quorate_core::{GroupId, NodeId, RequestId};
+use quorate_protocols::consensus::raft::{self, Entry, Index, Origin, Outcome, Term, Ticket};
+use thiserror::Error;
+
+use super::{Envelope, Record};
+
+/// Bytes that hold no message or record of this version.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum WireError {
+    /// They are not even well formed.
+    #[error("not well formed: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// They are of a kind, or hold a value, that this version doesn't know.
+    #[error("unknown {0}")]
+    Unknown(&'static str),
+}
+
+/// Adds an envelope to `buffer`.
+pub fn encode_envelope(envelope: &Envelope, buffer: &mut BytesMut) {
+    let parts = envelope
+        .messages
+        .iter()
+        .map(|(group, message)| WirePart { group: group.0, message: Some(message.into()) })
+        .collect();
+    encode(&WireEnvelope { parts }, buffer);
+}
+
+/// Reads an envelope; payloads share the memory of `bytes`.
+pub fn decode_envelope(bytes: Bytes) -> Result<Envelope, WireError> {
+    let parts = WireEnvelope::decode(bytes)?.parts.into_iter();
+    let messages = parts.map(|part| {
+        let message = part.message.ok_or(WireError::Unknown("kind of message"))?;
+        Ok((GroupId(part.group), message.try_into()?))
+    });
+    Ok(Envelope { messages: messages.collect::<Result<_, WireError>>()? })
+}
+
+/// Adds a record to `buffer`.
+pub fn encode_record(record: &Record, buffer: &mut BytesMut) {
+    let kind = match &record.record {
+        raft::Record::Booted { boot } => WireRecordKind::Booted(*boot),
+        raft::Record::Voted { term, vote } => {
+            WireRecordKind::Voted(WireVoted { term: term.0, vote: vote.map(|node| node.0) })
+        }
+        raft::Record::Appended { after, entries, commit } => {
+            WireRecordKind::Appended(WireAppended {
+                after: after.0,
+                entries: entries.iter().map(Into::into).collect(),
+                commit: commit.0,
+            })
+        }
+    };
+    encode(&WireRecord { group: record.group.0, kind: Some(kind) }, buffer);
+}
+
+/// Reads a record; payloads share the memory of `bytes`.
+pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
+    let WireRecord { group, kind } = WireRecord::decode(bytes)?;
+    let record = match kind.ok_or(WireError::Unknown("kind of record"))? {
+        WireRecordKind::Booted(boot) => raft::Record::Booted { boot },
+        WireRecordKind::Voted(WireVoted { term, vote }) => {
+            raft::Record::Voted { term: Term(term), vote: vote.map(NodeId) }
+        }
+        WireRecordKind::Appended(WireAppended { after, entries, commit }) => {
+            raft::Record::Appended {
+                after: Index(after),
+                entries: entries.into_iter().map(Into::into).collect(),
+                commit: Index(commit),
+            }
+        }
+    };
+    Ok(Record { group: GroupId(group), record })
+}
+
+fn encode(message: &impl prost::Message, buffer: &mut BytesMut) {
+    buffer.reserve(message.encoded_len());
+    message.encode_raw(buffer);
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireEnvelope {
+    #[prost(message, repeated, tag = "1")]
+    parts: Vec<WirePart>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WirePart {
+    #[prost(uint32, tag = "1")]
+    group: u32,
+    #[prost(oneof = "WireMessage", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    message: Option<WireMessage>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum WireMessage {
+    #[prost(message, tag = "2")]
+    RequestVote(WireRequestVote),
+    #[prost(message, tag = "3")]
+    Vote(WireVote),
+    #[prost(message, tag = "4")]
+    Append(WireAppend),
+    #[prost(message, tag = "5")]
+    Answer(WireAnswer),
+    #[prost(uint64, tag = "6")]
+    TimeoutNow(u64),
+    #[prost(message, tag = "7")]
+    Submit(WireSubmission),
+    #[prost(message, tag = "8")]
+    ReadIndex(WireTicket),
+    #[prost(message, tag = "9")]
+    ReadIndexAnswer(WireTicket),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireRequestVote {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    last_term: u64,
+    #[prost(uint64, tag = "3")]
+    last_index: u64,
+    #[prost(uint32, tag = "4")]
+    kind: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireVote {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(bool, tag = "2")]
+    is_pre: bool,
+    #[prost(bool, tag = "3")]
+    is_granted: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireAppend {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    previous_index: u64,
+    #[prost(uint64, tag = "3")]
+    previous_term: u64,
+    #[prost(message, repeated, tag = "4")]
+    entries: Vec<WireEntry>,
+    #[prost(uint64, tag = "5")]
+    commit: u64,
+    #[prost(uint64, tag = "6")]
+    round: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireEntry {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    /// None for the entry that opens a term.
+    #[prost(uint64, optional, tag = "2")]
+    origin_node: Option<u64>,
+    #[prost(uint64, tag = "3")]
+    origin_boot: u64,
+    #[prost(uint64, tag = "4")]
+    origin_request: u64,
+    #[prost(bytes = "bytes", tag = "5")]
+    payload: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireAnswer {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    round: u64,
+    #[prost(oneof = "WireOutcome", tags = "3, 4, 5")]
+    outcome: Option<WireOutcome>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum WireOutcome {
+    #[prost(uint64, tag = "3")]
+    Matched(u64),
+    #[prost(message, tag = "4")]
+    Conflict(WireConflict),
+    #[prost(bool, tag = "5")]
+    Stale(bool),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireConflict {
+    #[prost(uint64, tag = "1")]
+    rejected: u64,
+    #[prost(uint64, optional, tag = "2")]
+    term: Option<u64>,
+    #[prost(uint64, tag = "3")]
+    first: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireSubmission {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    boot: u64,
+    #[prost(uint64, tag = "3")]
+    settled_below: u64,
+    #[prost(message, repeated, tag = "4")]
+    proposals: Vec<WireProposal>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireProposal {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    payload: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireTicket {
+    #[prost(uint64, tag = "1")]
+    boot: u64,
+    #[prost(uint64, tag = "2")]
+    number: u64,
+    #[prost(uint64, tag = "3")]
+    index: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireRecord {
+    #[prost(uint32, tag = "1")]
+    group: u32,
+    #[prost(oneof = "WireRecordKind", tags = "2, 3, 4")]
+    kind: Option<WireRecordKind>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum WireRecordKind {
+    #[prost(uint64, tag = "2")]
+    Booted(u64),
+    #[prost(message, tag = "3")]
+    Voted(WireVoted),
+    #[prost(message, tag = "4")]
+    Appended(WireAppended),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireVoted {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, optional, tag = "2")]
+    vote: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireAppended {
+    #[prost(uint64, tag = "1")]
+    after: u64,
+    #[prost(message, repeated, tag = "2")]
+    entries: Vec<WireEntry>,
+    #[prost(uint64, tag = "3")]
+    commit: u64,
+}
+
+impl From<&Entry> for WireEntry {
+    fn from(entry: &Entry) -> Self {
+        let origin = entry.origin;
+        WireEntry {
+            term: entry.term.0,
+            origin_node: origin.map(|origin| origin.node.0),
+            origin_boot: origin.map_or(0, |origin| origin.boot),
+            origin_request: origin.map_or(0, |origin| origin.request.0),
+            payload: entry.payload.clone(),
+        }
+    }
+}
+
+impl From<WireEntry> for Entry {
+    fn from(entry: WireEntry) -> Self {
+        Entry {
+            term: Term(entry.term),
+            origin: entry.origin_node.map(|node| Origin {
+                node: NodeId(node),
+                boot: entry.origin_boot,
+                request: RequestId(entry.origin_request),
+            }),
+            payload: entry.payload,
+        }
+    }
+}
+
+impl From<&raft::Message> for WireMessage {
+    fn from(message: &raft::Message) -> Self {
+        use raft::Message;
+        match message {
+            Message::RequestVote { term, last_term, last_index, kind } => {
+                WireMessage::RequestVote(WireRequestVote {
+                    term: term.0,
+                    last_term: last_term.0,
+                    last_index: last_index.0,
+                    kind: match kind {
+                        raft::VoteKind::Pre => 1,
+                        raft::VoteKind::Real => 2,
+                        raft::VoteKind::Handover => 3,
+                    },
+                })
+            }
+            Message::Vote { term, is_pre, is_granted } => WireMessage::Vote(WireVote {
+                term: term.0,
+                is_pre: *is_pre,
+                is_granted: *is_granted,
+            }),
+            Message::Append(append) => WireMessage::Append(WireAppend {
+                term: append.term.0,
+                previous_index: append.previous_index.0,
+                previous_term: append.previous_term.0,
+                entries: append.entries.iter().map(Into::into).collect(),
+                commit: append.commit.0,
+                round: append.round,
+            }),
+            Message::Appended { term, round, outcome } => WireMessage::Answer(WireAnswer {
+                term: term.0,
+                round: *round,
+                outcome: Some(outcome.into()),
+            }),
+            Message::TimeoutNow { term } => WireMessage::TimeoutNow(term.0),
+            Message::Submit(submission) => WireMessage::Submit(WireSubmission {
+                term: submission.term.0,
+                boot: submission.boot,
+                settled_below: submission.settled_below.0,
+                proposals: submission
+                    .proposals
+                    .iter()
+                    .map(|(id, payload)| WireProposal { id: id.0, payload: payload.clone() })
+                    .collect(),
+            }),
+            Message::ReadIndex { ticket } => WireMessage::ReadIndex(WireTicket {
+                boot: ticket.boot,
+                number: ticket.number,
+                index: 0,
+            }),
+            Message::ReadIndexAnswer { ticket, index } => {
+                WireMessage::ReadIndexAnswer(WireTicket {
+                    boot: ticket.boot,
+                    number: ticket.number,
+                    index: index.0,
+                })
+            }
+        }
+    }
+}
+
+impl TryFrom<WireMessage> for raft::Message {
+    type Error = WireError;
+
+    fn try_from(message: WireMessage) -> Result<Self, WireError> {
+        use raft::Message;
+        Ok(match message {
+            WireMessage::RequestVote(asked) => Message::RequestVote {
+                term: Term(asked.term),
+                last_term: Term(asked.last_term),
+                last_index: Index(asked.last_index),
+                kind: match asked.kind {
+                    1 => raft::VoteKind::Pre,
+                    2 => raft::VoteKind::Real,
+                    3 => raft::VoteKind::Handover,
+                    _ => return Err(WireError::Unknown("kind of vote")),
+                },
+            },
+            WireMessage::Vote(WireVote { term, is_pre, is_granted }) => {
+                Message::Vote { term: Term(term), is_pre, is_granted }
+            }
+            WireMessage::Append(append) => Message::Append(raft::Append {
+                term: Term(append.term),
+                previous_index: Index(append.previous_index),
+                previous_term: Term(append.previous_term),
+                entries: append.entries.into_iter().map(Into::into).collect(),
+                commit: Index(append.commit),
+                round: append.round,
+            }),
+            WireMessage::Answer(WireAnswer { term, round, outcome }) => Message::Appended {
+                term: Term(term),
+                round,
+                outcome: outcome.ok_or(WireError::Unknown("outcome"))?.into(),
+            },
+            WireMessage::TimeoutNow(term) => Message::TimeoutNow { term: Term(term) },
+            WireMessage::Submit(submission) => Message::Submit(raft::Submission {
+                term: Term(submission.term),
+                boot: submission.boot,
+                settled_below: RequestId(submission.settled_below),
+                proposals: submission
+                    .proposals
+                    .into_iter()
+                    .map(|proposal| (RequestId(proposal.id), proposal.payload))
+                    .collect(),
+            }),
+            WireMessage::ReadIndex(ticket) => Message::ReadIndex { ticket: ticket.ticket() },
+            WireMessage::ReadIndexAnswer(ticket) => {
+                Message::ReadIndexAnswer { ticket: ticket.ticket(), index: Index(ticket.index) }
+            }
+        })
+    }
+}
+
+impl WireTicket {
+    fn ticket(&self) -> Ticket {
+        Ticket { boot: self.boot, number: self.number }
+    }
+}
+
+impl From<&Outcome> for WireOutcome {
+    fn from(outcome: &Outcome) -> Self {
+        match *outcome {
+            Outcome::Matched(index) => WireOutcome::Matched(index.0),
+            Outcome::Conflict { rejected, term, first } => WireOutcome::Conflict(WireConflict {
+                rejected: rejected.0,
+                term: term.map(|term| term.0),
+                first: first.0,
+            }),
+            Outcome::Stale => WireOutcome::Stale(true),
+        }
+    }
+}
+
+impl From<WireOutcome> for Outcome {
+    fn from(outcome: WireOutcome) -> Self {
+        match outcome {
+            WireOutcome::Matched(index) => Outcome::Matched(Index(index)),
+            WireOutcome::Conflict(WireConflict { rejected, term, first }) => Outcome::Conflict {
+                rejected: Index(rejected),
+                term: term.map(Term),
+                first: Index(first),
+            },
+            WireOutcome::Stale(_) => Outcome::Stale,
+        }
+    }
+}
