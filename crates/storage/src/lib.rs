@@ -1,1 +1,5 @@
-//! The file-system seam, the write-ahead log and the lock on a data directory
+//! What a node keeps on its disk, and the seam through which it is kept.
+
+pub mod vfs;
+
+pub use vfs::{DiskVfs, MemoryVfs, Vfs, VfsFile};
