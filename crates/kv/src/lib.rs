@@ -10,5 +10,6 @@
 
 pub mod error;
 pub mod request;
+pub mod store;
 pub mod validate;
 pub mod wire;
