@@ -1,0 +1,97 @@
+//! The store beside its model, under random commands; and whether that would notice a bug.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
+use quorate_kv::request::*;
+use quorate_kv::store::Store;
+use quorate_kv::validate::validate;
+use quorate_kv::wire;
+
+use crate::arbitrary::{any_command, any_get};
+use crate::ask::{from, get_at};
+use crate::model::Model;
+
+type Steps = Vec<(Command, Vec<RangeRequest>)>;
+
+fn any_steps() -> impl Strategy<Value = Steps> {
+    vec((any_command(), vec(any_get(), 0..4)), 1..80)
+}
+
+/// Runs steps on a store, on a replica that gets them as bytes and frees its garbage at other times, and on the model.
+fn check(mut store: Store, steps: &Steps) -> Result<(), TestCaseError> {
+    let mut model = Model::new();
+    let mut replica = Store::new();
+    for (command, queries) in steps {
+        if validate(command).is_err() {
+            continue;
+        }
+        let answer = store.apply(command);
+        prop_assert_eq!(&answer, &model.apply(command), "to {:?}", command);
+
+        let mut entry = wire::decode(wire::encode(command)).expect("an encoded command decodes");
+        prop_assert_eq!(&entry, command);
+        if let Command::Compact(compact) = &mut entry {
+            compact.physical = !compact.physical;
+        }
+        prop_assert_eq!(&replica.apply(&entry), &answer);
+        prop_assert_eq!(replica.digest(), store.digest(), "replicas differ after {:?}", command);
+
+        prop_assert_eq!(store.revision().0, model.revision());
+        prop_assert_eq!(store.live_keys(), model.now().len());
+        let everything = (0..=model.revision()).map(|revision| get_at(from("a"), revision));
+        for query in queries.iter().cloned().chain(everything) {
+            let expected = model.range(&query).map(Response::Range);
+            prop_assert_eq!(store.query(&Query::Range(query.clone())), expected, "to {:?}", query);
+        }
+    }
+    let held: usize = model.now().values().map(|kv| kv.key.len() + kv.value.len()).sum();
+    let revision = store.revision();
+    if store.apply(&Command::Compact(CompactRequest { revision, physical: true })).is_ok() {
+        prop_assert_eq!(store.bytes(), held, "after compaction only what is there now is held");
+    }
+    Ok(())
+}
+
+fn run(new_store: impl Fn() -> Store) -> Result<(), String> {
+    let config = Config {
+        cases: 1000,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(1),
+        ..Config::default()
+    };
+    TestRunner::new(config)
+        .run(&any_steps(), |steps| check(new_store(), &steps))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_store_answers_as_the_model_does() {
+    if let Err(error) = run(Store::new) {
+        panic!("{error}");
+    }
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_model_notices_every_mutant() {
+    use quorate_kv::store::Mutant;
+    for mutant in [Mutant::KeyLifeSurvivesDeletion, Mutant::CompactionReachesTooFar] {
+        assert!(run(|| Store::with_mutant(mutant)).is_err(), "nothing noticed {mutant:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn commands_that_were_never_validated_do_no_harm(commands in vec(any_command(), 1..40)) {
+        let mut store = Store::new();
+        for command in &commands {
+            let before = store.clone();
+            if store.apply(command).is_err() {
+                prop_assert_eq!(&store, &before);
+            }
+        }
+    }
+}
