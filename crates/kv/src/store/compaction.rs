@@ -11,7 +11,7 @@ use crate::request::{CompactRequest, CompactResponse, Revision};
 
 /// The number of versions that one command frees, at most. One command makes at most a few, except for deletions of
 /// large ranges, so the queue shrinks under load; a larger number would only make single commands slower.
-pub(super) const GARBAGE_FREED_PER_COMMAND: usize = 64;
+pub(super) const GARBAGE_FREED_PER_COMMAND: usize = 16;
 
 /// The oldest version of a key, once a compaction has reached a revision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

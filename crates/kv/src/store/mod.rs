@@ -24,11 +24,17 @@
 //! - Which garbage is already freed cannot be seen from outside, except in [`Store::bytes`]: neither an answer nor
 //!   [`Store::digest`] depends on it.
 //!
-//! Departures from etcd: when garbage is freed; transactions nest to [`crate::request::TXN_DEPTH_MAX`]; keys that
-//! tie in a sort are always in ascending order; a transaction that deletes a key and then asks to keep its value
-//! keeps the value from before the transaction, where etcd 3.5 stops the server.
+//! # Departures from etcd
+//! - When garbage is freed.
+//! - Transactions nest to [`crate::request::TXN_DEPTH_MAX`].
+//! - Keys that tie in a sort are always in ascending order, where etcd promises none.
+//! - Where several operations of a transaction are to be refused, the first one says why; etcd 3.5 asks the puts first.
+//! - A transaction that deletes a key and then asks to keep its value keeps the value from before the transaction,
+//!   where etcd 3.5 stops the server.
 //!
-//! Omitted: leases. A write that names one is refused, since none was ever granted.
+//! # Omitted
+//! - Leases. A write that names one is refused, since none was ever granted.
+//! - A count that does not walk the range: even a read with a limit walks all of it, since etcd's answer counts it.
 //!
 //! Read next: `history.rs`, `write.rs`, `txn.rs`, `compaction.rs`.
 

@@ -25,7 +25,7 @@ pub(crate) fn any_range() -> impl Strategy<Value = KeyRange> {
 }
 
 fn any_revision() -> impl Strategy<Value = Revision> {
-    prop_oneof![10 => 0..16_i64, 1 => -2..40_i64].prop_map(Revision)
+    prop_oneof![4 => 0..16_i64, 1 => -2..60_i64].prop_map(Revision)
 }
 
 fn any_bound() -> impl Strategy<Value = Revision> {

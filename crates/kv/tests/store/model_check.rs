@@ -15,7 +15,7 @@ use crate::model::Model;
 type Steps = Vec<(Command, Vec<RangeRequest>)>;
 
 fn any_steps() -> impl Strategy<Value = Steps> {
-    vec((any_command(), vec(any_get(), 0..4)), 1..40)
+    vec((any_command(), vec(any_get(), 0..4)), 1..80)
 }
 
 /// Runs steps on a store, on a replica that gets them as bytes and frees its garbage at other times, and on the model.
