@@ -11,6 +11,7 @@
 pub mod error;
 pub mod node;
 pub mod request;
+pub mod service;
 pub mod store;
 pub mod validate;
 pub mod wire;

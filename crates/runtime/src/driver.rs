@@ -66,7 +66,7 @@ pub struct Options<V> {
     /// Where its peers listen, as `host:port`.
     pub addresses: BTreeMap<NodeId, String>,
     /// Where it listens for them.
-    pub listener: TcpListener,
+    pub listeners: Vec<TcpListener>,
     /// The files under it.
     pub vfs: V,
     /// The directory of its log.
@@ -74,6 +74,9 @@ pub struct Options<V> {
     /// How its log is kept.
     pub log: LogOptions,
 }
+
+/// Asks a node that runs the protocol `P`.
+pub type NodeHandle<P> = Handle<<P as Protocol>::Request, <P as Protocol>::Response>;
 
 /// A node that has started, and its event loop, which is yet to run.
 pub struct Driver<P: Protocol, C, V: Vfs> {
@@ -99,7 +102,7 @@ struct Running<P: Protocol, C, V: Vfs> {
 
 impl<P, C, V> Driver<P, C, V>
 where
-    P: Protocol,
+    P: Protocol + 'static,
     P::Message: Send + 'static,
     C: Codec<P> + 'static,
     V: Vfs,
@@ -111,8 +114,8 @@ where
         config: P::Config,
         options: Options<V>,
         metrics: Arc<Metrics>,
-    ) -> Result<(Self, Handle<P::Request, P::Response>), DriverError> {
-        let Options { identity, addresses, listener, vfs, log_dir, log } = options;
+    ) -> Result<(Self, NodeHandle<P>), DriverError> {
+        let Options { identity, addresses, listeners, vfs, log_dir, log } = options;
         let (journal, durable) = Journal::open::<P, C>(vfs, log_dir, log, metrics.clone())?;
         let (events, peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let (handle, questions) = Handle::channel();
@@ -126,7 +129,9 @@ where
             metrics: metrics.clone(),
             open: Arc::new(Mutex::default()),
         };
-        tokio::spawn(acceptor.run::<P, C>(listener));
+        for listener in listeners {
+            tokio::spawn(acceptor.clone().run::<P, C>(listener));
+        }
         let mut world = Running {
             journal,
             timers: Timers::new(),

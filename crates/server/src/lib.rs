@@ -1,22 +1,19 @@
-//! One node: configuration, listeners, lifecycle.
+//! One node: its configuration, its listeners, and its life from start to stop.
 //!
-//! Open first: [`config`].
+//! What lives here: the wiring of database, runtime, log and faces. What never may: a decision that one of those
+//! should make.
+//!
+//! A node's life: the configuration is checked; the ports are taken, so that a second start fails before it touches
+//! anything; the data directory is locked and compared with the configuration; the log is read and the database
+//! recovered from it; then peers and clients are served until a shutdown is asked for, or until the log fails, after
+//! which what is on the disk is unknown and the process must end.
+//!
+//! Open first: [`config`], [`node`].
 
 pub mod config;
+pub mod node;
+
+mod codec;
 
 pub use config::{Config, ConfigError, Settings};
-
-use thiserror::Error;
-
-/// Why a node stopped, or did not start.
-#[derive(Debug, Error)]
-pub enum ServerError {
-    /// The node behind the configuration is not part of this build.
-    #[error("node {0} is configured, but this build has no database to run")]
-    NoDatabase(String),
-}
-
-/// Runs one node until it is told to stop or cannot go on.
-pub async fn serve(config: Config) -> Result<(), ServerError> {
-    Err(ServerError::NoDatabase(config.name))
-}
+pub use node::{ServerError, serve};

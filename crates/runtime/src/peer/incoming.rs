@@ -45,8 +45,8 @@ impl<M> Clone for Acceptor<M> {
 impl<M: Send + 'static> Acceptor<M> {
     pub(crate) async fn run<P, C>(self, listener: TcpListener)
     where
-        P: Protocol<Message = M>,
-        C: Codec<P>,
+        P: Protocol<Message = M> + 'static,
+        C: Codec<P> + 'static,
     {
         loop {
             tokio::select! {
@@ -67,8 +67,8 @@ impl<M: Send + 'static> Acceptor<M> {
 
     async fn serve<P, C>(self, mut stream: TcpStream, address: SocketAddr)
     where
-        P: Protocol<Message = M>,
-        C: Codec<P>,
+        P: Protocol<Message = M> + 'static,
+        C: Codec<P> + 'static,
     {
         let mut buffer = BytesMut::with_capacity(64 << 10);
         let greeted = timeout(HELLO_TIMEOUT, self.greet(&mut stream, &mut buffer)).await;
@@ -137,8 +137,8 @@ impl<M: Send + 'static> Acceptor<M> {
         buffer: &mut BytesMut,
     ) -> Result<(), String>
     where
-        P: Protocol<Message = M>,
-        C: Codec<P>,
+        P: Protocol<Message = M> + 'static,
+        C: Codec<P> + 'static,
     {
         loop {
             while let Some((kind, body)) = frame::take(buffer).map_err(|error| error.to_string())? {

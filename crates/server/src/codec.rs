@@ -1,0 +1,30 @@
+//! The database's encodings, as the runtime asks for them.
+
+use bytes::{Bytes, BytesMut};
+use quorate_kv::node::{Envelope, Node, Record, wire};
+use quorate_runtime::{Codec, Undecodable};
+
+/// See [`wire`].
+pub(crate) struct NodeCodec;
+
+impl Codec<Node> for NodeCodec {
+    fn encode_message(message: &Envelope, buffer: &mut BytesMut) {
+        wire::encode_envelope(message, buffer);
+    }
+
+    fn decode_message(bytes: Bytes) -> Result<Envelope, Undecodable> {
+        wire::decode_envelope(bytes).map_err(undecodable)
+    }
+
+    fn encode_record(record: &Record, buffer: &mut BytesMut) {
+        wire::encode_record(record, buffer);
+    }
+
+    fn decode_record(bytes: Bytes) -> Result<Record, Undecodable> {
+        wire::decode_record(bytes).map_err(undecodable)
+    }
+}
+
+fn undecodable(error: wire::WireError) -> Undecodable {
+    Undecodable { what: error.to_string() }
+}
