@@ -49,13 +49,20 @@ pub struct HttpUrl {
     pub port: u16,
 }
 
+impl HttpUrl {
+    /// `HOST:PORT`, as a connection is opened with.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "http://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "http://{}:{}", self.host, self.port)
-        }
+        write!(f, "http://{}", self.authority())
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         peer_listeners.push(listen("peers", "--listen-peer-urls", *address).await?);
     }
 
-    let vfs = DiskVfs::new();
+    let vfs = DiskVfs;
     let owner = data_dir::Identity { cluster_id: config.cluster.0, node_id: config.node.0 };
     let data_dir = DataDir::open(&vfs, &config.data_dir, &owner, draw_log_id())?;
 

@@ -72,7 +72,8 @@ fn store_code(error: &StoreError) -> Code {
         | StoreError::DuplicateKey
         | StoreError::InvalidSortOption
         | StoreError::RequestTooLarge => Code::InvalidArgument,
-        StoreError::LeaseNotFound => Code::NotFound,
+        StoreError::LeaseNotFound | StoreError::MemberNotFound => Code::NotFound,
+        StoreError::NotLeader => Code::FailedPrecondition,
         StoreError::Compacted | StoreError::FutureRevision => Code::OutOfRange,
         StoreError::TooManyRequests => Code::ResourceExhausted,
         StoreError::NoLeader | StoreError::TimedOut | StoreError::Stopped => Code::Unavailable,
