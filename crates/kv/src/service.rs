@@ -80,8 +80,6 @@ pub struct Status {
     pub commit_index: u64,
     /// The newest log index whose effect is in its store.
     pub applied_index: u64,
-    /// The number of commands put to this node that are under way.
-    pub proposals_pending: usize,
     /// The revision of its store.
     pub revision: Revision,
     /// The oldest revision that can still be read.

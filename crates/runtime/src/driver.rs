@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use quorate_core::{Host, Input, NodeId, Protocol, RequestId, Visible, World};
 use quorate_storage::log::{LogError, LogOptions, Sequence};
 use quorate_storage::vfs::Vfs;
@@ -22,7 +23,6 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Identity;
 use crate::codec::{Codec, Undecodable};
 use crate::handle::{Handle, Question};
 use crate::journal::Journal;
@@ -31,6 +31,7 @@ use crate::peer::incoming::Acceptor;
 use crate::peer::outgoing::{Outgoing, dial};
 use crate::peer::{PeerEvent, hello::Hello};
 use crate::timers::Timers;
+use crate::{Cards, Identity};
 
 /// The messages, or requests, that one turn takes at most.
 const BATCH_MAX: usize = 1024;
@@ -63,6 +64,10 @@ pub enum DriverError {
 pub struct Options<V> {
     /// Who it is to its peers.
     pub identity: Identity,
+    /// What it says of itself to its peers.
+    pub card: Bytes,
+    /// What its peers say of themselves.
+    pub cards: Cards,
     /// Where its peers listen, as `host:port`.
     pub addresses: BTreeMap<NodeId, String>,
     /// Where it listens for them.
@@ -115,18 +120,24 @@ where
         options: Options<V>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, NodeHandle<P>), DriverError> {
-        let Options { identity, addresses, listeners, vfs, log_dir, log } = options;
+        let Options { identity, card, cards, addresses, listeners, vfs, log_dir, log } = options;
         let (journal, durable) = Journal::open::<P, C>(vfs, log_dir, log, metrics.clone())?;
         let (events, peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let (handle, questions) = Handle::channel();
         for (peer, address) in addresses.iter().filter(|(peer, _)| **peer != identity.me) {
-            let hello = Hello { cluster: identity.cluster, from: identity.me, to: *peer };
+            let hello = Hello {
+                cluster: identity.cluster,
+                from: identity.me,
+                to: *peer,
+                card: card.clone(),
+            };
             tokio::spawn(dial(hello, address.clone(), events.clone(), metrics.clone()));
         }
         let acceptor = Acceptor {
             identity: Arc::new(identity),
             events: events.clone(),
             metrics: metrics.clone(),
+            cards,
             open: Arc::new(Mutex::default()),
         };
         for listener in listeners {

@@ -13,12 +13,14 @@ pub mod driver;
 pub mod handle;
 pub mod metrics;
 
+mod cards;
 mod journal;
 mod peer;
 mod timers;
 
 use quorate_core::NodeId;
 
+pub use cards::Cards;
 pub use codec::{Codec, Undecodable};
 pub use driver::{Driver, DriverError, Options};
 pub use handle::{Handle, Stopped};

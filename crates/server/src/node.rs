@@ -10,7 +10,7 @@ use quorate_api_etcd::{Face, FaceConfig, Member};
 use quorate_core::NodeId;
 use quorate_kv::node::{self, DEFAULT_GROUP, Node};
 use quorate_protocols::consensus::raft;
-use quorate_runtime::{Driver, DriverError, Identity, Metrics, Options};
+use quorate_runtime::{Cards, Driver, DriverError, Identity, Metrics, Options};
 use quorate_storage::data_dir::{self, DataDir, DataDirError};
 use quorate_storage::log::{LogId, LogOptions};
 use quorate_storage::vfs::DiskVfs;
@@ -68,12 +68,15 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let data_dir = DataDir::open(&vfs, &config.data_dir, &owner, draw_log_id())?;
 
     let metrics = Arc::new(Metrics::default());
+    let cards = Cards::default();
     let options = Options {
         identity: Identity {
             cluster: config.cluster.0,
             me: config.node,
             members: config.members.iter().map(|member| member.id).collect(),
         },
+        card: client_urls(&config).join(",").into(),
+        cards: cards.clone(),
         addresses: peer_addresses(&config),
         listeners: peer_listeners,
         vfs,
@@ -93,7 +96,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     );
 
     let (stop, stopped) = watch::channel(());
-    let face = Arc::new(Face::new(face_config(&config), handle));
+    let face = Arc::new(Face::new(face_config(&config), handle, cards));
     let mut faces = JoinSet::new();
     for listener in client_listeners {
         let mut stopped = stopped.clone();
@@ -156,6 +159,11 @@ fn node_config(config: &Config) -> node::Config {
     node::Config { groups: vec![DEFAULT_GROUP], raft }
 }
 
+/// Where this node serves clients; its card says so to its peers.
+fn client_urls(config: &Config) -> Vec<String> {
+    config.advertise_client_urls.iter().map(ToString::to_string).collect()
+}
+
 fn face_config(config: &Config) -> FaceConfig {
     let members = config
         .members
@@ -164,15 +172,11 @@ fn face_config(config: &Config) -> FaceConfig {
             id: member.id,
             name: member.name.clone(),
             peer_urls: vec![member.peer_url.to_string()],
-            client_urls: if member.id == config.node {
-                config.advertise_client_urls.iter().map(ToString::to_string).collect()
-            } else {
-                Vec::new()
-            },
         })
         .collect();
     FaceConfig {
         group: DEFAULT_GROUP,
+        client_urls: client_urls(config),
         request_bytes_max: config.max_request_bytes,
         ..FaceConfig::new(config.cluster.0, config.node, members)
     }

@@ -17,7 +17,7 @@ impl Face {
         Ok(wire::MemberListResponse {
             // etcd leaves the revision out: membership is not part of the store.
             header: self.header(Revision(0), status.term),
-            members: self.config.members.iter().map(member).collect(),
+            members: self.config.members.iter().map(|member| self.member(member)).collect(),
         })
     }
 
@@ -68,14 +68,14 @@ impl Face {
         let status = self.status().await?;
         Ok(wire::MoveLeaderResponse { header: self.header(status.revision, status.term) })
     }
-}
 
-fn member(member: &Member) -> wire::Member {
-    wire::Member {
-        id: member.id.0,
-        name: member.name.clone(),
-        peer_ur_ls: member.peer_urls.clone(),
-        client_ur_ls: member.client_urls.clone(),
-        is_learner: false,
+    fn member(&self, member: &Member) -> wire::Member {
+        wire::Member {
+            id: member.id.0,
+            name: member.name.clone(),
+            peer_ur_ls: member.peer_urls.clone(),
+            client_ur_ls: self.client_urls(member.id),
+            is_learner: false,
+        }
     }
 }

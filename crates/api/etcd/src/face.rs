@@ -4,7 +4,7 @@ use quorate_core::{GroupId, NodeId};
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::request::{Response, Revision};
 use quorate_kv::service::{NodeRequest, NodeResponse, Status};
-use quorate_runtime::Handle;
+use quorate_runtime::{Cards, Handle};
 
 use crate::error::Error;
 use crate::metrics::Counters;
@@ -29,8 +29,6 @@ pub struct Member {
     pub name: String,
     /// Where other members reach it.
     pub peer_urls: Vec<String>,
-    /// Where clients reach it.
-    pub client_urls: Vec<String>,
 }
 
 /// What a face has to be told. [`FaceConfig::new`] has etcd's defaults for what can be left open.
@@ -42,6 +40,8 @@ pub struct FaceConfig {
     pub member_id: NodeId,
     /// Every member of the cluster, this one included.
     pub members: Vec<Member>,
+    /// Where clients reach this node.
+    pub client_urls: Vec<String>,
     /// The shard that the face speaks to.
     pub group: GroupId,
     /// The longest write, in bytes.
@@ -61,6 +61,7 @@ impl FaceConfig {
             cluster_id,
             member_id,
             members,
+            client_urls: Vec::new(),
             group: GroupId(0),
             request_bytes_max: REQUEST_BYTES_MAX,
             calls_per_connection_max: 1 << 16,
@@ -76,12 +77,24 @@ pub struct Face {
     pub(crate) config: FaceConfig,
     pub(crate) counters: Counters,
     node: Handle<NodeRequest, NodeResponse>,
+    cards: Cards,
 }
 
 impl Face {
-    /// A face of the node that the handle asks.
-    pub fn new(config: FaceConfig, node: Handle<NodeRequest, NodeResponse>) -> Self {
-        Face { config, counters: Counters::default(), node }
+    /// A face of the node that the handle asks. The card of each other node says where it serves clients: its URLs,
+    /// with commas between them.
+    pub fn new(config: FaceConfig, node: Handle<NodeRequest, NodeResponse>, cards: Cards) -> Self {
+        Face { config, counters: Counters::default(), node, cards }
+    }
+
+    /// Where clients reach a member; nowhere, as far as this node knows, if it has not been heard of yet.
+    pub(crate) fn client_urls(&self, member: NodeId) -> Vec<String> {
+        if member == self.config.member_id {
+            return self.config.client_urls.clone();
+        }
+        let card = self.cards.get(member).unwrap_or_default();
+        let urls = String::from_utf8_lossy(&card);
+        urls.split(',').filter(|url| !url.is_empty()).map(str::to_owned).collect()
     }
 
     /// The header of an answer.

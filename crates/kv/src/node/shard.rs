@@ -74,7 +74,6 @@ impl Shard {
             leader_changes: self.leader_changes,
             commit_index: self.raft.commit().0,
             applied_index: self.applied.0,
-            proposals_pending: self.raft.proposals_pending(),
             revision: self.store.revision(),
             compact_revision: self.store.compact_revision(),
             keys: self.store.live_keys(),

@@ -15,9 +15,9 @@ use tracing::{info, warn};
 use super::PeerEvent;
 use super::frame::{self, Kind};
 use super::hello::Hello;
-use crate::Identity;
 use crate::codec::Codec;
 use crate::metrics::Metrics;
+use crate::{Cards, Identity};
 
 /// How long a connection may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +27,7 @@ pub(crate) struct Acceptor<M> {
     pub(crate) identity: Arc<Identity>,
     pub(crate) events: Sender<PeerEvent<M>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) cards: Cards,
     /// How many connections each peer has here: one, and two for a moment while it dials anew.
     pub(crate) open: Arc<Mutex<BTreeMap<NodeId, usize>>>,
 }
@@ -37,6 +38,7 @@ impl<M> Clone for Acceptor<M> {
             identity: self.identity.clone(),
             events: self.events.clone(),
             metrics: self.metrics.clone(),
+            cards: self.cards.clone(),
             open: self.open.clone(),
         }
     }
@@ -117,7 +119,10 @@ impl<M: Send + 'static> Acceptor<M> {
         let hello = hello.ok_or("what it says is not a peer's greeting")?;
         let Identity { cluster, me, members } = &*self.identity;
         match hello.objection(*cluster, *me, members) {
-            None => Ok(hello.from),
+            None => {
+                self.cards.put(hello.from, hello.card);
+                Ok(hello.from)
+            }
             Some(objection) => {
                 let mut reply = BytesMut::new();
                 frame::put(&mut reply, Kind::Reject, |buffer| {

@@ -290,11 +290,6 @@ impl Raft {
         self.boot
     }
 
-    /// The number of own proposals that are under way.
-    pub fn proposals_pending(&self) -> usize {
-        self.proposals.len()
-    }
-
     /// The number of messages that made no sense.
     pub fn nonsense(&self) -> u64 {
         self.nonsense
