@@ -216,7 +216,8 @@ fn response_op(response: store::Response) -> wire::ResponseOp {
             Response::ResponseDeleteRange(wire::DeleteRangeResponse { header, ..delete })
         }
         store::Response::Txn(txn) => {
-            let header = inner_header(txn.revision);
+            // etcd leaves this one empty.
+            let header = Some(wire::ResponseHeader::default());
             Response::ResponseTxn(wire::TxnResponse { header, ..txn_response(txn) })
         }
         store::Response::Compact(_) => unreachable!("a transaction holds no compaction"),

@@ -149,16 +149,6 @@ fn counts(counters: &Counters, status: &Status) -> Vec<(&'static str, &'static s
             counters.proposals_failed.load(Relaxed),
         ),
         (
-            "etcd_server_health_success",
-            "Health checks that passed",
-            counters.health_checks_passed.load(Relaxed),
-        ),
-        (
-            "etcd_server_health_failures",
-            "Health checks that failed",
-            counters.health_checks_failed.load(Relaxed),
-        ),
-        (
             "quorate_grpc_unknown_calls",
             "Calls to methods that this server does not have",
             counters.unknown_calls.load(Relaxed),
@@ -166,7 +156,8 @@ fn counts(counters: &Counters, status: &Status) -> Vec<(&'static str, &'static s
     ]
 }
 
-/// Name, help and value of what goes up and down, or is a gauge in etcd.
+/// Name, help and value of what goes up and down, of what is a gauge in etcd, and of counters that etcd names without
+/// the `_total` that the encoder would put behind them.
 fn levels(counters: &Counters, status: &Status) -> Vec<(&'static str, &'static str, i64)> {
     let level = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     vec![
@@ -212,6 +203,16 @@ fn levels(counters: &Counters, status: &Status) -> Vec<(&'static str, &'static s
             "etcd_debugging_mvcc_compact_revision",
             "The oldest revision that can still be read",
             status.compact_revision.0,
+        ),
+        (
+            "etcd_server_health_success",
+            "Health checks that passed",
+            level(counters.health_checks_passed.load(Relaxed)),
+        ),
+        (
+            "etcd_server_health_failures",
+            "Health checks that failed",
+            level(counters.health_checks_failed.load(Relaxed)),
         ),
         ("quorate_raft_term", "The term of the node's replica", level(status.term)),
         (

@@ -167,17 +167,29 @@ fn a_value_is_not_copied_on_its_way_to_the_store() {
     assert_eq!(put.value.as_ptr(), value.as_ptr());
 }
 
+/// A transaction's answer that holds these.
+fn answered(responses: Vec<store::Response>) -> store::TxnResponse {
+    store::TxnResponse { revision: Revision(8), succeeded: true, responses }
+}
+
 #[test]
 fn an_answer_inside_a_transaction_has_a_header_with_a_revision_alone() {
     let put = store::PutResponse { revision: Revision(8), prev_kv: None };
-    let txn = txn_response(store::TxnResponse {
-        revision: Revision(8),
-        succeeded: true,
-        responses: vec![store::Response::Put(put)],
-    });
+    let txn = txn_response(answered(vec![store::Response::Put(put)]));
     let expected = wire::ResponseHeader { revision: 8, ..Default::default() };
     match txn.responses[0].response.as_ref() {
         Some(Response::ResponsePut(put)) => assert_eq!(put.header, Some(expected)),
         other => panic!("a write is answered as a write, not with {other:?}"),
+    }
+}
+
+#[test]
+fn a_transaction_inside_a_transaction_is_answered_with_an_empty_header() {
+    let txn = txn_response(answered(vec![store::Response::Txn(answered(vec![]))]));
+    match txn.responses[0].response.as_ref() {
+        Some(Response::ResponseTxn(txn)) => {
+            assert_eq!(txn.header, Some(wire::ResponseHeader::default()));
+        }
+        other => panic!("a transaction is answered as one, not with {other:?}"),
     }
 }

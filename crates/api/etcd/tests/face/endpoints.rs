@@ -9,7 +9,7 @@ use crate::Served;
 use crate::fake_node::FakeNode;
 
 /// Sends one HTTP/1.1 request; returns the status and the body.
-async fn ask(served: &Served, request_line: &str) -> (u16, String) {
+pub(crate) async fn ask(served: &Served, request_line: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(served.address).await.expect("the face is there");
     let request = format!("{request_line} HTTP/1.1\r\nhost: quorate\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("the face reads");
@@ -119,6 +119,18 @@ async fn a_write_that_finds_no_leader_is_a_failed_proposal_and_one_that_is_wrong
         served.kv().await.put(put).await.expect_err("the node refuses");
         let (_, text) = ask(&served, "GET /metrics").await;
         let line = format!("etcd_server_proposals_failed_total {failed}");
+        assert!(text.lines().any(|found| found == line), "no line {line:?} in:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn health_checks_are_counted_by_how_they_ended() {
+    let served = Served::start(FakeNode::refusing(Error::NoLeader).start()).await;
+    ask(&served, "GET /health").await;
+    ask(&served, "GET /readyz/non_learner").await;
+    ask(&served, "GET /readyz").await;
+    let (_, text) = ask(&served, "GET /metrics").await;
+    for line in ["etcd_server_health_success 1", "etcd_server_health_failures 2"] {
         assert!(text.lines().any(|found| found == line), "no line {line:?} in:\n{text}");
     }
 }

@@ -77,7 +77,8 @@ impl FakeNode {
         NodeResponse::Done { term: TERM, outcome }
     }
 
-    fn status(&self, map: &Map) -> Status {
+    /// How it is doing, with what is in the map.
+    pub(crate) fn status(&self, map: &Map) -> Status {
         Status {
             role: Role::Leader,
             leader: (!self.is_leaderless).then_some(LEADER),
@@ -93,8 +94,9 @@ impl FakeNode {
     }
 }
 
+/// What the fake node stores.
 #[derive(Debug, Default)]
-struct Map {
+pub(crate) struct Map {
     revision: Revision,
     compact_revision: Revision,
     keys: BTreeMap<Bytes, KeyValue>,
