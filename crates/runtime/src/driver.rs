@@ -235,7 +235,7 @@ where
             self.fire_due();
             self.world.flush();
         } else {
-            self.world.journal.prepare()?;
+            self.world.journal.rest()?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use quorate_core::Protocol;
@@ -13,6 +13,9 @@ use crate::codec::Codec;
 use crate::driver::DriverError;
 use crate::metrics::Metrics;
 
+/// How long after its last sync a log counts as resting.
+const REST_AFTER: Duration = Duration::from_millis(500);
+
 /// The log of a node, and the buffer that records are encoded in.
 pub(crate) struct Journal<V: Vfs> {
     log: Log<V>,
@@ -22,6 +25,7 @@ pub(crate) struct Journal<V: Vfs> {
     /// The first failure to append; the next sync reports it.
     failure: Option<LogError>,
     metrics: Arc<Metrics>,
+    last_sync: Instant,
 }
 
 impl<V: Vfs> Journal<V> {
@@ -46,8 +50,15 @@ impl<V: Vfs> Journal<V> {
         if let Some((sequence, source)) = undecodable {
             return Err(DriverError::Record { dir, sequence, source });
         }
-        let before = recovered.last;
-        Ok((Journal { log, before, buffer: BytesMut::new(), failure: None, metrics }, durable))
+        let journal = Journal {
+            log,
+            before: recovered.last,
+            buffer: BytesMut::new(),
+            failure: None,
+            metrics,
+            last_sync: Instant::now(),
+        };
+        Ok((journal, durable))
     }
 
     pub(crate) fn append<P: Protocol, C: Codec<P>>(&mut self, record: &P::Record) {
@@ -65,13 +76,19 @@ impl<V: Vfs> Journal<V> {
         }
         let started = Instant::now();
         let last = self.log.sync()?;
-        self.metrics.synced(started.elapsed());
+        self.last_sync = Instant::now();
+        self.metrics.synced(self.last_sync - started);
         Ok(last.0 - self.before.0)
     }
 
-    /// Work that can be done ahead, a bounded piece of it; whether more is left.
-    pub(crate) fn prepare(&mut self) -> Result<bool, DriverError> {
-        Ok(self.log.prepare_step()?)
+    /// To be called when there is nothing to sync: does a bounded piece of the work that can be done ahead, and marks a
+    /// log that rests as durable to its end, so that rot there will never be taken for a torn tail.
+    pub(crate) fn rest(&mut self) -> Result<(), DriverError> {
+        self.log.prepare_step()?;
+        if self.last_sync.elapsed() >= REST_AFTER {
+            self.log.write_watermark()?;
+        }
+        Ok(())
     }
 
     pub(crate) fn close(self) -> Result<(), DriverError> {
