@@ -81,12 +81,12 @@ impl<V: Vfs> Journal<V> {
         Ok(last.0 - self.before.0)
     }
 
-    /// To be called when there is nothing to sync: does a bounded piece of the work that can be done ahead, and marks a
-    /// log that rests as durable to its end, so that rot there will never be taken for a torn tail.
+    /// To be called when there is nothing to sync: marks a log that rests as durable to its end, so that rot there will
+    /// never be taken for a torn tail, and does a bounded piece of the work that can be done ahead.
     pub(crate) fn rest(&mut self) -> Result<(), DriverError> {
-        self.log.prepare_step()?;
         if self.last_sync.elapsed() >= REST_AFTER {
             self.log.write_watermark()?;
+            self.log.prepare_step()?;
         }
         Ok(())
     }

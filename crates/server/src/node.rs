@@ -96,7 +96,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     );
 
     let (stop, stopped) = watch::channel(());
-    let face = Arc::new(Face::new(face_config(&config), handle, cards));
+    let face = Arc::new(Face::new(face_config(&config), handle, cards, metrics));
     let mut faces = JoinSet::new();
     for listener in client_listeners {
         let mut stopped = stopped.clone();

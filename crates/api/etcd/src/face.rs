@@ -1,10 +1,12 @@
 //! What the face knows, and how it asks the node.
 
+use std::sync::Arc;
+
 use quorate_core::{GroupId, NodeId};
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::request::{Response, Revision};
 use quorate_kv::service::{NodeRequest, NodeResponse, Status};
-use quorate_runtime::{Cards, Handle};
+use quorate_runtime::{Cards, Handle, Metrics};
 
 use crate::error::Error;
 use crate::metrics::Counters;
@@ -78,13 +80,19 @@ pub struct Face {
     pub(crate) counters: Counters,
     node: Handle<NodeRequest, NodeResponse>,
     cards: Cards,
+    pub(crate) runtime: Arc<Metrics>,
 }
 
 impl Face {
     /// A face of the node that the handle asks. The card of each other node says where it serves clients: its URLs,
     /// with commas between them.
-    pub fn new(config: FaceConfig, node: Handle<NodeRequest, NodeResponse>, cards: Cards) -> Self {
-        Face { config, counters: Counters::default(), node, cards }
+    pub fn new(
+        config: FaceConfig,
+        node: Handle<NodeRequest, NodeResponse>,
+        cards: Cards,
+        runtime: Arc<Metrics>,
+    ) -> Self {
+        Face { config, counters: Counters::default(), node, cards, runtime }
     }
 
     /// Where clients reach a member; nowhere, as far as this node knows, if it has not been heard of yet.

@@ -169,7 +169,11 @@ fn version() -> Response<Payload> {
 
 async fn metrics(face: &Face) -> Response<Payload> {
     match face.status().await {
-        Ok(status) => text(StatusCode::OK, OPEN_METRICS, metrics::text(&face.counters, &status)),
+        Ok(status) => text(
+            StatusCode::OK,
+            OPEN_METRICS,
+            metrics::text(&face.counters, &face.runtime, &status),
+        ),
         Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{error}\n")),
     }
 }

@@ -7,12 +7,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::service::{Role, Status};
+use quorate_runtime::Metrics as RuntimeMetrics;
+use quorate_runtime::metrics::SYNC_BUCKETS;
 use tonic::Code;
 
 use crate::error::Error;
@@ -105,9 +108,9 @@ impl Drop for Proposal<'_> {
 }
 
 /// The text of `/metrics`.
-pub(crate) fn text(counters: &Counters, status: &Status) -> String {
+pub(crate) fn text(counters: &Counters, runtime: &RuntimeMetrics, status: &Status) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape::new(counters, status)));
+    registry.register_collector(Box::new(Scrape::new(counters, runtime, status)));
     let mut text = String::with_capacity(8 * 1024);
     text::encode(&mut text, &registry).expect("a string takes what is written to it");
     text
@@ -119,10 +122,12 @@ struct Scrape {
     calls: Vec<(Method, &'static str, u64)>,
     counters: Vec<(&'static str, &'static str, u64)>,
     gauges: Vec<(&'static str, &'static str, i64)>,
+    /// The log's syncs: seconds in all, and how many there were up to each bound.
+    syncs: (f64, Vec<(f64, u64)>),
 }
 
 impl Scrape {
-    fn new(counters: &Counters, status: &Status) -> Self {
+    fn new(counters: &Counters, runtime: &RuntimeMetrics, status: &Status) -> Self {
         let calls = Method::ALL
             .into_iter()
             .flat_map(|method| {
@@ -131,12 +136,23 @@ impl Scrape {
             })
             .filter(|(_, _, count)| *count > 0)
             .collect();
-        Scrape { calls, counters: counts(counters, status), gauges: levels(counters, status) }
+        let (counts, took) = runtime.syncs();
+        let bounds = SYNC_BUCKETS.into_iter().chain([f64::MAX]);
+        Scrape {
+            calls,
+            counters: totals(counters, runtime, status),
+            gauges: levels(counters, status),
+            syncs: (took.as_secs_f64(), bounds.zip(counts).collect()),
+        }
     }
 }
 
 /// Name, help and value of what only grows. The encoder puts `_total` behind the names.
-fn counts(counters: &Counters, status: &Status) -> Vec<(&'static str, &'static str, u64)> {
+fn totals(
+    counters: &Counters,
+    runtime: &RuntimeMetrics,
+    status: &Status,
+) -> Vec<(&'static str, &'static str, u64)> {
     vec![
         (
             "etcd_server_leader_changes_seen",
@@ -153,6 +169,28 @@ fn counts(counters: &Counters, status: &Status) -> Vec<(&'static str, &'static s
             "Calls to methods that this server does not have",
             counters.unknown_calls.load(Relaxed),
         ),
+        ("quorate_loop_turns", "Turns of the event loop", runtime.turns.load(Relaxed)),
+        (
+            "quorate_peer_strangers",
+            "Connections on the peer port that were closed because no peer was at the other end",
+            runtime.strangers.load(Relaxed),
+        ),
+        (
+            "quorate_peer_disconnects",
+            "Connections to peers that were lost",
+            runtime.disconnects.load(Relaxed),
+        ),
+        (
+            "quorate_peer_messages_sent",
+            "Messages sent to peers",
+            runtime.messages_sent.load(Relaxed),
+        ),
+        (
+            "quorate_peer_messages_dropped",
+            "Messages that were not sent because the peer was not connected, or too slow",
+            runtime.messages_dropped.load(Relaxed),
+        ),
+        ("quorate_peer_sent_bytes", "Bytes sent to peers", runtime.bytes_sent.load(Relaxed)),
     ]
 }
 
@@ -233,6 +271,16 @@ impl Collector for Scrape {
             let metric = ConstCounter::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
+        let (seconds, buckets) = &self.syncs;
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder
+            .encode_descriptor(
+                "etcd_disk_wal_fsync_duration_seconds",
+                "How long each sync of the log took",
+                None,
+                MetricType::Histogram,
+            )?
+            .encode_histogram::<NoLabelSet>(*seconds, count, buckets, None)?;
         let version = ConstGauge::new(1_i64);
         let mut family = encoder.encode_descriptor(
             "etcd_server_version",

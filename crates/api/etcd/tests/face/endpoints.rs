@@ -93,6 +93,7 @@ async fn the_metrics_count_what_was_done() {
     assert_eq!(status, 200);
     let expected = [
         "etcd_server_has_leader 1",
+        "etcd_disk_wal_fsync_duration_seconds_count 0",
         "etcd_server_is_leader 1",
         "etcd_server_leader_changes_seen_total 3",
         "etcd_server_proposals_committed_total 12",

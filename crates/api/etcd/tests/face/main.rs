@@ -34,7 +34,7 @@ impl Served {
     async fn start(node: Node) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("the listener is bound");
-        let face = Arc::new(Face::new(config(), node, cards()));
+        let face = Arc::new(Face::new(config(), node, cards(), Arc::default()));
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(quorate_api_etcd::serve(listener, face, async {
             // A test that ends without stopping the face stops it by dropping the sender.
