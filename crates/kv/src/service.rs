@@ -42,7 +42,12 @@ pub enum NodeRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeResponse {
     /// To a command or a query.
-    Done(Result<Response, Error>),
+    Done {
+        /// The replica's term when it answered.
+        term: u64,
+        /// What came of it.
+        outcome: Result<Response, Error>,
+    },
     /// To a question after the status.
     Status(Status),
     /// To a transfer of leadership: whether it was begun.
@@ -69,6 +74,8 @@ pub struct Status {
     pub leader: Option<NodeId>,
     /// Its term.
     pub term: u64,
+    /// How often the leader that it knows of has changed to another one since the node started.
+    pub leader_changes: u64,
     /// The newest log index it knows to be committed.
     pub commit_index: u64,
     /// The newest log index whose effect is in its store.

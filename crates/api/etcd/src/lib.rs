@@ -1,1 +1,38 @@
-//! The etcd v3 face: gRPC services and HTTP endpoints on one port
+//! The etcd v3 face: gRPC services and HTTP endpoints on one port.
+//!
+//! A face translates; it decides nothing. *Follow one write*: [`serve()`] accepts the connection and tells gRPC from
+//! plain HTTP; `grpc` cuts the one message of a unary call out of the stream and finds the method; [`convert`] turns
+//! wire fields into the store's types; `kv` puts the command to the node through a
+//! [`Handle`](quorate_runtime::Handle); the answer goes the same way back. On the way a key and its value are never
+//! copied, and the one task is the one that the HTTP/2 library starts for each call.
+//!
+//! What lives here: the wire format ([`proto`], server messages and clients both), the translation, the services,
+//! and the endpoints for probes and scrapers.
+//!
+//! What never may: a rule about what a request means. Whether a key may be empty, a revision is too old, or a
+//! transaction writes one key twice is the node's to say, since other faces ask it too. The exceptions are what the
+//! store's types cannot express: see [`convert`].
+//!
+//! Open first: [`convert`], then `grpc.rs`, then `serve.rs`.
+//!
+//! *Coverage.* KV: all. Cluster: `MemberList`. Maintenance: `Status`, `MoveLeader`, and `Alarm` as far as asking
+//! goes. Every other method, of these services and of Watch, Lease and Auth, is answered `UNIMPLEMENTED` with its
+//! name, in one place.
+//!
+//! *Omitted.* TLS, authentication, compressed messages, the JSON gateway, and streams.
+
+pub mod convert;
+pub mod proto;
+
+mod cluster;
+mod error;
+mod face;
+mod grpc;
+mod http;
+mod kv;
+mod metrics;
+mod serve;
+
+pub use error::Error;
+pub use face::{ETCD_VERSION, Face, FaceConfig, MESSAGE_OVERHEAD_BYTES, Member, REQUEST_BYTES_MAX};
+pub use serve::serve;

@@ -1,0 +1,81 @@
+//! Why the face refuses, with the gRPC code that etcd gives for it.
+
+use std::io;
+
+use quorate_kv::error::Error as StoreError;
+use tonic::{Code, Status};
+
+/// A refusal by the face, or by the node behind it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The node refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Leadership is to go to a node that is not a member.
+    #[error("etcdserver: bad leader transferee")]
+    BadLeaderTransferee,
+    /// A method that this server does not have.
+    #[error("etcdserver: not supported: {0}")]
+    NotSupported(String),
+    /// A message longer than the face reads.
+    #[error("grpc: received message larger than max ({bytes} vs. {bytes_max})")]
+    MessageTooLarge {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        bytes_max: usize,
+    },
+    /// A compressed message; the face never said that it takes any.
+    #[error("grpc: the message is compressed, which this server does not take; send it plain")]
+    Compressed,
+    /// A stream that does not hold exactly one whole message.
+    #[error("grpc: a unary call takes exactly one whole message: {0}")]
+    Framing(&'static str),
+    /// A message that does not parse.
+    #[error("grpc: the message does not parse: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// The client went away while it was sending.
+    #[error("grpc: the client went away")]
+    Disconnected,
+    /// The port no longer gives connections.
+    #[error("cannot accept connections: {0}; check the limit on open files and restart the node")]
+    Accept(#[source] io::Error),
+}
+
+impl Error {
+    /// The gRPC code. Stock clients decide by code and message whether to repeat a request, so both are etcd's.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Store(error) => store_code(error),
+            Error::BadLeaderTransferee => Code::FailedPrecondition,
+            Error::NotSupported(_) | Error::Compressed => Code::Unimplemented,
+            Error::MessageTooLarge { .. } => Code::ResourceExhausted,
+            Error::Framing(_) | Error::Malformed(_) | Error::Accept(_) => Code::Internal,
+            Error::Disconnected => Code::Cancelled,
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Status {
+        Status::new(error.code(), error.to_string())
+    }
+}
+
+fn store_code(error: &StoreError) -> Code {
+    match error {
+        StoreError::EmptyKey
+        | StoreError::KeyNotFound
+        | StoreError::ValueProvided
+        | StoreError::LeaseProvided
+        | StoreError::TooManyOperations
+        | StoreError::DuplicateKey
+        | StoreError::InvalidSortOption
+        | StoreError::RequestTooLarge => Code::InvalidArgument,
+        StoreError::LeaseNotFound => Code::NotFound,
+        StoreError::Compacted | StoreError::FutureRevision => Code::OutOfRange,
+        StoreError::TooManyRequests => Code::ResourceExhausted,
+        StoreError::NoLeader | StoreError::TimedOut | StoreError::Stopped => Code::Unavailable,
+        StoreError::Unsupported(_) => Code::Unimplemented,
+    }
+}

@@ -1,0 +1,129 @@
+//! What the face knows, and how it asks the node.
+
+use quorate_core::{GroupId, NodeId};
+use quorate_kv::error::Error as StoreError;
+use quorate_kv::request::{Response, Revision};
+use quorate_kv::service::{NodeRequest, NodeResponse, Status};
+use quorate_runtime::Handle;
+
+use crate::error::Error;
+use crate::metrics::Counters;
+use crate::proto::etcdserverpb::ResponseHeader;
+
+/// The version of etcd whose behaviour the face has, as clients ask for it.
+pub const ETCD_VERSION: &str = "3.6.0";
+
+/// The largest write that etcd takes unless it is told otherwise, in bytes.
+pub const REQUEST_BYTES_MAX: usize = 1536 * 1024;
+
+/// What a gRPC message may be longer than a request, in bytes: as in etcd, so that a request just over its limit is
+/// refused by name rather than by the framing.
+pub const MESSAGE_OVERHEAD_BYTES: usize = 512 * 1024;
+
+/// A member of the cluster, as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The node.
+    pub id: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it.
+    pub client_urls: Vec<String>,
+}
+
+/// What a face has to be told. [`FaceConfig::new`] has etcd's defaults for what can be left open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaceConfig {
+    /// The cluster that the node belongs to.
+    pub cluster_id: u64,
+    /// The node.
+    pub member_id: NodeId,
+    /// Every member of the cluster, this one included.
+    pub members: Vec<Member>,
+    /// The shard that the face speaks to.
+    pub group: GroupId,
+    /// The longest write, in bytes.
+    pub request_bytes_max: usize,
+    /// How many calls one connection may have under way.
+    pub calls_per_connection_max: u32,
+    /// How long a health check waits for the node, in milliseconds.
+    pub health_timeout_ms: u64,
+    /// How long calls under way have to end once the node is told to stop, in milliseconds.
+    pub drain_timeout_ms: u64,
+}
+
+impl FaceConfig {
+    /// A face of a node, with the defaults.
+    pub fn new(cluster_id: u64, member_id: NodeId, members: Vec<Member>) -> Self {
+        FaceConfig {
+            cluster_id,
+            member_id,
+            members,
+            group: GroupId(0),
+            request_bytes_max: REQUEST_BYTES_MAX,
+            calls_per_connection_max: 1 << 16,
+            health_timeout_ms: 5_000,
+            drain_timeout_ms: 1_000,
+        }
+    }
+}
+
+/// One node's face to clients of etcd: all its connections share one.
+#[derive(Debug)]
+pub struct Face {
+    pub(crate) config: FaceConfig,
+    pub(crate) counters: Counters,
+    node: Handle<NodeRequest, NodeResponse>,
+}
+
+impl Face {
+    /// A face of the node that the handle asks.
+    pub fn new(config: FaceConfig, node: Handle<NodeRequest, NodeResponse>) -> Self {
+        Face { config, counters: Counters::default(), node }
+    }
+
+    /// The header of an answer.
+    pub(crate) fn header(&self, revision: Revision, term: u64) -> Option<ResponseHeader> {
+        Some(ResponseHeader {
+            cluster_id: self.config.cluster_id,
+            member_id: self.config.member_id.0,
+            revision: revision.0,
+            raft_term: term,
+        })
+    }
+
+    /// Has the node carry out a command or answer a query. Returns its term with the answer.
+    pub(crate) async fn ask(&self, request: NodeRequest) -> Result<(u64, Response), Error> {
+        match self.node.ask(request).await {
+            Ok(NodeResponse::Done { term, outcome }) => Ok((term, outcome?)),
+            Ok(other) => unreachable!("the node answered a command or a query with {other:?}"),
+            Err(_) => Err(StoreError::Stopped.into()),
+        }
+    }
+
+    /// How the node's replica is doing.
+    pub(crate) async fn status(&self) -> Result<Status, Error> {
+        match self.node.ask(NodeRequest::Status { group: self.config.group }).await {
+            Ok(NodeResponse::Status(status)) => Ok(status),
+            Ok(other) => {
+                unreachable!("the node answered a question after its status with {other:?}")
+            }
+            Err(_) => Err(StoreError::Stopped.into()),
+        }
+    }
+
+    /// Has the node hand leadership to a member.
+    pub(crate) async fn transfer_leadership(&self, to: NodeId) -> Result<(), Error> {
+        if !self.config.members.iter().any(|member| member.id == to) {
+            return Err(Error::BadLeaderTransferee);
+        }
+        let request = NodeRequest::TransferLeadership { group: self.config.group, to };
+        match self.node.ask(request).await {
+            Ok(NodeResponse::Transfer(begun)) => Ok(begun?),
+            Ok(other) => unreachable!("the node answered a transfer of leadership with {other:?}"),
+            Err(_) => Err(StoreError::Stopped.into()),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! gRPC over HTTP/2, as far as unary calls need it.
+//!
+//! The naive version is the server that a generator makes. It copies each message into a buffer of its own, boxes a
+//! future or two a call, and answers with error messages that no etcd client knows. A unary call is little enough to
+//! do by hand: one message in, with five bytes before it that say how long it is; one message out, and after it
+//! trailers with the verdict.
+//!
+//! Keys and values are slices of the buffer that the connection read them into. They are copied only where a message
+//! came in pieces.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Response, header};
+use hyper::body::{Body, Frame, SizeHint};
+use prost::Message;
+use quorate_kv::error::Error as StoreError;
+use tonic::{Code, Status};
+
+use crate::error::Error;
+use crate::face::{Face, MESSAGE_OVERHEAD_BYTES};
+
+/// What stands before a message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+/// The content of a response: data, then perhaps trailers.
+#[derive(Debug, Default)]
+pub(crate) struct Payload {
+    data: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+impl Payload {
+    /// Data without trailers.
+    pub(crate) fn plain(data: impl Into<Bytes>) -> Self {
+        Payload { data: data.into(), trailers: None }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !self.data.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))));
+        }
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.trailers {
+            // A length known beforehand becomes a header, which only plain HTTP has a use for.
+            Some(_) => SizeHint::default(),
+            None => SizeHint::with_exact(self.data.len() as u64),
+        }
+    }
+}
+
+/// A method that the face has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Range,
+    Put,
+    DeleteRange,
+    Txn,
+    Compact,
+    MemberList,
+    Alarm,
+    Status,
+    MoveLeader,
+}
+
+impl Method {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Method; 9] = [
+        Method::Range,
+        Method::Put,
+        Method::DeleteRange,
+        Method::Txn,
+        Method::Compact,
+        Method::MemberList,
+        Method::Alarm,
+        Method::Status,
+        Method::MoveLeader,
+    ];
+
+    /// The method at a path.
+    fn at(path: &str) -> Option<Method> {
+        let (service, name) = path.strip_prefix('/')?.split_once('/')?;
+        Method::ALL.into_iter().find(|method| name == method.name() && service == method.service())
+    }
+
+    /// Its name on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Method::Range => "Range",
+            Method::Put => "Put",
+            Method::DeleteRange => "DeleteRange",
+            Method::Txn => "Txn",
+            Method::Compact => "Compact",
+            Method::MemberList => "MemberList",
+            Method::Alarm => "Alarm",
+            Method::Status => "Status",
+            Method::MoveLeader => "MoveLeader",
+        }
+    }
+
+    /// The service that it belongs to.
+    pub(crate) fn service(self) -> &'static str {
+        match self {
+            Method::Range | Method::Put | Method::DeleteRange | Method::Txn | Method::Compact => {
+                "etcdserverpb.KV"
+            }
+            Method::MemberList => "etcdserverpb.Cluster",
+            Method::Alarm | Method::Status | Method::MoveLeader => "etcdserverpb.Maintenance",
+        }
+    }
+
+    /// Whether its requests go through the log, and so may not be longer than the log takes.
+    fn is_logged(self) -> bool {
+        matches!(self, Method::Put | Method::DeleteRange | Method::Txn | Method::Compact)
+    }
+}
+
+/// Carries out one call.
+pub(crate) async fn call<B>(face: &Arc<Face>, path: &str, body: B) -> Response<Payload>
+where
+    B: Body<Data = Bytes>,
+{
+    let Some(method) = Method::at(path) else {
+        face.counters.count_unknown_call();
+        return refusal(Error::NotSupported(path.to_owned()));
+    };
+    let answer = match read_message(body, face.config.request_bytes_max).await {
+        Ok(message) => carry_out(face, method, message).await,
+        Err(error) => Err(error),
+    };
+    let code = answer.as_ref().map_or_else(Error::code, |_| Code::Ok);
+    face.counters.count_call(method, code);
+    answer.map_or_else(refusal, success)
+}
+
+async fn carry_out(face: &Face, method: Method, message: Bytes) -> Result<Bytes, Error> {
+    if method.is_logged() && message.len() > face.config.request_bytes_max {
+        return Err(StoreError::RequestTooLarge.into());
+    }
+    match method {
+        Method::Range => unary(message, |request| face.range(request)).await,
+        Method::Put => unary(message, |request| face.put(request)).await,
+        Method::DeleteRange => unary(message, |request| face.delete_range(request)).await,
+        Method::Txn => unary(message, |request| face.txn(request)).await,
+        Method::Compact => unary(message, |request| face.compact(request)).await,
+        Method::MemberList => unary(message, |request| face.member_list(request)).await,
+        Method::Alarm => unary(message, |request| face.alarm(request)).await,
+        Method::Status => unary(message, |request| face.maintenance_status(request)).await,
+        Method::MoveLeader => unary(message, |request| face.move_leader(request)).await,
+    }
+}
+
+/// Decodes the request, has it answered, and encodes the answer.
+async fn unary<Q, A, F>(message: Bytes, answer: impl FnOnce(Q) -> F) -> Result<Bytes, Error>
+where
+    Q: Message + Default,
+    A: Message,
+    F: Future<Output = Result<A, Error>>,
+{
+    Ok(frame(&answer(Q::decode(message)?).await?))
+}
+
+/// A message with what stands before it.
+fn frame(message: &impl Message) -> Bytes {
+    let bytes = message.encoded_len();
+    let length = u32::try_from(bytes).expect("an answer is shorter than 4 GiB");
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + bytes);
+    framed.put_u8(0);
+    framed.put_u32(length);
+    message.encode_raw(&mut framed);
+    framed.freeze()
+}
+
+fn success(framed: Bytes) -> Response<Payload> {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    let mut response = Response::new(Payload { data: framed, trailers: Some(trailers) });
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+fn refusal(error: Error) -> Response<Payload> {
+    Status::from(error).into_http()
+}
+
+/// Reads the one message of a unary call, up to the end of what the client sends.
+async fn read_message<B>(body: B, request_bytes_max: usize) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes>,
+{
+    let bytes_max = request_bytes_max + MESSAGE_OVERHEAD_BYTES;
+    let mut body = pin!(body);
+    let mut whole = Bytes::new();
+    while let Some(piece) = next_piece(body.as_mut()).await? {
+        if piece.is_empty() {
+            continue;
+        }
+        whole = if whole.is_empty() { piece } else { join(whole, piece, bytes_max) };
+        if let Some(bytes) = message_bytes(&whole)?
+            && bytes > bytes_max
+        {
+            return Err(Error::MessageTooLarge { bytes, bytes_max });
+        }
+        if whole.len() > PREFIX_BYTES + bytes_max {
+            return Err(Error::Framing("there is more than one"));
+        }
+    }
+    let bytes = message_bytes(&whole)?.ok_or(Error::Framing("there is none"))?;
+    whole.advance(PREFIX_BYTES);
+    match whole.len().cmp(&bytes) {
+        std::cmp::Ordering::Less => Err(Error::Framing("it is cut short")),
+        std::cmp::Ordering::Equal => Ok(whole),
+        std::cmp::Ordering::Greater => Err(Error::Framing("there is more than one")),
+    }
+}
+
+/// How long the message is, once enough has arrived to know.
+fn message_bytes(whole: &Bytes) -> Result<Option<usize>, Error> {
+    match whole.as_ref() {
+        [0, a, b, c, d, ..] => Ok(Some(u32::from_be_bytes([*a, *b, *c, *d]) as usize)),
+        [flags, ..] if *flags != 0 => Err(Error::Compressed),
+        _ => Ok(None),
+    }
+}
+
+/// Puts a piece behind what has arrived, with room for the rest so that each byte is copied once.
+fn join(whole: Bytes, piece: Bytes, bytes_max: usize) -> Bytes {
+    let mut joined = whole.try_into_mut().unwrap_or_else(|shared| {
+        let bytes = message_bytes(&shared).ok().flatten().unwrap_or(0).min(bytes_max);
+        let room = (PREFIX_BYTES + bytes).max(shared.len() + piece.len());
+        let mut joined = BytesMut::with_capacity(room);
+        joined.extend_from_slice(&shared);
+        joined
+    });
+    joined.extend_from_slice(&piece);
+    joined.freeze()
+}
+
+/// The next piece of the body, or none at its end.
+async fn next_piece<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, Error>
+where
+    B: Body<Data = Bytes>,
+{
+    loop {
+        match std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+            None => return Ok(None),
+            // Trailers of a request say nothing that a unary call needs.
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => return Ok(Some(data)),
+                Err(_) => continue,
+            },
+            Some(Err(_)) => return Err(Error::Disconnected),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

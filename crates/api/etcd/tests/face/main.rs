@@ -1,0 +1,71 @@
+//! The face on a real port, over a node that is a map in memory: with the clients that this crate generates, with a
+//! stock client, and with bare sockets.
+
+mod disconnects;
+mod endpoints;
+mod fake_node;
+mod generated_client;
+mod refusals;
+mod stock_client;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quorate_api_etcd::proto::etcdserverpb::kv_client::KvClient;
+use quorate_api_etcd::{Error, Face, FaceConfig, Member};
+use quorate_core::NodeId;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+use fake_node::Node;
+
+/// A face that is being served.
+struct Served {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Result<(), Error>>,
+}
+
+impl Served {
+    /// Serves a face of the node on a port of its own.
+    async fn start(node: Node) -> Served {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let address = listener.local_addr().expect("the listener is bound");
+        let face = Arc::new(Face::new(config(), node));
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(quorate_api_etcd::serve(listener, face, async {
+            // A test that ends without stopping the face stops it by dropping the sender.
+            let _ = stopped.await;
+        }));
+        Served { address, stop, ended }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(self.url()).expect("the address makes a URL");
+        endpoint.connect().await.expect("the face accepts connections")
+    }
+
+    async fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel().await)
+    }
+}
+
+/// A face of the first of two members.
+fn config() -> FaceConfig {
+    let member = |id: u64| Member {
+        id: NodeId(id),
+        name: format!("node-{id}"),
+        peer_urls: vec![format!("http://peer-{id}:2380")],
+        client_urls: vec![format!("http://client-{id}:2379")],
+    };
+    FaceConfig {
+        drain_timeout_ms: 50,
+        ..FaceConfig::new(99, NodeId(1), vec![member(1), member(2)])
+    }
+}
