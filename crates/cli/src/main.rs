@@ -1,2 +1,159 @@
-//! The `quorate` binary.
-fn main() {}
+//! The binary `quorate`: one node, a local cluster, everyday use, benchmarks.
+//!
+//! Each subcommand is a module with its flags and what it does; a module that grew is a directory. What several of
+//! them share has a module of its own, named after what it is: [`endpoints`], [`table`], [`error`].
+//!
+//! What never may live here: a rule of the database. A command asks a node, and prints what it said.
+//!
+//! Exit codes: 0 it was done, 1 it was not, 2 it was asked for wrongly.
+//!
+//! Open first: [`serve`], [`up`], [`kv_commands`].
+
+mod base64;
+mod bench;
+mod config_file;
+mod endpoints;
+mod error;
+mod kv_commands;
+mod serve;
+mod status;
+mod table;
+mod up;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::error::CliError;
+
+/// A distributed database in one binary, spoken to with the clients of etcd v3.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Start with `quorate up`, then `quorate put greeting hello` in another terminal.\n\
+                        Exit codes: 0 it was done, 1 it was not, 2 it was asked for wrongly."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::UpArgs),
+    Serve(serve::ServeArgs),
+    Get(kv_commands::GetArgs),
+    Put(kv_commands::PutArgs),
+    Del(kv_commands::DelArgs),
+    Status(status::StatusArgs),
+    Bench(bench::BenchArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = parse(std::env::args_os().collect()).and_then(|cli| match cli.command {
+        Command::Up(args) => up::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Get(args) => kv_commands::get(args),
+        Command::Put(args) => kv_commands::put(args),
+        Command::Del(args) => kv_commands::del(args),
+        Command::Status(args) => status::run(args),
+        Command::Bench(args) => bench::run(args),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has read enough.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("quorate: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Reads the command line. What `serve --config` names is read as if it had been written on the command line, except
+/// that flags and environment variables win over it.
+fn parse(args: Vec<OsString>) -> Result<Cli, CliError> {
+    let command = Cli::command();
+    let matches = command.clone().get_matches_from(&args);
+    let Some((serve, path)) = matches
+        .subcommand_matches("serve")
+        .and_then(|serve| Some((serve, serve.get_one::<std::path::PathBuf>("config")?)))
+    else {
+        return Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()));
+    };
+    let known = command.find_subcommand("serve").expect("serve is a subcommand");
+    let mut extended = args.clone();
+    extended.extend(config_file::as_flags(path, known, serve)?);
+    // The command line was good by itself, so whatever is wrong now came from the file.
+    let matches = command.try_get_matches_from(extended).map_err(|error| {
+        let said = error.to_string();
+        let said = said.strip_prefix("error: ").unwrap_or(&said);
+        let said = said.lines().next().unwrap_or_default().to_string();
+        CliError::ConfigFile { path: path.clone(), fault: said }
+    })?;
+    Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+}
+
+/// A runtime of one thread, for commands that mostly wait.
+fn waiting_runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)
+}
+
+/// Writes to the standard output at once. A reader that went away is an error like any other.
+fn print(text: &str) -> Result<(), CliError> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(CliError::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_and_flag_says_what_it_is() {
+        for subcommand in Cli::command().get_subcommands() {
+            assert!(subcommand.get_about().is_some(), "{} says nothing", subcommand.get_name());
+            for arg in subcommand.get_arguments() {
+                let (name, flag) = (subcommand.get_name(), arg.get_id());
+                assert!(arg.get_help().is_some(), "{name} {flag} says nothing");
+            }
+        }
+    }
+
+    fn refused(args: &[&str]) -> String {
+        let args = std::iter::once("quorate").chain(args.iter().copied());
+        Cli::try_parse_from(args).expect_err("the command line was accepted").to_string()
+    }
+
+    #[test]
+    fn a_misspelt_flag_is_answered_with_the_nearest_one() {
+        assert!(refused(&["get", "k", "--prefx"]).contains("--prefix"));
+        assert!(refused(&["servee"]).contains("serve"));
+    }
+
+    #[test]
+    fn ways_to_name_a_range_exclude_each_other() {
+        for args in [
+            &["get", "a", "b", "--prefix"][..],
+            &["get", "a", "--prefix", "--from-key"],
+            &["get", "a", "b", "--from-key"],
+            &["del", "a", "b", "--prefix"],
+            &["get", "a", "--keys-only", "--count-only"],
+        ] {
+            assert!(refused(args).contains("cannot be used with"), "{args:?}");
+        }
+    }
+}
