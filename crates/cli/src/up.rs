@@ -71,6 +71,7 @@ pub(crate) fn run(args: UpArgs) -> Result<(), CliError> {
         let mut stop = Stop::listen()?;
         let layout = Layout::open(&args.dir, args.nodes, args.base_port)?;
         layout.check_ports(&args.dir)?;
+        layout.write(&args.dir)?;
         let nodes = start_all(&layout, &args.dir)?;
         let mut cluster = Cluster { dir: args.dir, layout, nodes, restart: args.restart };
         cluster.note_pids()?;
@@ -201,7 +202,12 @@ impl Cluster {
                 return Err(CliError::Up(self.late(&waiting)));
             }
             if has_terminal && began.elapsed() > Duration::from_secs(2) {
-                eprint!("\rwaiting for {} of {} nodes ", waiting.len(), self.nodes.len());
+                // The last of these is for no node at all, which erases the line.
+                let said = match waiting.len() {
+                    0 => String::new(),
+                    left => format!("waiting for {left} of {} nodes", self.nodes.len()),
+                };
+                eprint!("\r{said:<32}\r");
             }
             if !waiting.is_empty() {
                 tokio::time::sleep(ASK_READY_EVERY).await;

@@ -73,22 +73,17 @@ impl Member {
 }
 
 impl Layout {
-    /// The cluster of this directory, which is made if it is not there yet. What was said must not contradict it.
+    /// The cluster of this directory, or a new one for it. What was said must not contradict what is there.
+    ///
+    /// A new one is not written yet: its ports may turn out to be taken, and must not have been settled then.
     pub(crate) fn open(
         dir: &Path,
         nodes: Option<u16>,
         base_port: Option<u16>,
     ) -> Result<Self, CliError> {
         let Some(found) = Self::read(dir)? else {
-            let layout =
-                Self::new(nodes.unwrap_or(DEFAULT_NODES), base_port.unwrap_or(DEFAULT_BASE_PORT))?;
-            std::fs::create_dir_all(dir).map_err(|error| CliError::File {
-                action: "create",
-                path: dir.into(),
-                error,
-            })?;
-            layout.write(dir)?;
-            return Ok(layout);
+            let base_port = base_port.unwrap_or(DEFAULT_BASE_PORT);
+            return Self::new(nodes.unwrap_or(DEFAULT_NODES), base_port);
         };
         let conflict = |flag, said: u16, has: usize| {
             CliError::Misuse(format!(
@@ -134,8 +129,13 @@ impl Layout {
         Ok(Some(layout))
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file, whole or not at all, and makes the directory if it is not there.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), CliError> {
+        std::fs::create_dir_all(dir).map_err(|error| CliError::File {
+            action: "create",
+            path: dir.into(),
+            error,
+        })?;
         let path = dir.join(FILE);
         let unfinished = dir.join(format!("{FILE}.new"));
         let text = serde_json::to_string_pretty(self).expect("a layout is plain data");
@@ -226,6 +226,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let made = Layout::open(dir.path(), Some(3), Some(4000)).unwrap();
         assert_eq!(made.members.len(), 3);
+        made.write(dir.path()).unwrap();
         assert_eq!(Layout::open(dir.path(), None, None).unwrap(), made);
         assert_eq!(Layout::open(dir.path(), Some(3), Some(4000)).unwrap(), made);
     }
@@ -233,7 +234,7 @@ mod tests {
     #[test]
     fn another_number_of_nodes_or_base_port_than_the_directory_has_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        Layout::open(dir.path(), Some(3), None).unwrap();
+        Layout::open(dir.path(), Some(3), None).unwrap().write(dir.path()).unwrap();
         for (nodes, base_port, words) in [
             (Some(5), None, ["--nodes 5", "made with 3"]),
             (None, Some(4000), ["--base-port 4000", "made with 2379"]),
@@ -244,6 +245,13 @@ mod tests {
             assert!(words.iter().all(|word| said.contains(word)), "{said}");
             assert!(said.contains("--dir"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_cluster_that_could_not_start_settles_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        Layout::open(dir.path(), Some(3), None).unwrap();
+        assert_eq!(Layout::open(dir.path(), Some(5), None).unwrap().members.len(), 5);
     }
 
     #[test]
