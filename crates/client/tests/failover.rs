@@ -13,7 +13,7 @@ use quorate_kv::request::{
     Command, DeleteRangeResponse, PutResponse, RangeResponse, Response, Revision,
 };
 use quorate_kv::service::{NodeRequest, NodeResponse, Role, Status};
-use quorate_runtime::Handle;
+use quorate_runtime::{Cards, Handle};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -76,7 +76,12 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
         let (handle, mut questions) = Handle::channel();
-        let face = Face::new(FaceConfig::new(1, NodeId(1 << 20), Vec::new()), handle);
+        let face = Face::new(
+            FaceConfig::new(1, NodeId(1 << 20), Vec::new()),
+            handle,
+            Cards::default(),
+            Arc::default(),
+        );
         tokio::spawn(quorate_api_etcd::serve(listener, Arc::new(face), std::future::pending()));
         let node = self.clone();
         tokio::spawn(async move {
