@@ -1,0 +1,333 @@
+//! A node's data directory: who may use it, and whose it is.
+//!
+//! Two files are kept in it by this module. `LOCK` is held for as long as the [`DataDir`] lives,
+//! and contains the holder's process id, for the message that the second one gets. `IDENTITY` says
+//! which node of which cluster the data belongs to, so that a wrong path or a wrong disk is noticed
+//! before anything is written:
+//!
+//! ```text
+//! quorate data directory
+//! format 1
+//! cluster 00000000000000ab
+//! node 0000000000000001
+//! log 0123456789abcdef0123456789abcdef
+//! crc32c 5d2a91f3
+//! ```
+//!
+//! `IDENTITY` is written once, to a temporary name, synced, and renamed, so that it is there whole
+//! or not at all. A directory that has other files and no `IDENTITY` is refused and left as it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::log::LogId;
+use crate::vfs::{Vfs, VfsFile};
+
+const LOCK_NAME: &str = "LOCK";
+const IDENTITY_NAME: &str = "IDENTITY";
+const IDENTITY_TEMPORARY_NAME: &str = "IDENTITY.tmp";
+/// What may lie in a directory that counts as empty. Some file systems put `lost+found` into the
+/// root of every new disk.
+const HARMLESS_NAMES: [&str; 3] = [LOCK_NAME, IDENTITY_TEMPORARY_NAME, "lost+found"];
+
+const TITLE: &str = "quorate data directory";
+/// The latest format that this code writes and reads. Any later one keeps the first two lines and
+/// the checksum in the last.
+const FORMAT: u32 = 1;
+/// No identity of any format is longer; a longer file is something else.
+const IDENTITY_BYTES_MAX: u64 = 4096;
+
+/// Whose data it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster_id: u64,
+    /// The node within it.
+    pub node_id: u64,
+}
+
+/// Why a data directory could not be opened. None of the data in it was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataDirError {
+    /// Another process, or another handle in this one, has it.
+    #[error("data directory {} is in use by another process ({holder}): stop that one, or give this node a directory of its own", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// The holder as it has named itself, such as `pid 4711`.
+        holder: String,
+    },
+    /// It belongs to another cluster.
+    #[error("data directory {} belongs to cluster {found:016x}, not to {expected:016x}: check the directory's path, or correct the cluster's id", path.display())]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The cluster that it belongs to.
+        found: u64,
+        /// The cluster that was asked for.
+        expected: u64,
+    },
+    /// It belongs to another node of the cluster.
+    #[error("data directory {} belongs to node {found:016x}, not to {expected:016x}: check the directory's path, or correct the node's id", path.display())]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// The node that it belongs to.
+        found: u64,
+        /// The node that was asked for.
+        expected: u64,
+    },
+    /// It was written by a later version.
+    #[error("data directory {} has format {found} and this binary reads up to {supported}: run a newer binary, or restore a backup that this one can read into another directory", path.display())]
+    NewerFormat {
+        /// The directory.
+        path: PathBuf,
+        /// The format it states.
+        found: u32,
+        /// The latest format that this binary reads.
+        supported: u32,
+    },
+    /// Its identity cannot be trusted.
+    #[error("{} is corrupt ({what}): restore this node from its peers (remove the data directory and let it join again) or from a backup", path.display())]
+    Corrupt {
+        /// The identity's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// It has files in it and is nobody's data directory.
+    #[error("{} is not a data directory and is not empty (it contains {found:?}): choose an empty or new directory, or, if this was one, put its file IDENTITY back", path.display())]
+    NotADataDir {
+        /// The directory.
+        path: PathBuf,
+        /// One name that was found in it.
+        found: String,
+    },
+    /// The operating system failed a call.
+    #[error("could not {op} {}: {source}; check that the disk is healthy, has room, and that this user may write there", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was attempted, to be read after "could not".
+        op: &'static str,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+}
+
+type Result<T> = std::result::Result<T, DataDirError>;
+
+/// A data directory that is this process's alone until it is dropped.
+#[derive(Debug)]
+pub struct DataDir<V: Vfs> {
+    path: PathBuf,
+    log_id: LogId,
+    is_new: bool,
+    /// Never read: dropping it gives up the lock.
+    _lock: V::File,
+}
+
+impl<V: Vfs> DataDir<V> {
+    /// Takes the directory at `path` for `identity`, creating it if it is missing or empty.
+    /// `new_log_id` is a number drawn at random, used if the directory is new.
+    pub fn open(vfs: &V, path: &Path, identity: &Identity, new_log_id: LogId) -> Result<Self> {
+        vfs.create_dir_all(path).attempt("create directory", path)?;
+        // Looked at before the lock, so that not even a lock file is left in somebody's directory.
+        let _ = has_identity(vfs, path)?;
+        let lock = take_lock(vfs, path)?;
+        let is_new = !has_identity(vfs, path)?;
+        let log_id = if is_new {
+            write_identity(vfs, path, identity, new_log_id)?;
+            new_log_id
+        } else {
+            check_identity(vfs, path, identity)?
+        };
+        Ok(Self { path: path.to_owned(), log_id, is_new, _lock: lock })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The id of the log that lives here.
+    pub fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    /// Whether the directory has been given its identity just now.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+}
+
+fn has_identity(vfs: &impl Vfs, path: &Path) -> Result<bool> {
+    let names = vfs.list(path).attempt("list", path)?;
+    if names.iter().any(|name| name == IDENTITY_NAME) {
+        return Ok(true);
+    }
+    match names.into_iter().find(|name| !HARMLESS_NAMES.contains(&name.as_str())) {
+        Some(found) => Err(DataDirError::NotADataDir { path: path.to_owned(), found }),
+        None => Ok(false),
+    }
+}
+
+fn take_lock<V: Vfs>(vfs: &V, dir: &Path) -> Result<V::File> {
+    let path = dir.join(LOCK_NAME);
+    let file = match vfs.create_new(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => vfs.open(&path),
+        outcome => outcome,
+    };
+    let file = file.attempt("open", &path)?;
+    if !file.try_lock().attempt("lock", &path)? {
+        return Err(DataDirError::Locked { path: dir.to_owned(), holder: holder(&file) });
+    }
+    let text = format!("pid {}\n", vfs.process_id());
+    file.set_len(0).attempt("write", &path)?;
+    file.write_at(text.as_bytes(), 0).attempt("write", &path)?;
+    Ok(file)
+}
+
+/// Who holds the lock, as far as can be told: the holder may just be writing it.
+fn holder(file: &impl VfsFile) -> String {
+    let unknown = || "pid unknown".to_owned();
+    let Ok(length @ 1..=64) = file.len() else { return unknown() };
+    let mut bytes = vec![0; length as usize];
+    match file.read_at(&mut bytes, 0) {
+        Ok(()) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+        Err(_) => unknown(),
+    }
+}
+
+fn write_identity(vfs: &impl Vfs, dir: &Path, identity: &Identity, log_id: LogId) -> Result<()> {
+    let temporary = dir.join(IDENTITY_TEMPORARY_NAME);
+    let file = match vfs.create_new(&temporary) {
+        // Left by a process that died while it was writing it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => vfs.open(&temporary),
+        outcome => outcome,
+    };
+    let file = file.attempt("create", &temporary)?;
+    let text = encode(identity, log_id);
+    file.set_len(0).attempt("write", &temporary)?;
+    file.write_at(text.as_bytes(), 0).attempt("write", &temporary)?;
+    file.sync_data().attempt("sync", &temporary)?;
+    vfs.rename(&temporary, &dir.join(IDENTITY_NAME)).attempt("rename", &temporary)?;
+    vfs.sync_dir(dir).attempt("sync directory", dir)
+}
+
+fn check_identity(vfs: &impl Vfs, dir: &Path, expected: &Identity) -> Result<LogId> {
+    let path = dir.join(IDENTITY_NAME);
+    let file = vfs.open(&path).attempt("open", &path)?;
+    let length = file.len().attempt("measure", &path)?;
+    if length > IDENTITY_BYTES_MAX {
+        return Err(DataDirError::Corrupt { path, what: "it is too long" });
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_at(&mut bytes, 0).attempt("read", &path)?;
+    let (found, log_id) = match decode(&bytes) {
+        Ok(decoded) => decoded,
+        Err(Undecodable::Corrupt(what)) => return Err(DataDirError::Corrupt { path, what }),
+        Err(Undecodable::Newer(found)) => {
+            let path = dir.to_owned();
+            return Err(DataDirError::NewerFormat { path, found, supported: FORMAT });
+        }
+    };
+    let path = dir.to_owned();
+    if found.cluster_id != expected.cluster_id {
+        let (found, expected) = (found.cluster_id, expected.cluster_id);
+        return Err(DataDirError::OtherCluster { path, found, expected });
+    }
+    if found.node_id != expected.node_id {
+        let (found, expected) = (found.node_id, expected.node_id);
+        return Err(DataDirError::OtherNode { path, found, expected });
+    }
+    // The process that wrote it may have been killed before the name was durable.
+    vfs.sync_dir(dir).attempt("sync directory", dir)?;
+    Ok(log_id)
+}
+
+fn encode(identity: &Identity, log_id: LogId) -> String {
+    let Identity { cluster_id, node_id } = identity;
+    with_checksum(format!(
+        "{TITLE}\nformat {FORMAT}\ncluster {cluster_id:016x}\nnode {node_id:016x}\nlog {log_id}\n"
+    ))
+}
+
+fn with_checksum(body: String) -> String {
+    let checksum = crc32c::crc32c(body.as_bytes());
+    format!("{body}crc32c {checksum:08x}\n")
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Undecodable {
+    Corrupt(&'static str),
+    Newer(u32),
+}
+
+fn decode(bytes: &[u8]) -> std::result::Result<(Identity, LogId), Undecodable> {
+    use Undecodable::Corrupt;
+    let text = std::str::from_utf8(bytes).map_err(|_| Corrupt("it is not text"))?;
+    let checksum_at = text.rfind("crc32c ").ok_or(Corrupt("its checksum is missing"))?;
+    let (body, _) = text.split_at(checksum_at);
+    if with_checksum(body.to_owned()) != text {
+        return Err(Corrupt("its checksum does not match"));
+    }
+    let mut lines = body.lines();
+    if lines.next() != Some(TITLE) {
+        return Err(Corrupt("its first line is another file's"));
+    }
+    let mut field = |name| {
+        let line = lines.next().unwrap_or_default();
+        line.strip_prefix(name).ok_or(Corrupt("a line is missing"))
+    };
+    let bad = |_| Corrupt("a number is not one");
+    let format = field("format ")?.parse::<u32>().map_err(bad)?;
+    if format > FORMAT {
+        return Err(Undecodable::Newer(format));
+    }
+    let cluster_id = u64::from_str_radix(field("cluster ")?, 16).map_err(bad)?;
+    let node_id = u64::from_str_radix(field("node ")?, 16).map_err(bad)?;
+    let log_id = u128::from_str_radix(field("log ")?, 16).map_err(bad)?;
+    Ok((Identity { cluster_id, node_id }, LogId(log_id)))
+}
+
+/// Names the path and the attempt in an error of the operating system.
+trait Attempt<T> {
+    fn attempt(self, op: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T> Attempt<T> for io::Result<T> {
+    fn attempt(self, op: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| DataDirError::Io { path: path.to_owned(), op, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDENTITY: Identity = Identity { cluster_id: 0xab, node_id: 3 };
+
+    #[test]
+    fn an_identity_is_read_as_it_was_written() {
+        assert_eq!(decode(encode(&IDENTITY, LogId(77)).as_bytes()), Ok((IDENTITY, LogId(77))));
+    }
+
+    #[test]
+    fn no_spoilt_byte_of_an_identity_goes_unnoticed() {
+        let bytes = encode(&IDENTITY, LogId(77)).into_bytes();
+        for at in 0..bytes.len() {
+            let mut spoilt = bytes.clone();
+            spoilt[at] ^= 1;
+            assert!(matches!(decode(&spoilt), Err(Undecodable::Corrupt(_))), "byte {at}");
+            assert!(matches!(decode(&bytes[..at]), Err(Undecodable::Corrupt(_))), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_later_format_is_named_whatever_follows_it() {
+        let text = with_checksum(format!("{TITLE}\nformat 7\nsomething new\n"));
+        assert_eq!(decode(text.as_bytes()), Err(Undecodable::Newer(7)));
+    }
+}
