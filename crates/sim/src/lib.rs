@@ -1,1 +1,76 @@
-//! Deterministic simulation: virtual time, network and disk with faults
+//! Deterministic simulation: a cluster of any protocol, in virtual time, under faults, as a function of one seed.
+//!
+//! A [`Simulation`] drives one [`quorate_core::Host`] a node, exactly as production does. Around the hosts it puts a
+//! world of its own: a clock that jumps from event to event, a network that loses, repeats, delays and reorders, and
+//! disks that forget what was not synced. The same seed gives the same run, byte for byte, on every machine.
+//!
+//! # A run
+//!
+//! [`Plan::draw`] draws everything that is decided beforehand: a mix (how network, disks and clocks behave throughout)
+//! and a schedule (which faults strike when). A run plays it in two phases. While faults strike, only safety is judged:
+//! the [`Workload`] looks at the live nodes after each step. Then everything heals, and the workload may demand
+//! progress. At the end it gives its verdict.
+//!
+//! # A failure
+//!
+//! A [`Failure`] prints as one line, with the command that replays it. [`shrink`] runs the plan again with parts taken
+//! away, until little is left: a few faults, a short time, a few operations, and again one word that replays it.
+//!
+//! # Time at a node
+//!
+//! What arrives at a node gathers until its turn. A turn takes the waiting inputs, then fires the timers that are due,
+//! those armed with no delay included, and then begins a sync if there is something to sync. Usually a turn follows its
+//! first input at once. In some runs nodes linger, so that inputs gather; a node that was paused finds a backlog. In
+//! some runs a node waits for its sync before its next turn, as in production. In others it goes on, and sees orders of
+//! events that production would see only with another loop.
+//!
+//! # What a crash leaves
+//!
+//! Every record whose sync was reported, and any prefix of the rest. Messages that have left stay on their way, or are
+//! lost with their connection. Requests that were not answered *may have* happened: the workload learns which.
+//!
+//! # Invariants of this crate
+//!
+//! - No clock, no thread, no system randomness, no order that a hash decides; only [`seeds`] spreads whole runs over
+//!   threads and times them from outside.
+//! - What one part draws doesn't shift what another draws: schedule, run, workload and clocks have streams of their
+//!   own, so that a fault can be taken away without reshuffling the rest of the plan.
+//! - Nothing here knows what the protocol is about.
+//!
+//! # Limits
+//!
+//! All nodes are there from the start; one that joins later is one that the protocol doesn't talk to yet. Clocks drift
+//! but don't jump, since protocols see timers and no clock. Messages are not corrupted: frames carry checksums.
+//!
+//! Open first: [`workload`], [`simulation`], [`faults`].
+
+pub mod counters;
+pub mod disk;
+pub mod failure;
+pub mod faults;
+mod inflict;
+pub mod network;
+mod node;
+pub mod plan;
+mod queue;
+pub mod rng;
+pub mod seeds;
+pub mod shrink;
+pub mod simulation;
+pub mod time;
+pub mod trace;
+pub mod workload;
+
+pub use counters::Counters;
+pub use disk::{Damage, DiskMix, RecordDisk, SimDisk};
+pub use failure::{Failure, Report, Rule};
+pub use faults::{Fault, FaultMix, Scheduled};
+pub use network::NetworkMix;
+pub use plan::{Bounds, Calm, Plan, Reduction, Replay};
+pub use rng::{Ppm, Rng};
+pub use seeds::{Campaign, Until, run_seeds};
+pub use shrink::{Shrunk, shrink};
+pub use simulation::{Outcome, Simulation};
+pub use time::Time;
+pub use trace::{Describe, Digest};
+pub use workload::{Clients, Cluster, Workload};

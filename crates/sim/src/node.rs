@@ -1,0 +1,293 @@
+//! One simulated node: what stands around its host, and the world that the host sees.
+//!
+//! The event loop of production takes what has arrived, fires the timers that are due, those of no delay included,
+//! and then syncs. So does a node here: inputs and timers gather, and a *turn* takes them in that order. A turn
+//! usually follows its first input at once; a node that lingers, is paused, slow or busy syncing finds more.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use quorate_core::{NodeId, Protocol, RequestId, Visible, World};
+
+use crate::counters::Counters;
+use crate::disk::SimDisk;
+use crate::faults::FaultMix;
+use crate::network::{Dropped, Network};
+use crate::queue::Queue;
+use crate::rng::Rng;
+use crate::time::{Time, nanos};
+use crate::trace::{Digest, Trace};
+
+/// What can happen next. Nodes are places here, counted from zero. An event with a boot number is void after the
+/// node's next crash.
+pub(crate) enum Event<P: Protocol> {
+    Arrive { from: u32, to: u32, connection: u32, message: P::Message },
+    Hint { node: u32, peer: NodeId },
+    Expire { node: u32, boot: u32, token: u64, timer: P::Timer },
+    Turn { node: u32, boot: u32 },
+    SyncEnds { node: u32, boot: u32 },
+    Resume { node: u32, boot: u32 },
+    Crash { node: u32, boot: u32, down: Duration },
+    Boot { node: u32, boot: u32 },
+    Strike { fault: u32 },
+    Cease { fault: u32 },
+    Flap { fault: u32, is_cut: bool, until: Time },
+    Wake { token: u64 },
+    Heal,
+}
+
+/// What waits for a node's next turn.
+pub(crate) enum Waiting<P: Protocol> {
+    Message { from: NodeId, message: P::Message },
+    Ask { id: RequestId, request: P::Request },
+    Lost { peer: NodeId },
+    Synced { upto: u64 },
+}
+
+/// What all nodes share.
+pub(crate) struct Shared<P: Protocol> {
+    pub(crate) now: Time,
+    pub(crate) queue: Queue<Event<P>>,
+    pub(crate) rng: Rng,
+    pub(crate) workload_rng: Rng,
+    pub(crate) network: Network,
+    pub(crate) mix: FaultMix,
+    pub(crate) counters: Counters,
+    pub(crate) digest: Digest,
+    pub(crate) trace: Option<Trace<P>>,
+    /// Answers that the workload has yet to see.
+    pub(crate) replies: VecDeque<(NodeId, RequestId, P::Response)>,
+    pub(crate) requests: u64,
+    pub(crate) tokens: u64,
+    pub(crate) is_healed: bool,
+}
+
+/// A node's process, its host and disk aside.
+pub(crate) struct Process<P: Protocol> {
+    pub(crate) place: u32,
+    /// Which boot this is. Raised by each crash.
+    pub(crate) boot: u32,
+    pub(crate) is_up: bool,
+    /// How fast its clock runs: so many parts in a million of true time pass for a timer that waits for all.
+    pub(crate) clock: u64,
+    pub(crate) inbox: VecDeque<Waiting<P>>,
+    /// The timers that are set, each with the token of its setting.
+    pub(crate) timers: BTreeMap<P::Timer, u64>,
+    /// The settings that have run out, in the order in which they did. Some may have been unset since.
+    pub(crate) expired: VecDeque<(P::Timer, u64)>,
+    pub(crate) outstanding: BTreeSet<RequestId>,
+    pub(crate) has_turn: bool,
+    /// The number of the last record that the sync under way covers.
+    pub(crate) syncing: Option<u64>,
+    /// Whether the node waits for its sync and takes nothing else.
+    pub(crate) is_blocked: bool,
+    pub(crate) paused_until: Time,
+    pub(crate) slow_until: Time,
+    pub(crate) slow_turn: Duration,
+    pub(crate) stalled_until: Time,
+    /// A crash that waits for the next write: until when it waits, and how long the node will be down.
+    pub(crate) ambush: Option<(Time, Duration)>,
+}
+
+impl<P: Protocol> Process<P> {
+    pub(crate) fn new(place: u32, clock: u64) -> Self {
+        Process {
+            place,
+            boot: 0,
+            is_up: false,
+            clock,
+            inbox: VecDeque::new(),
+            timers: BTreeMap::new(),
+            expired: VecDeque::new(),
+            outstanding: BTreeSet::new(),
+            has_turn: false,
+            syncing: None,
+            is_blocked: false,
+            paused_until: Time::ZERO,
+            slow_until: Time::ZERO,
+            slow_turn: Duration::ZERO,
+            stalled_until: Time::ZERO,
+            ambush: None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        NodeId(u64::from(self.place) + 1)
+    }
+
+    /// Forgets everything but the node's name and clock. Returns the requests that were not answered.
+    pub(crate) fn crash(&mut self) -> BTreeSet<RequestId> {
+        let orphans = std::mem::take(&mut self.outstanding);
+        let boot = self.boot + 1;
+        *self = Process { boot, ..Process::new(self.place, self.clock) };
+        orphans
+    }
+
+    /// Whether the node can take a turn, and has none coming.
+    fn is_idle(&self, now: Time) -> bool {
+        self.is_up && !self.has_turn && !self.is_blocked && self.paused_until <= now
+    }
+
+    fn turn_after(&mut self, delay: Duration, shared: &mut Shared<P>) {
+        self.has_turn = true;
+        let turn = Event::Turn { node: self.place, boot: self.boot };
+        shared.queue.schedule(shared.now + delay, turn);
+    }
+
+    /// How long the node waits before it takes what has arrived.
+    fn lingers(&self, shared: &mut Shared<P>) -> Duration {
+        if shared.now < self.slow_until {
+            shared.rng.duration(&(Duration::ZERO..self.slow_turn))
+        } else if shared.rng.happens(shared.mix.linger) {
+            shared.rng.duration(&(Duration::ZERO..shared.mix.linger_max))
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Sees to it that what has arrived gets its turn.
+    pub(crate) fn rouse(&mut self, shared: &mut Shared<P>) {
+        if self.is_idle(shared.now) {
+            let delay = self.lingers(shared);
+            self.turn_after(delay, shared);
+        }
+    }
+
+    /// As [`Process::rouse`], but returns true if the turn is to be taken at once by the caller: when nothing else
+    /// is due at this instant, a detour over the queue would change nothing but the speed.
+    #[inline]
+    pub(crate) fn rouse_now(&mut self, shared: &mut Shared<P>) -> bool {
+        if !self.is_idle(shared.now) {
+            return false;
+        }
+        let delay = self.lingers(shared);
+        if delay.is_zero() && shared.queue.next_time() != Some(shared.now) {
+            return true;
+        }
+        self.turn_after(delay, shared);
+        false
+    }
+}
+
+/// What a host acts on.
+pub(crate) struct NodeWorld<'a, P: Protocol, D: SimDisk<P>> {
+    pub(crate) process: &'a mut Process<P>,
+    pub(crate) disk: &'a mut D,
+    pub(crate) shared: &'a mut Shared<P>,
+    /// Why the disk refused a record, if it did.
+    pub(crate) refused: Option<D::Error>,
+}
+
+impl<P: Protocol, D: SimDisk<P>> NodeWorld<'_, P, D>
+where
+    P::Message: Clone,
+{
+    fn send(&mut self, to: NodeId, message: P::Message) {
+        let shared = &mut *self.shared;
+        let from = self.process.place;
+        let place = to.0.wrapping_sub(1);
+        assert!(
+            place < shared.network.nodes() as u64 && place != u64::from(from),
+            "{} sends to {to}, which is not another node of the simulation",
+            self.process.id()
+        );
+        let link = (from as usize, place as usize);
+        shared.counters.sent += 1;
+        let carried = shared.network.carry(link, shared.now, &mut shared.rng, &mut shared.counters);
+        let again = carried.is_ok() && shared.network.duplicates(&mut shared.rng);
+        if let Some(trace) = &mut shared.trace {
+            let fate = match carried {
+                Ok(_) if again => " (twice)",
+                Ok(_) => "",
+                Err(Dropped::Lost) => " (lost)",
+                Err(Dropped::Cut) => " (cut)",
+            };
+            trace.send(to, &message, fate);
+        }
+        let Ok(passage) = carried else {
+            shared.digest.add(place);
+            return;
+        };
+        if again {
+            shared.counters.duplicated += 1;
+            let second =
+                shared.network.carry(link, shared.now, &mut shared.rng, &mut shared.counters);
+            if let Ok(second) = second {
+                let (to, connection, message) = (place as u32, second.connection, message.clone());
+                let copy = Event::Arrive { from, to, connection, message };
+                shared.queue.schedule(second.at, copy);
+            }
+        }
+        shared.digest.add(passage.at.0 ^ place.rotate_right(16));
+        let (to, connection) = (place as u32, passage.connection);
+        shared.queue.schedule(passage.at, Event::Arrive { from, to, connection, message });
+    }
+}
+
+impl<P: Protocol, D: SimDisk<P>> World<P> for NodeWorld<'_, P, D>
+where
+    P::Message: Clone,
+{
+    fn persist(&mut self, record: P::Record) {
+        self.shared.counters.persisted += 1;
+        self.shared.digest.add(1);
+        if let Some(trace) = &mut self.shared.trace {
+            trace.persist(&record);
+        }
+        if let Err(refused) = self.disk.persist(record) {
+            self.refused.get_or_insert(refused);
+        }
+    }
+
+    fn emit(&mut self, visible: Visible<P>) {
+        match visible {
+            Visible::Send { to, message } => self.send(to, message),
+            Visible::Reply { id, response } => {
+                self.shared.digest.add(id.0);
+                if let Some(trace) = &mut self.shared.trace {
+                    trace.reply(id, &response);
+                }
+                self.shared.replies.push_back((self.process.id(), id, response));
+            }
+        }
+    }
+
+    fn arm(&mut self, timer: P::Timer, after: Range<Duration>) {
+        let process = &mut *self.process;
+        let shared = &mut *self.shared;
+        let true_time = nanos(shared.rng.duration(&after));
+        let waits = (u128::from(true_time) * u128::from(process.clock) / 1_000_000) as u64;
+        let due = shared.now + Duration::from_nanos(waits);
+        shared.tokens += 1;
+        let token = shared.tokens;
+        shared.digest.add(due.0);
+        if let Some(trace) = &mut shared.trace {
+            trace.arm(&timer, due);
+        }
+        process.timers.insert(timer.clone(), token);
+        if due == shared.now {
+            process.expired.push_back((timer, token));
+        } else {
+            let (node, boot) = (process.place, process.boot);
+            shared.queue.schedule(due, Event::Expire { node, boot, token, timer });
+        }
+    }
+
+    fn disarm(&mut self, timer: P::Timer) {
+        self.shared.digest.add(2);
+        if let Some(trace) = &mut self.shared.trace {
+            trace.disarm(&timer);
+        }
+        self.process.timers.remove(&timer);
+    }
+
+    fn choose(&mut self, bound: u32) -> u32 {
+        let chosen = self.shared.rng.below(u64::from(bound)) as u32;
+        self.shared.digest.add(u64::from(chosen));
+        if let Some(trace) = &mut self.shared.trace {
+            trace.choose(chosen, bound);
+        }
+        chosen
+    }
+}
