@@ -4,7 +4,7 @@
 //! them; a number is never used again. An unknown kind of message or record is an error, so a new kind must wait until
 //! every node knows it.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use prost::{Message as _, Oneof};
 use quorate_core::{GroupId, NodeId, RequestId};
 use quorate_protocols::consensus::raft::{self, Entry, Index, Origin, Outcome, Term, Ticket};
@@ -24,13 +24,13 @@ pub enum WireError {
 }
 
 /// Adds an envelope to `buffer`.
-pub fn encode_envelope(envelope: &Envelope, buffer: &mut BytesMut) {
+pub fn encode_envelope(envelope: &Envelope, buffer: &mut impl BufMut) {
     let parts = envelope
         .messages
         .iter()
         .map(|(group, message)| WirePart { group: group.0, message: Some(message.into()) })
         .collect();
-    encode(&WireEnvelope { parts }, buffer);
+    WireEnvelope { parts }.encode_raw(buffer);
 }
 
 /// Reads an envelope; payloads share the memory of `bytes`.
@@ -44,7 +44,7 @@ pub fn decode_envelope(bytes: Bytes) -> Result<Envelope, WireError> {
 }
 
 /// Adds a record to `buffer`.
-pub fn encode_record(record: &Record, buffer: &mut BytesMut) {
+pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
     let kind = match &record.record {
         raft::Record::Booted { boot } => WireRecordKind::Booted(*boot),
         raft::Record::Voted { term, vote } => {
@@ -58,7 +58,7 @@ pub fn encode_record(record: &Record, buffer: &mut BytesMut) {
             })
         }
     };
-    encode(&WireRecord { group: record.group.0, kind: Some(kind) }, buffer);
+    WireRecord { group: record.group.0, kind: Some(kind) }.encode_raw(buffer);
 }
 
 /// Reads a record; payloads share the memory of `bytes`.
@@ -78,11 +78,6 @@ pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
         }
     };
     Ok(Record { group: GroupId(group), record })
-}
-
-fn encode(message: &impl prost::Message, buffer: &mut BytesMut) {
-    buffer.reserve(message.encoded_len());
-    message.encode_raw(buffer);
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,0 +1,82 @@
+//! One seed, or many: what a run of the trial consists of.
+
+use std::time::Duration;
+
+use quorate_core::{GroupId, Mutants, NodeId};
+use quorate_kv::node::{self, Node};
+use quorate_protocols::consensus::raft;
+use quorate_sim::{Bounds, Describe, Failure, LogDisk, Outcome, Plan, Report, Simulation};
+use quorate_storage::log::{LogId, LogOptions};
+
+use crate::codec::NodeRecords;
+use crate::workload::Trial;
+
+/// The length of a simulated segment: short, so that a run sees many.
+const SEGMENT_BYTES: u64 = 16 << 10;
+
+/// What is on trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which deliberate bug the nodes have, if any.
+    pub mutants: Mutants,
+    /// Which deliberate bug their log has, if any.
+    #[cfg(feature = "mutants")]
+    pub log: Option<quorate_storage::log::Mutant>,
+}
+
+/// What all runs have in common. `command` replays one, with `{replay}` where the replay goes.
+pub fn bounds(command: &str) -> Bounds {
+    Bounds {
+        nodes: 5,
+        safety: Duration::from_secs(10),
+        liveness: Duration::from_secs(30),
+        operations: 300,
+        invariant_every: 1,
+        command: command.to_owned(),
+    }
+}
+
+/// Runs one plan, and judges it.
+pub fn run(suspect: Suspect, plan: &Plan) -> Result<Report, Failure> {
+    simulation(suspect, plan).run().result
+}
+
+/// Runs one plan, judges it, and writes down everything that happened.
+pub fn run_traced(suspect: Suspect, plan: &Plan) -> Outcome<Trial> {
+    simulation(suspect, plan).tracing(Describe::debug()).run()
+}
+
+fn simulation(
+    suspect: Suspect,
+    plan: &Plan,
+) -> Simulation<Node, LogDisk<Node, NodeRecords>, Trial> {
+    let groups = groups(plan.replay.seed);
+    let nodes = (1..=plan.bounds.nodes as u64).map(NodeId);
+    let configs = nodes.clone().map(|me| config(me, nodes.clone().collect(), &groups, suspect));
+    let trial = Trial::new(&groups, plan.bounds.operations);
+    let disk = |_| LogDisk::with_options(NodeRecords, log_options(suspect));
+    Simulation::new(plan.clone(), configs.collect(), disk, trial)
+}
+
+/// One shard mostly, and now and then several, which share nodes, log and envelopes.
+fn groups(seed: u64) -> Vec<GroupId> {
+    (1..=if seed % 4 == 3 { 3 } else { 1 }).map(GroupId).collect()
+}
+
+fn config(me: NodeId, members: Vec<NodeId>, groups: &[GroupId], suspect: Suspect) -> node::Config {
+    let mut raft = raft::Config::new(me, members);
+    raft.mutants = suspect.mutants;
+    node::Config { groups: groups.to_vec(), raft }
+}
+
+fn log_options(suspect: Suspect) -> LogOptions {
+    let mut options = LogOptions::new(LogId(1));
+    options.segment_bytes = SEGMENT_BYTES;
+    #[cfg(feature = "mutants")]
+    {
+        options.mutant = suspect.log;
+    }
+    #[cfg(not(feature = "mutants"))]
+    let _ = suspect;
+    options
+}
