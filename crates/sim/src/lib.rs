@@ -13,8 +13,8 @@
 //!
 //! # A failure
 //!
-//! A [`Failure`] prints as one line, with the command that replays it. [`shrink`] runs the plan again with parts taken
-//! away, until little is left: a few faults, a short time, a few operations, and again one word that replays it.
+//! A [`Failure`] prints as one line, with the command that replays it. [`shrink()`] runs the plan again with parts
+//! taken away, until little is left: a few faults, a short time, a few operations, and again one word that replays it.
 //!
 //! # Time at a node
 //!
