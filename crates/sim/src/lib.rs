@@ -13,8 +13,8 @@
 //!
 //! # A failure
 //!
-//! A [`Failure`] prints as one line, with the command that replays it. [`shrink`] runs the plan again with parts taken
-//! away, until little is left: a few faults, a short time, a few operations, and again one word that replays it.
+//! A [`Failure`] prints as one line, with the command that replays it. [`shrink()`] runs the plan again with parts
+//! taken away, until little is left: a few faults, a short time, a few operations, and again one word that replays it.
 //!
 //! # Time at a node
 //!
@@ -27,7 +27,8 @@
 //! # What a crash leaves
 //!
 //! Every record whose sync was reported, and any prefix of the rest. Messages that have left stay on their way, or are
-//! lost with their connection. Requests that were not answered *may have* happened: the workload learns which.
+//! lost with their connection. [`RecordDisk`] keeps records as they are and is fast; [`LogDisk`] runs the write-ahead
+//! log of production over a disk that tears and loses, and finds the log's own mistakes too. Requests that were not answered *may have* happened: the workload learns which.
 //!
 //! # Invariants of this crate
 //!
@@ -49,6 +50,7 @@ pub mod disk;
 pub mod failure;
 pub mod faults;
 mod inflict;
+pub mod log_disk;
 pub mod network;
 mod node;
 pub mod plan;
@@ -65,6 +67,7 @@ pub use counters::Counters;
 pub use disk::{Damage, DiskMix, RecordDisk, SimDisk};
 pub use failure::{Failure, Report, Rule};
 pub use faults::{Fault, FaultMix, Scheduled};
+pub use log_disk::{LogDisk, LogDiskError, RecordCodec};
 pub use network::NetworkMix;
 pub use plan::{Bounds, Calm, Plan, Reduction, Replay};
 pub use rng::{Ppm, Rng};

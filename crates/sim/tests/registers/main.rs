@@ -2,6 +2,7 @@
 
 mod clients;
 mod determinism;
+mod log_disk;
 mod protocol;
 mod scenarios;
 mod verdicts;
