@@ -92,11 +92,6 @@ pub(crate) fn request(group: GroupId, input: &KvInput) -> NodeRequest {
     }
 }
 
-/// The request that reads everything.
-pub(crate) fn read_all(group: GroupId) -> NodeRequest {
-    request(group, &KvInput::range(Span::All))
-}
-
 fn command(action: &Action) -> Command {
     match operation(action) {
         Operation::Put(put) => Command::Put(put),

@@ -46,7 +46,7 @@ impl fmt::Display for Index {
 }
 
 /// Whose proposal an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     /// The member it was put to.
     pub node: NodeId,

@@ -6,7 +6,7 @@
 //! Its memory is the history that the members themselves forget: who led which term, every entry that was ever in a
 //! log, and the one committed log that all of them must agree with.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::NodeId;
 
@@ -17,9 +17,9 @@ use super::{Entry, Index, Origin, Raft, Term};
 pub struct Properties {
     leaders: BTreeMap<Term, NodeId>,
     /// Every entry that was ever in a log, with the term of the one before it.
-    entries: HashMap<(Index, Term), (Term, Entry)>,
+    entries: BTreeMap<(Index, Term), (Term, Entry)>,
     committed: Vec<Committed>,
-    origins: HashSet<Origin>,
+    origins: BTreeSet<Origin>,
     members: BTreeMap<NodeId, Seen>,
     /// The number of members, as far as it shows.
     size: usize,

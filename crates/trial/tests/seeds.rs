@@ -1,0 +1,52 @@
+//! Many seeds of the healthy database: none may break a rule, and a seed is the same run every time.
+
+use quorate_sim::{Plan, Replay, Until, run_seeds};
+use quorate_trial::{Suspect, bounds, run, run_traced};
+
+/// How a failure is seen again.
+const COMMAND: &str =
+    "QUORATE_REPLAY={replay} cargo test -p quorate-trial --test seeds replay -- --nocapture";
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[test]
+fn a_thousand_seeds_break_no_rule() {
+    let bounds = bounds(COMMAND);
+    let campaign = run_seeds(0..1_000, threads(), Until::FirstFailure, |seed| {
+        run(Suspect::default(), &Plan::draw(seed, &bounds))
+    });
+    println!("{campaign}");
+    if let Some(failure) = campaign.failures.into_iter().next() {
+        let shrunk =
+            quorate_sim::shrink(failure, &bounds, 200, |plan| run(Suspect::default(), plan));
+        panic!("{shrunk}");
+    }
+    for (name, count) in campaign.counters.each() {
+        assert!(count > 0, "no run saw any {name}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_byte_for_byte() {
+    for seed in [1, 3] {
+        let plan = Plan::draw(seed, &bounds(COMMAND));
+        let [first, second] = [(); 2].map(|()| run_traced(Suspect::default(), &plan).trace);
+        assert!(
+            first.as_ref().is_some_and(|trace| trace.len() > 10_000),
+            "a trace tells something"
+        );
+        assert!(first == second, "seed {seed} gave two traces");
+    }
+}
+
+/// Runs what the variable `QUORATE_REPLAY` says, and prints what happened.
+#[test]
+fn replay() {
+    let word = std::env::var("QUORATE_REPLAY").unwrap_or_else(|_| "0".to_owned());
+    let replay: Replay = word.parse().expect("QUORATE_REPLAY is what a failure printed");
+    let outcome = run_traced(Suspect::default(), &Plan::of(&replay, &bounds(COMMAND)));
+    println!("{}", outcome.trace.unwrap_or_default());
+    outcome.result.unwrap_or_else(|failure| panic!("{failure}"));
+}
