@@ -15,6 +15,7 @@
 
 pub mod log;
 pub mod message;
+pub mod properties;
 pub mod proposals;
 
 mod election;
@@ -463,6 +464,3 @@ impl Protocol for Raft {
         format!("{role}@{} commit={} last={}", self.term, self.commit, self.log.last_index())
     }
 }
-
-#[cfg(test)]
-mod tests;

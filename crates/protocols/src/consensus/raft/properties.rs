@@ -1,0 +1,210 @@
+//! What Raft promises, checked from outside while a cluster runs (§5, figure 3).
+//!
+//! [`Properties::observe`] is called after every step with the members that are up. It looks only at what has changed
+//! since the last call, so a simulator can afford it: the cost is that of the new entries.
+//!
+//! Its memory is the history that the members themselves forget: who led which term, every entry that was ever in a
+//! log, and the one committed log that all of them must agree with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_core::{NodeId, RequestId};
+
+use super::{Entry, Index, Origin, Raft, Term};
+
+/// The history of a cluster, as far as its promises speak of it.
+#[derive(Clone, Debug, Default)]
+pub struct Properties {
+    leaders: BTreeMap<Term, NodeId>,
+    /// Every entry that was ever in a log, with the term of the one before it.
+    entries: BTreeMap<(Index, Term), (Term, Entry)>,
+    committed: Vec<Committed>,
+    /// The proposals among them, each by its origin.
+    origins: BTreeSet<(NodeId, u64, RequestId)>,
+    members: BTreeMap<NodeId, Seen>,
+    /// The number of members, as far as it shows.
+    size: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Committed {
+    entry: Entry,
+    /// The term of the member that was first to know.
+    known_in: Term,
+}
+
+/// A member as it was when it was last observed.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    boot: u64,
+    term: Term,
+    commit: Index,
+    is_leader: bool,
+    /// The terms along its log.
+    log: Vec<Term>,
+}
+
+impl Properties {
+    /// Checks the members that are up, and remembers them. An error is one sentence that names the broken promise.
+    ///
+    /// A member that is missing is down. Observe it missing at least once between two of its runs: a boot number is
+    /// used again if the crash came before it was durable.
+    pub fn observe(&mut self, members: &[(NodeId, &Raft)]) -> Result<(), String> {
+        let known = self.members.len();
+        self.members.retain(|known, _| members.iter().any(|(id, _)| id == known));
+        if self.size <= 1 && self.members.len() < known {
+            // Alone, a member leads before its vote for itself is durable. Nobody else can have heard of what it lost,
+            // so it may say something else in that term.
+            self.entries.clear();
+        }
+        self.size = self.size.max(members.len());
+        for &(id, raft) in members {
+            let mut seen = self.members.remove(&id).unwrap_or_default();
+            if raft.boot() != seen.boot {
+                // What was not durable is gone, and what is left is looked at anew.
+                seen = Seen { boot: raft.boot(), ..Seen::default() };
+            }
+            self.terms_rise(id, raft, &seen)?;
+            self.log_matching(id, raft, &mut seen)?;
+            self.state_machine_safety(id, raft, &seen)?;
+            self.election_safety(id, raft)?;
+            seen.term = raft.term();
+            seen.commit = raft.commit();
+            seen.is_leader = raft.is_leader();
+            self.members.insert(id, seen);
+        }
+        Ok(())
+    }
+
+    /// The entry that is committed at an index, if any member knew that it is.
+    pub fn committed(&self, index: Index) -> Option<&Entry> {
+        Some(&self.committed.get(index.0.checked_sub(1)? as usize)?.entry)
+    }
+
+    /// The newest index that any member knew to be committed.
+    pub fn commit(&self) -> Index {
+        Index(self.committed.len() as u64)
+    }
+
+    /// Whether a proposal is committed, as far as any member knew.
+    pub fn is_committed(&self, origin: &Origin) -> bool {
+        self.origins.contains(&name(origin))
+    }
+
+    /// The number of terms that had a leader.
+    pub fn terms_led(&self) -> usize {
+        self.leaders.len()
+    }
+
+    fn terms_rise(&self, id: NodeId, raft: &Raft, seen: &Seen) -> Result<(), String> {
+        if raft.term() < seen.term {
+            return Err(format!("{id}'s term fell from {} to {}", seen.term, raft.term()));
+        }
+        if raft.commit() < seen.commit {
+            return Err(format!("{id}'s commit fell from {} to {}", seen.commit, raft.commit()));
+        }
+        if raft.commit() > raft.log().last_index() {
+            return Err(format!("{id} committed {}, beyond its log", raft.commit()));
+        }
+        Ok(())
+    }
+
+    /// Log matching: entries of one index and term are the same, and so is all before them. Leader append-only: a
+    /// leader's own log only grows.
+    fn log_matching(&mut self, id: NodeId, raft: &Raft, seen: &mut Seen) -> Result<(), String> {
+        let log = raft.log();
+        let length = seen.log.len();
+        seen.log.truncate(log.last_index().0 as usize);
+        // Where the terms agree the entries do, or the check below would have failed before.
+        while seen
+            .log
+            .last()
+            .is_some_and(|term| log.term_at(Index(seen.log.len() as u64)) != Some(*term))
+        {
+            seen.log.pop();
+        }
+        if seen.log.len() < length && seen.is_leader && raft.is_leader() && seen.term == raft.term()
+        {
+            return Err(format!(
+                "leader append-only: {id} dropped entries after {} while it led term {}",
+                seen.log.len(),
+                seen.term
+            ));
+        }
+        for at in seen.log.len() as u64 + 1..=log.last_index().0 {
+            let index = Index(at);
+            let before = seen.log.last().copied().unwrap_or_default();
+            let Some(entry) = log.get(index) else { break };
+            if entry.term < before || entry.term > raft.term() {
+                return Err(format!("{id}'s entry {index} of term {} is out of order", entry.term));
+            }
+            let (term_before, known) =
+                self.entries.entry((index, entry.term)).or_insert_with(|| (before, entry.clone()));
+            if *term_before != before || known != entry {
+                return Err(format!(
+                    "log matching: {id}'s entry {index} of term {} differs from another's",
+                    entry.term
+                ));
+            }
+            seen.log.push(entry.term);
+        }
+        Ok(())
+    }
+
+    /// State machine safety: all agree on what is committed, for ever. No proposal is committed twice.
+    fn state_machine_safety(&mut self, id: NodeId, raft: &Raft, seen: &Seen) -> Result<(), String> {
+        // The newest entry that was committed before stands for all before it, by log matching.
+        for at in seen.commit.0.max(1)..=raft.commit().0 {
+            let Some(entry) = raft.log().get(Index(at)) else { break };
+            match self.committed.get(at as usize - 1) {
+                Some(committed) if committed.entry == *entry => {}
+                Some(committed) => {
+                    return Err(format!(
+                        "state machine safety: {id} committed an entry of term {} at {at}, where one of term {} was \
+                         committed",
+                        entry.term, committed.entry.term
+                    ));
+                }
+                None => {
+                    if let Some(origin) = entry.origin
+                        && !self.origins.insert(name(&origin))
+                    {
+                        return Err(format!(
+                            "at most once: proposal {} of {} was committed again at {at}",
+                            origin.request, origin.node
+                        ));
+                    }
+                    self.committed.push(Committed { entry: entry.clone(), known_in: raft.term() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Election safety: one leader a term. Leader completeness: it holds all that was committed in earlier terms.
+    fn election_safety(&mut self, id: NodeId, raft: &Raft) -> Result<(), String> {
+        if !raft.is_leader() {
+            return Ok(());
+        }
+        let term = raft.term();
+        match self.leaders.get(&term) {
+            Some(leader) if *leader == id => return Ok(()),
+            Some(leader) => {
+                return Err(format!("election safety: {leader} and {id} both led term {term}"));
+            }
+            None => self.leaders.insert(term, id),
+        };
+        let earlier = self.committed.partition_point(|committed| committed.known_in < term);
+        let Some(newest) = earlier.checked_sub(1) else { return Ok(()) };
+        if raft.log().get(Index(earlier as u64)) != Some(&self.committed[newest].entry) {
+            return Err(format!(
+                "leader completeness: {id} leads term {term} without the entry committed at {earlier}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn name(origin: &Origin) -> (NodeId, u64, RequestId) {
+    (origin.node, origin.boot, origin.request)
+}
