@@ -54,11 +54,16 @@ impl Proposals {
     }
 
     /// The proposals to submit in `term`: new ones, those given back, and those that were perhaps lost on the way.
+    ///
+    /// What was to be sent again in an earlier term, and found no leader before that term was over, waits to be given
+    /// back like everything else of that term (rule 2).
     fn submit(&mut self, term: Term) -> Vec<(RequestId, Bytes)> {
         let fresh = std::mem::take(&mut self.fresh);
         let mut submitted = Vec::with_capacity(fresh.len());
         for id in fresh {
-            if let Some(open) = self.open.get_mut(&id) {
+            if let Some(open) = self.open.get_mut(&id)
+                && open.submitted.is_none_or(|submitted| submitted == term)
+            {
                 open.submitted = Some(term);
                 submitted.push((id, open.payload.clone()));
             }

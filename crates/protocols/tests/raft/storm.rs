@@ -1,0 +1,528 @@
+//! Storms: random schedules of every fault the model allows, then calm, in which everything must be resolved.
+//!
+//! A storm is a function of its seed. While it lasts, messages are lost, repeated and overtake each other, timers run
+//! out when they please, disks lag, members crash and come back. After every step the `properties` must hold, and what
+//! clients were told must be true. Then everything heals, time passes in order, and what is pending must be answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_core::{Input, Mutants, NodeId, RequestId, Visible};
+use quorate_protocols::consensus::raft::properties::Properties;
+use quorate_protocols::consensus::raft::{
+    Config, Index, Message, Origin, Raft, Refusal, Request, Response, Timer,
+};
+
+use crate::member::{Deeds, Member};
+
+/// The steps of one storm.
+const STEPS: usize = 1500;
+/// How long the calm may take to resolve everything: many election timeouts.
+const CALM: Duration = Duration::from_secs(20);
+
+/// A small generator (splitmix64), so that a seed means the same for ever.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.roll() % bound as u64) as usize
+    }
+
+    /// True in `of_1000` of a thousand cases.
+    fn chance(&mut self, of_1000: usize) -> bool {
+        self.below(1000) < of_1000
+    }
+}
+
+/// How often what happens, each in a thousand; drawn anew for each storm.
+struct Weather {
+    lost: usize,
+    repeated: usize,
+    overtaking: usize,
+    crash: usize,
+    lagging_disk: usize,
+    early_timer: usize,
+    cut: usize,
+    /// Elections that nobody needs.
+    unrest: usize,
+}
+
+struct Letter {
+    from: NodeId,
+    to: NodeId,
+    message: Message,
+}
+
+/// A request that was put to a member's run.
+struct Asked {
+    request: Request,
+    /// The newest index that anybody was told is committed, when it was asked.
+    acknowledged: Index,
+}
+
+/// What a storm saw; the tests demand that it wasn't vacuous.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    committed: usize,
+    readable: usize,
+    unknown: usize,
+    refused: usize,
+    terms_led: usize,
+    crashes: usize,
+    last: Index,
+}
+
+struct Storm {
+    dice: Dice,
+    weather: Weather,
+    members: Vec<Member>,
+    letters: Vec<Letter>,
+    /// Pairs that don't hear each other, in this direction.
+    cuts: BTreeSet<(NodeId, NodeId)>,
+    now: Duration,
+    deadlines: BTreeMap<(usize, Timer), Duration>,
+    properties: Properties,
+    asked: BTreeMap<(NodeId, u64, RequestId), Asked>,
+    /// Proposals of which a member said that they didn't happen.
+    refused: Vec<Origin>,
+    acknowledged: Index,
+    payload: u64,
+    tally: Tally,
+}
+
+impl Storm {
+    fn new(seed: u64, size: usize, mutants: Mutants) -> Self {
+        let mut dice = Dice(seed);
+        let weather = Weather {
+            lost: [0, 10, 100, 300][dice.below(4)],
+            repeated: [0, 20, 100][dice.below(3)],
+            overtaking: [0, 100, 500][dice.below(3)],
+            crash: [0, 2, 8, 30][dice.below(4)],
+            lagging_disk: [100, 500, 900][dice.below(3)],
+            early_timer: [20, 80, 200][dice.below(3)],
+            cut: [0, 4, 15][dice.below(3)],
+            unrest: [0, 0, 30, 100][dice.below(4)],
+        };
+        let ids: Vec<NodeId> = (1..=size as u64).map(NodeId).collect();
+        let members = ids.iter().map(|me| {
+            let mut config = Config::new(*me, ids.clone());
+            config.mutants = mutants;
+            config.append_bytes_max = [8, 64, 1 << 20][dice.below(3)];
+            config.entries_in_flight_max = [2, 8, 1 << 14][dice.below(3)];
+            // Patience enough to see everything through, or so little that requests are given up.
+            config.request_timeout = Duration::from_secs([1000, 1000, 2][dice.below(3)]);
+            Member::new(config)
+        });
+        let members = members.collect();
+        let mut storm = Storm {
+            dice,
+            weather,
+            members,
+            letters: Vec::new(),
+            cuts: BTreeSet::new(),
+            now: Duration::ZERO,
+            deadlines: BTreeMap::new(),
+            properties: Properties::default(),
+            asked: BTreeMap::new(),
+            refused: Vec::new(),
+            acknowledged: Index(0),
+            payload: 0,
+            tally: Tally::default(),
+        };
+        for at in 0..size {
+            let deeds = storm.members[at].boot();
+            storm.note_unanswerable(at, deeds);
+        }
+        storm
+    }
+
+    /// A boot answers nobody, so nothing can be wrong with its answers.
+    fn note_unanswerable(&mut self, at: usize, deeds: Deeds) {
+        assert!(deeds.visible.is_empty(), "a member spoke before its boot was durable");
+        self.set_timers(at, deeds.armed);
+    }
+
+    fn set_timers(&mut self, at: usize, armed: Vec<(Timer, std::ops::Range<Duration>)>) {
+        let member = &self.members[at];
+        self.deadlines.retain(|(of, timer), _| *of != at || member.is_armed(*timer));
+        for (timer, after) in armed {
+            let spread = (after.end.saturating_sub(after.start)).as_micros() as u64;
+            let extra = if spread == 0 { 0 } else { self.dice.roll() % spread };
+            let due = self.now + after.start + Duration::from_micros(extra);
+            self.deadlines.insert((at, timer), due);
+        }
+    }
+
+    /// Carries out what a member did, and checks all promises.
+    fn took_step(&mut self, at: usize, deeds: Deeds) -> Result<(), String> {
+        let from = self.members[at].id();
+        self.set_timers(at, deeds.armed);
+        // What the member knows to be committed must be on record before its answers are judged.
+        self.observe()?;
+        for visible in deeds.visible {
+            match visible {
+                Visible::Send { to, message } => self.letters.push(Letter { from, to, message }),
+                Visible::Reply { id, response } => self.judge(at, id, response)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self) -> Result<(), String> {
+        let up: Vec<(NodeId, &Raft)> =
+            self.members.iter().filter_map(|m| Some((m.id(), m.raft()?))).collect();
+        self.properties.observe(&up)
+    }
+
+    fn judge(&mut self, at: usize, id: RequestId, response: Response) -> Result<(), String> {
+        let member = &self.members[at];
+        let node = member.id();
+        let Some(boot) = member.raft().map(Raft::boot) else {
+            return Err(format!("{node} answered while it was down"));
+        };
+        let origin = Origin { node, boot, request: id };
+        let Some(asked) = self.asked.remove(&(node, boot, id)) else {
+            return Err(format!("{node} answered {id} twice, or unasked"));
+        };
+        match (asked.request, response) {
+            (Request::Propose(_), Response::Committed(index)) => {
+                if self.properties.committed(index).and_then(|entry| entry.origin) != Some(origin) {
+                    return Err(format!("{node} said that {id} is at {index}, which it is not"));
+                }
+                self.acknowledged = self.acknowledged.max(index);
+                self.tally.committed += 1;
+            }
+            (Request::Read, Response::Readable(index)) => {
+                if index < asked.acknowledged {
+                    return Err(format!(
+                        "linearizable reads: {node} let {id} read at {index}, though {} was \
+                         acknowledged before",
+                        asked.acknowledged
+                    ));
+                }
+                self.tally.readable += 1;
+            }
+            (Request::Propose(_), Response::Unknown) => self.tally.unknown += 1,
+            (Request::Propose(_), Response::Refused(Refusal::NoLeader)) => {
+                self.refused.push(origin);
+                self.tally.refused += 1;
+            }
+            (Request::Read, Response::Refused(Refusal::NoLeader))
+            | (Request::Transfer(_), Response::Refused(Refusal::NotLeader)) => {
+                self.tally.refused += 1;
+            }
+            (Request::Transfer(_), Response::Transferring) => {}
+            (request, _) => {
+                return Err(format!("{node} answered {request:?} with {response:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn refusals_hold(&self) -> Result<(), String> {
+        match self.refused.iter().find(|origin| self.properties.is_committed(origin)) {
+            Some(origin) => {
+                Err(format!("{} refused {}, and it happened", origin.node, origin.request))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn fire(&mut self, at: usize, timer: Timer) -> Result<(), String> {
+        self.deadlines.remove(&(at, timer));
+        let deeds = self.members[at].fire(timer);
+        self.took_step(at, deeds)
+    }
+
+    fn sync(&mut self, at: usize, count: usize) -> Result<(), String> {
+        let deeds = self.members[at].sync(count);
+        self.took_step(at, deeds)
+    }
+
+    fn deliver(&mut self, letter: Letter) -> Result<(), String> {
+        let at = letter.to.0 as usize - 1;
+        if self.cuts.contains(&(letter.from, letter.to)) || !self.members[at].is_up() {
+            return Ok(());
+        }
+        let deeds =
+            self.members[at].input(Input::Deliver { from: letter.from, message: letter.message });
+        self.took_step(at, deeds)
+    }
+
+    fn ask(&mut self, at: usize, is_read: bool) -> Result<(), String> {
+        self.payload += 1;
+        let request = if is_read {
+            Request::Read
+        } else {
+            Request::Propose(Bytes::from(format!(
+                "{:>width$}",
+                self.payload,
+                width = 1 + (self.payload % 9) as usize
+            )))
+        };
+        self.put(at, request)
+    }
+
+    fn put(&mut self, at: usize, request: Request) -> Result<(), String> {
+        let Some(boot) = self.members[at].raft().map(Raft::boot) else { return Ok(()) };
+        let acknowledged = self.acknowledged;
+        let (id, deeds) = self.members[at].ask(request.clone());
+        self.asked.insert((self.members[at].id(), boot, id), Asked { request, acknowledged });
+        self.took_step(at, deeds)
+    }
+
+    fn crash(&mut self, at: usize) -> Result<(), String> {
+        let kept = self.dice.below(self.members[at].unsynced() + 1);
+        self.members[at].crash(kept);
+        self.deadlines.retain(|(member, _), _| *member != at);
+        let id = self.members[at].id();
+        // Nobody is left to answer.
+        self.asked.retain(|(node, _, _), _| *node != id);
+        self.tally.crashes += 1;
+        self.observe()
+    }
+
+    fn boot(&mut self, at: usize) {
+        let deeds = self.members[at].boot();
+        self.note_unanswerable(at, deeds);
+    }
+
+    /// One step of the storm.
+    fn blow(&mut self) -> Result<(), String> {
+        self.now += Duration::from_millis(1);
+        let at = self.dice.below(self.members.len());
+        if !self.members[at].is_up() {
+            if self.dice.chance(30) {
+                self.boot(at);
+            }
+            return Ok(());
+        }
+        if self.dice.chance(self.weather.crash) {
+            return self.crash(at);
+        }
+        if self.dice.chance(self.weather.cut) {
+            self.change_cuts();
+        }
+        let is_slow = self.dice.chance(self.weather.lagging_disk);
+        if self.members[at].unsynced() > 0 && !is_slow {
+            let count = 1 + self.dice.below(self.members[at].unsynced());
+            self.sync(at, count)?;
+        }
+        if self.dice.chance(self.weather.unrest) && self.members[at].is_armed(Timer::Election) {
+            return self.fire(at, Timer::Election);
+        }
+        match self.dice.below(1000) {
+            0..40 => self.ask(at, false),
+            40..60 => self.ask(at, true),
+            60..64 => self.hint(at),
+            64..300 => self.some_timer(at),
+            _ => self.some_letter(),
+        }
+    }
+
+    fn change_cuts(&mut self) {
+        if self.dice.chance(400) {
+            self.cuts.clear();
+            return;
+        }
+        let size = self.members.len();
+        let alone = NodeId(1 + self.dice.below(size) as u64);
+        let both_ways = self.dice.chance(700);
+        for peer in (1..=size as u64).map(NodeId).filter(|peer| *peer != alone) {
+            self.cuts.insert((alone, peer));
+            if both_ways {
+                self.cuts.insert((peer, alone));
+            }
+        }
+    }
+
+    fn hint(&mut self, at: usize) -> Result<(), String> {
+        let peer = NodeId(1 + self.dice.below(self.members.len()) as u64);
+        if peer == self.members[at].id() {
+            let to = NodeId(1 + self.dice.below(self.members.len()) as u64);
+            return self.put(at, Request::Transfer(to));
+        }
+        let deeds = self.members[at].input(Input::Lost { peer });
+        self.took_step(at, deeds)
+    }
+
+    fn some_timer(&mut self, at: usize) -> Result<(), String> {
+        let armed: Vec<Timer> = self.members[at].armed().collect();
+        if armed.contains(&Timer::Flush) {
+            return self.fire(at, Timer::Flush);
+        }
+        if armed.is_empty() {
+            return Ok(());
+        }
+        let timer = armed[self.dice.below(armed.len())];
+        let is_due = self.deadlines.get(&(at, timer)).is_some_and(|due| *due <= self.now);
+        if is_due || self.dice.chance(self.weather.early_timer) {
+            self.fire(at, timer)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn some_letter(&mut self) -> Result<(), String> {
+        if self.letters.is_empty() {
+            return Ok(());
+        }
+        let overtakes = self.dice.chance(self.weather.overtaking);
+        let at = if overtakes { self.dice.below(self.letters.len()) } else { 0 };
+        let letter = self.letters.remove(at);
+        if self.dice.chance(self.weather.lost) {
+            return Ok(());
+        }
+        if self.dice.chance(self.weather.repeated) {
+            let Letter { from, to, message } = &letter;
+            self.letters.push(Letter { from: *from, to: *to, message: message.clone() });
+        }
+        self.deliver(letter)
+    }
+
+    /// Nothing fails any more, and time passes in order, until it comes to `end`.
+    fn calm(&mut self, end: Duration) -> Result<(), String> {
+        while self.now < end {
+            if let Some(at) = (0..self.members.len()).find(|at| self.members[*at].unsynced() > 0) {
+                self.sync(at, self.members[at].unsynced())?;
+            } else if let Some(at) =
+                (0..self.members.len()).find(|at| self.members[*at].is_armed(Timer::Flush))
+            {
+                self.fire(at, Timer::Flush)?;
+            } else if !self.letters.is_empty() {
+                let letter = self.letters.remove(0);
+                self.deliver(letter)?;
+            } else if let Some((&(at, timer), &due)) =
+                self.deadlines.iter().min_by_key(|(_, due)| **due)
+            {
+                self.now = self.now.max(due);
+                self.fire(at, timer)?;
+            } else {
+                return Err("no timer is set anywhere: nothing will ever happen again".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn heal(&mut self) {
+        self.cuts.clear();
+        for at in 0..self.members.len() {
+            if !self.members[at].is_up() {
+                self.boot(at);
+            }
+        }
+    }
+
+    /// After the storm: everything is resolved, one leads, and all hold and know the same.
+    fn settles(&mut self) -> Result<(), String> {
+        self.heal();
+        self.calm(self.now + CALM)?;
+        self.all_resolved("after the storm")?;
+        // The cluster works as if nothing had been.
+        let committed = self.tally.committed;
+        for at in 0..self.members.len() {
+            self.ask(at, false)?;
+            self.ask(at, true)?;
+        }
+        self.calm(self.now + Duration::from_secs(1))?;
+        self.all_resolved("in the calm")?;
+        if self.tally.committed != committed + self.members.len() {
+            return Err("liveness: a proposal failed in the calm".into());
+        }
+        let leaders: Vec<NodeId> = self
+            .members
+            .iter()
+            .filter(|m| m.raft().is_some_and(Raft::is_leader))
+            .map(Member::id)
+            .collect();
+        if leaders.len() != 1 {
+            return Err(format!("liveness: {leaders:?} lead in the calm"));
+        }
+        let last = self.properties.commit();
+        for member in &self.members {
+            if member
+                .raft()
+                .is_none_or(|raft| raft.commit() != last || raft.log().last_index() != last)
+            {
+                return Err(format!("liveness: {} lags behind {last} in the calm", member.id()));
+            }
+        }
+        Ok(())
+    }
+
+    fn all_resolved(&self, when: &str) -> Result<(), String> {
+        match self.asked.first_key_value() {
+            Some(((node, _, id), _)) => Err(format!(
+                "liveness: {} requests, {id} of {node} first, are unanswered {when}",
+                self.asked.len()
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn ride(seed: u64, size: usize, mutants: Mutants) -> Result<Tally, String> {
+    let mut storm = Storm::new(seed, size, mutants);
+    for _ in 0..STEPS {
+        storm.blow()?;
+    }
+    storm.settles()?;
+    storm.refusals_hold()?;
+    storm.tally.terms_led = storm.properties.terms_led();
+    storm.tally.last = storm.properties.commit();
+    Ok(storm.tally)
+}
+
+fn ride_all(seeds: std::ops::Range<u64>, size: usize) -> Tally {
+    let mut sum = Tally::default();
+    for seed in seeds {
+        match ride(seed, size, Mutants::NONE) {
+            Ok(tally) => {
+                sum.committed += tally.committed;
+                sum.readable += tally.readable;
+                sum.unknown += tally.unknown;
+                sum.refused += tally.refused;
+                sum.terms_led += tally.terms_led;
+                sum.crashes += tally.crashes;
+            }
+            Err(broken) => panic!("{size} members, seed {seed}: {broken}"),
+        }
+    }
+    sum
+}
+
+#[test]
+fn three_members_keep_every_promise_through_storms() {
+    let sum = ride_all(0..300, 3);
+    assert!(sum.committed > 3000 && sum.readable > 1000, "hardly anything happened: {sum:?}");
+    assert!(sum.unknown > 0 && sum.refused > 0, "nothing was ever given up: {sum:?}");
+    assert!(sum.crashes > 300 && sum.terms_led > 600, "it was hardly a storm: {sum:?}");
+}
+
+#[test]
+fn five_members_keep_every_promise_through_storms() {
+    let sum = ride_all(0..200, 5);
+    assert!(sum.committed > 2000 && sum.readable > 700, "hardly anything happened: {sum:?}");
+    assert!(sum.crashes > 200 && sum.terms_led > 300, "it was hardly a storm: {sum:?}");
+}
+
+#[test]
+fn one_member_alone_keeps_every_promise() {
+    ride_all(0..50, 1);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_storm() {
+    for seed in 0..5 {
+        assert_eq!(ride(seed, 3, Mutants::NONE), ride(seed, 3, Mutants::NONE));
+    }
+}
