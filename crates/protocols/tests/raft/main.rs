@@ -4,4 +4,7 @@
 //! What must hold is the same in both: the public `properties` of the protocol.
 
 mod member;
+mod render;
+mod scenarios;
+mod script;
 mod storm;
