@@ -267,9 +267,14 @@ impl Raft {
                 // Below `matched` there is no conflict: the answer is older than what we know.
                 if rejected > progress.matched && rejected < progress.next =>
             {
-                // All we hold of the follower's term there, and before, may match; if its log is shorter, all it has.
+                // §5.3: all we hold of the follower's term there, and before, may match. If we hold nothing of that
+                // term, none of its entries of that term can. If its log is shorter, all it has may match.
                 let guess = match term {
-                    Some(term) => self.log.last_index_up_to_term(term).next().max(first),
+                    Some(term) => {
+                        let last = self.log.last_index_up_to_term(term);
+                        let is_held = self.log.term_at(last) == Some(term);
+                        if is_held { last.next() } else { last.next().min(first) }
+                    }
                     None => first,
                 };
                 progress.next = guess.min(rejected).max(progress.matched.next());
