@@ -79,6 +79,7 @@ scenarios! {
     a_proposal_that_outlived_its_leader_is_not_submitted_again_before_it_is_settled,
     a_proposal_lost_with_its_leader_is_submitted_to_the_next,
     a_repeated_submission_is_taken_once,
+    a_submission_is_sent_again_once_it_has_had_time,
     a_late_submission_of_an_earlier_term_is_refused,
     a_restarted_member_speaks_under_a_new_boot_number,
     one_member_is_a_cluster,
