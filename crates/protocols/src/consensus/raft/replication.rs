@@ -335,6 +335,8 @@ impl Raft {
                 }
             }
             if previous < leader.opened_at && index >= leader.opened_at {
+                // Whoever has proposals in doubt from an earlier term may submit them again once it knows.
+                leader.progress.values_mut().for_each(Progress::owes_message);
                 self.arm_flush(out);
             }
         }
