@@ -14,6 +14,7 @@ use quorate_protocols::consensus::raft::{
     Config, Index, MUTANTS, Message, Origin, Raft, Refusal, Request, Response, Timer,
 };
 
+use crate::dice::Dice;
 use crate::member::{Deeds, Member};
 use crate::scenarios::MUTANTS_TOLD;
 
@@ -21,28 +22,6 @@ use crate::scenarios::MUTANTS_TOLD;
 const STEPS: usize = 1500;
 /// How long the calm may take to resolve everything: many election timeouts.
 const CALM: Duration = Duration::from_secs(20);
-
-/// A small generator (splitmix64), so that a seed means the same for ever.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.roll() % bound as u64) as usize
-    }
-
-    /// True in `of_1000` of a thousand cases.
-    fn chance(&mut self, of_1000: usize) -> bool {
-        self.below(1000) < of_1000
-    }
-}
 
 /// How often what happens, each in a thousand; drawn anew for each storm.
 struct Weather {

@@ -138,6 +138,10 @@ impl Raft {
             out.send(from, Message::Appended { term: self.term, round, outcome: Outcome::Stale });
             return;
         }
+        if !terms_rise(&append) {
+            self.nonsense += 1;
+            return;
+        }
         if self.is_leader() && append.term == self.term {
             // Two leaders in one term: election safety is broken, and nothing this peer says can be trusted.
             self.nonsense += 1;
@@ -342,6 +346,13 @@ impl Raft {
         }
         self.settle_committed(config, previous, out);
     }
+}
+
+/// Whether the terms of a message's entries rise from that before them to the sender's, as in every leader's log.
+fn terms_rise(append: &Append) -> bool {
+    let mut before = append.previous_term;
+    let mut rises = |term| std::mem::replace(&mut before, term) <= term;
+    append.entries.iter().all(|entry| rises(entry.term)) && rises(append.term)
 }
 
 /// The longest beginning of `entries` whose payloads fit in `bytes_max`; at least one entry.
