@@ -71,6 +71,15 @@ fn what_is_committed_is_not_given_up_for_any_message() {
 }
 
 #[test]
+fn repeated_transfers_do_not_keep_a_leader_from_looking_for_its_majority() {
+    let mut member = three();
+    elect(&mut member);
+    let arms = |deeds: Deeds| deeds.armed.iter().any(|(timer, _)| *timer == Timer::Quorum);
+    assert!(arms(member.ask(Request::Transfer(NodeId(2))).1), "a transfer has a whole timeout");
+    assert!(!arms(member.ask(Request::Transfer(NodeId(3))).1), "its repetition has no more");
+}
+
+#[test]
 fn no_message_makes_a_member_panic() {
     for seed in 0..2000 {
         let mut dice = Dice(seed);
