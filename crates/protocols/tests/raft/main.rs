@@ -1,7 +1,12 @@
-//! Raft under test: named scenarios told as golden traces, and storms of random faults.
+//! Raft under test: named scenarios told as golden traces, storms of random faults, and messages that make no sense.
 //!
 //! `cluster` holds one member with its disk and timers, `script` drives a few of them by hand, `storm` by chance.
 //! What must hold is the same in both: the public `properties` of the protocol.
 
+mod dice;
 mod member;
+mod nonsense;
+mod render;
+mod scenarios;
+mod script;
 mod storm;

@@ -11,37 +11,17 @@ use bytes::Bytes;
 use quorate_core::{Input, Mutants, NodeId, RequestId, Visible};
 use quorate_protocols::consensus::raft::properties::Properties;
 use quorate_protocols::consensus::raft::{
-    Config, Index, Message, Origin, Raft, Refusal, Request, Response, Timer,
+    Config, Index, MUTANTS, Message, Origin, Raft, Refusal, Request, Response, Timer,
 };
 
+use crate::dice::Dice;
 use crate::member::{Deeds, Member};
+use crate::scenarios::MUTANTS_TOLD;
 
 /// The steps of one storm.
 const STEPS: usize = 1500;
 /// How long the calm may take to resolve everything: many election timeouts.
 const CALM: Duration = Duration::from_secs(20);
-
-/// A small generator (splitmix64), so that a seed means the same for ever.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.roll() % bound as u64) as usize
-    }
-
-    /// True in `of_1000` of a thousand cases.
-    fn chance(&mut self, of_1000: usize) -> bool {
-        self.below(1000) < of_1000
-    }
-}
 
 /// How often what happens, each in a thousand; drawn anew for each storm.
 struct Weather {
@@ -49,6 +29,9 @@ struct Weather {
     repeated: usize,
     overtaking: usize,
     crash: usize,
+    /// Crashes of members whose disk has work to do.
+    crash_writing: usize,
+    restart: usize,
     lagging_disk: usize,
     early_timer: usize,
     cut: usize,
@@ -107,10 +90,12 @@ impl Storm {
             repeated: [0, 20, 100][dice.below(3)],
             overtaking: [0, 100, 500][dice.below(3)],
             crash: [0, 2, 8, 30][dice.below(4)],
+            crash_writing: [0, 0, 50, 200][dice.below(4)],
+            restart: [30, 300][dice.below(2)],
             lagging_disk: [100, 500, 900][dice.below(3)],
             early_timer: [20, 80, 200][dice.below(3)],
             cut: [0, 4, 15][dice.below(3)],
-            unrest: [0, 0, 30, 100][dice.below(4)],
+            unrest: [0, 0, 30, 200][dice.below(4)],
         };
         let ids: Vec<NodeId> = (1..=size as u64).map(NodeId).collect();
         let members = ids.iter().map(|me| {
@@ -301,19 +286,22 @@ impl Storm {
         self.now += Duration::from_millis(1);
         let at = self.dice.below(self.members.len());
         if !self.members[at].is_up() {
-            if self.dice.chance(30) {
+            if self.dice.chance(self.weather.restart) {
                 self.boot(at);
             }
             return Ok(());
         }
-        if self.dice.chance(self.weather.crash) {
+        let is_writing = self.members[at].unsynced() > 0;
+        if self.dice.chance(self.weather.crash)
+            || (is_writing && self.dice.chance(self.weather.crash_writing))
+        {
             return self.crash(at);
         }
         if self.dice.chance(self.weather.cut) {
             self.change_cuts();
         }
         let is_slow = self.dice.chance(self.weather.lagging_disk);
-        if self.members[at].unsynced() > 0 && !is_slow {
+        if is_writing && !is_slow {
             let count = 1 + self.dice.below(self.members[at].unsynced());
             self.sync(at, count)?;
         }
@@ -525,4 +513,29 @@ fn the_same_seed_gives_the_same_storm() {
     for seed in 0..5 {
         assert_eq!(ride(seed, 3, Mutants::NONE), ride(seed, 3, Mutants::NONE));
     }
+}
+
+/// The seeds within which storms must find each bug.
+const SEEDS_TO_FIND_A_MUTANT: u64 = 300;
+
+#[test]
+fn every_mutant_without_a_scenario_breaks_a_promise_in_some_storm() {
+    let mut missed = Vec::new();
+    let told = |mutant: &str| MUTANTS_TOLD.iter().any(|(name, _)| *name == mutant);
+    for mutant in MUTANTS.iter().filter(|mutant| !told(mutant)) {
+        let found = (0..SEEDS_TO_FIND_A_MUTANT).find_map(|seed| {
+            let size = if seed % 2 == 0 { 3 } else { 5 };
+            // An assertion of the protocol's own that fails is a bug found as well.
+            match std::panic::catch_unwind(|| ride(seed, size, Mutants::only(mutant))) {
+                Ok(Ok(_)) => None,
+                Ok(Err(broken)) => Some((seed, broken)),
+                Err(panic) => Some((seed, format!("panic: {:?}", panic.downcast_ref::<String>()))),
+            }
+        });
+        match found {
+            Some((seed, broken)) => println!("{mutant}: seed {seed}: {broken}"),
+            None => missed.push(mutant),
+        }
+    }
+    assert!(missed.is_empty(), "no storm of {SEEDS_TO_FIND_A_MUTANT} caught {missed:?}");
 }

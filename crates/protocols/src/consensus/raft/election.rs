@@ -235,9 +235,11 @@ impl Raft {
             }
             Role::Leader(_) if to == config.me => Response::Transferring,
             Role::Leader(leader) => {
-                leader.transfer_to = Some(to);
-                // The transfer has one election timeout, from now.
-                out.arm(Timer::Quorum, config.election_timeout..config.election_timeout);
+                // The transfer has one election timeout, from now. One that takes another's place has what is left, or
+                // repeated requests would keep us from ever looking whether a majority still answers.
+                if leader.transfer_to.replace(to).is_none() {
+                    out.arm(Timer::Quorum, config.election_timeout..config.election_timeout);
+                }
                 Response::Transferring
             }
             _ => Response::Refused(Refusal::NotLeader),

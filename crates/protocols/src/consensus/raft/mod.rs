@@ -3,15 +3,17 @@
 //! Source: Ongaro, "Consensus: bridging theory and practice", 2014 (the thesis; § below refers to the paper,
 //! Ongaro and Ousterhout, "In search of an understandable consensus algorithm (extended version)", 2014).
 //! Model: crash and recovery, asynchronous; messages are lost, repeated and reordered; n = 2f + 1.
-//! Safety: election safety, leader append-only, log matching, leader completeness, state machine safety; reads are
-//! linearizable; a proposal is committed at most once, however often it was sent ([`proposals`]).
+//! Safety: election safety, leader append-only, log matching, leader completeness, state machine safety; a proposal is
+//! committed at most once, however often it was sent ([`proposals`]); reads are linearizable. All but the last, which
+//! can only be seen from where the clients are, are checked by [`properties`].
 //! Liveness: a proposal is committed. Needs: a majority that is up and can reach each other for a few election
 //! timeouts.
 //! Departures: proposals and reads may be put to any member, which passes them on; a proposal that a change of leader
 //! lost is submitted again by the member it was put to, never by the client.
 //! Omitted: snapshots, log compaction, changes of membership, leases.
 //! Cost: 2 message delays and 2(n − 1) messages a batch at the leader; a read 2 delays; through a follower 2 more.
-//! Read next: [`Raft::step`], then `on_append` in `replication.rs`, then `advance_commit`.
+//! Read next: [`Raft::step`], then `on_append` in `replication.rs`, then `advance_commit`; the traces in
+//! `tests/raft/golden`, `the_first_election` first.
 
 pub mod log;
 pub mod message;

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_core::NodeId;
+use quorate_core::{NodeId, RequestId};
 
 use super::{Entry, Index, Origin, Raft, Term};
 
@@ -19,7 +19,8 @@ pub struct Properties {
     /// Every entry that was ever in a log, with the term of the one before it.
     entries: BTreeMap<(Index, Term), (Term, Entry)>,
     committed: Vec<Committed>,
-    origins: BTreeSet<Origin>,
+    /// The proposals among them, each by its origin.
+    origins: BTreeSet<(NodeId, u64, RequestId)>,
     members: BTreeMap<NodeId, Seen>,
     /// The number of members, as far as it shows.
     size: usize,
@@ -49,13 +50,12 @@ impl Properties {
     /// A member that is missing is down. Observe it missing at least once between two of its runs: a boot number is
     /// used again if the crash came before it was durable.
     pub fn observe(&mut self, members: &[(NodeId, &Raft)]) -> Result<(), String> {
-        if self.members.len() > members.len() {
-            self.members.retain(|known, _| members.iter().any(|(id, _)| id == known));
-            if self.size <= 1 {
-                // Alone, a member leads before its vote for itself is durable. Nobody else can have heard of what it
-                // lost, so it may say something else in that term.
-                self.entries.clear();
-            }
+        let known = self.members.len();
+        self.members.retain(|known, _| members.iter().any(|(id, _)| id == known));
+        if self.size <= 1 && self.members.len() < known {
+            // Alone, a member leads before its vote for itself is durable. Nobody else can have heard of what it lost,
+            // so it may say something else in that term.
+            self.entries.clear();
         }
         self.size = self.size.max(members.len());
         for &(id, raft) in members {
@@ -88,7 +88,7 @@ impl Properties {
 
     /// Whether a proposal is committed, as far as any member knew.
     pub fn is_committed(&self, origin: &Origin) -> bool {
-        self.origins.contains(origin)
+        self.origins.contains(&name(origin))
     }
 
     /// The number of terms that had a leader.
@@ -167,7 +167,7 @@ impl Properties {
                 }
                 None => {
                     if let Some(origin) = entry.origin
-                        && !self.origins.insert(origin)
+                        && !self.origins.insert(name(&origin))
                     {
                         return Err(format!(
                             "at most once: proposal {} of {} was committed again at {at}",
@@ -203,4 +203,8 @@ impl Properties {
         }
         Ok(())
     }
+}
+
+fn name(origin: &Origin) -> (NodeId, u64, RequestId) {
+    (origin.node, origin.boot, origin.request)
 }

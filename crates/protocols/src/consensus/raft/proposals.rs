@@ -117,7 +117,8 @@ impl Proposals {
     /// may be lost, and the leader knows what it has taken.
     fn resubmit(&mut self, term: Term) {
         for (id, open) in &self.open {
-            if open.submitted == Some(term) && open.retries > 0 {
+            // The first retry after it came may have come at once; by the second, it has waited a whole interval.
+            if open.submitted == Some(term) && open.retries > 1 {
                 self.fresh.insert(*id);
             }
         }

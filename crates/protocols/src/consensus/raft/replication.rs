@@ -138,6 +138,10 @@ impl Raft {
             out.send(from, Message::Appended { term: self.term, round, outcome: Outcome::Stale });
             return;
         }
+        if !terms_rise(&append) {
+            self.nonsense += 1;
+            return;
+        }
         if self.is_leader() && append.term == self.term {
             // Two leaders in one term: election safety is broken, and nothing this peer says can be trusted.
             self.nonsense += 1;
@@ -267,9 +271,14 @@ impl Raft {
                 // Below `matched` there is no conflict: the answer is older than what we know.
                 if rejected > progress.matched && rejected < progress.next =>
             {
-                // All we hold of the follower's term there, and before, may match; if its log is shorter, all it has.
+                // §5.3: all we hold of the follower's term there, and before, may match. If we hold nothing of that
+                // term, none of its entries of that term can. If its log is shorter, all it has may match.
                 let guess = match term {
-                    Some(term) => self.log.last_index_up_to_term(term).next().max(first),
+                    Some(term) => {
+                        let last = self.log.last_index_up_to_term(term);
+                        let is_held = self.log.term_at(last) == Some(term);
+                        if is_held { last.next() } else { last.next().min(first) }
+                    }
                     None => first,
                 };
                 progress.next = guess.min(rejected).max(progress.matched.next());
@@ -330,11 +339,20 @@ impl Raft {
                 }
             }
             if previous < leader.opened_at && index >= leader.opened_at {
+                // Whoever has proposals in doubt from an earlier term may submit them again once it knows.
+                leader.progress.values_mut().for_each(Progress::owes_message);
                 self.arm_flush(out);
             }
         }
         self.settle_committed(config, previous, out);
     }
+}
+
+/// Whether the terms of a message's entries rise from that before them to the sender's, as in every leader's log.
+fn terms_rise(append: &Append) -> bool {
+    let mut before = append.previous_term;
+    let mut rises = |term| std::mem::replace(&mut before, term) <= term;
+    append.entries.iter().all(|entry| rises(entry.term)) && rises(append.term)
 }
 
 /// The longest beginning of `entries` whose payloads fit in `bytes_max`; at least one entry.
