@@ -66,6 +66,8 @@ impl KvModel {
 /// What a key holds in the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Held {
+    /// Of the value; first, so that comparing most different states ends here.
+    fingerprint: u64,
     value: Arc<[u8]>,
     create_revision: Revision,
     mod_revision: Revision,
@@ -79,13 +81,14 @@ pub struct KvState {
     held: BTreeMap<Arc<[u8]>, Held>,
 }
 
-// Within one search the same revisions nearly always mean the same values, so hashing the values
-// too would cost much and tell little. Equal states hash equally, which is all that is asked.
+// Writes of unknown outcome make many states with the same revisions and different values, so the
+// values must tell in the hash; a fingerprint taken once, when the value is written, is enough.
 impl Hash for KvState {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.revision.hash(hasher);
         for held in self.held.values() {
             held.mod_revision.hash(hasher);
+            held.fingerprint.hash(hasher);
         }
     }
 }
@@ -101,6 +104,7 @@ impl KvState {
     fn holding(contents: &Contents) -> Self {
         let held = contents.entries.iter().map(|entry| {
             let held = Held {
+                fingerprint: fingerprint(&entry.value),
                 value: entry.value.as_slice().into(),
                 create_revision: entry.create_revision,
                 mod_revision: entry.mod_revision,
@@ -176,6 +180,7 @@ impl KvState {
     fn put(&mut self, key: &[u8], value: &[u8], revision: Revision) {
         let earlier = self.held.get(key);
         let held = Held {
+            fingerprint: fingerprint(value),
             value: value.into(),
             create_revision: earlier.map_or(revision, |held| held.create_revision),
             mod_revision: revision,
@@ -209,6 +214,13 @@ impl KvState {
         self.held.get(key).map(|held| held.mod_revision)
             != earlier.held.get(key).map(|held| held.mod_revision)
     }
+}
+
+/// FNV-1a, 64 bits: enough to spread states, and never asked to tell them apart alone.
+fn fingerprint(value: &[u8]) -> u64 {
+    value.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 fn key_value(key: &[u8], held: &Held) -> KeyValue {

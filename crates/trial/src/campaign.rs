@@ -24,10 +24,16 @@ pub struct Suspect {
     pub log: Option<quorate_storage::log::Mutant>,
 }
 
-/// What all runs have in common. `command` replays one, with `{replay}` where the replay goes.
-pub fn bounds(command: &str) -> Bounds {
+/// The plan of a seed. `command` replays it, with `{replay}` where the replay goes.
+pub fn plan(seed: u64, command: &str) -> Plan {
+    Plan::draw(seed, &bounds(seed, command))
+}
+
+/// The frame of a seed's plan: five nodes mostly, and sometimes three, where one crash is already half of what the
+/// cluster survives.
+pub fn bounds(seed: u64, command: &str) -> Bounds {
     Bounds {
-        nodes: 5,
+        nodes: if seed % 3 == 2 { 3 } else { 5 },
         safety: Duration::from_secs(10),
         liveness: Duration::from_secs(30),
         operations: 300,
@@ -38,7 +44,12 @@ pub fn bounds(command: &str) -> Bounds {
 
 /// Runs one plan, and judges it.
 pub fn run(suspect: Suspect, plan: &Plan) -> Result<Report, Failure> {
-    simulation(suspect, plan).run().result
+    judge(suspect, plan).result
+}
+
+/// Runs one plan, judges it, and gives back the workload with all that it saw.
+pub fn judge(suspect: Suspect, plan: &Plan) -> Outcome<Trial> {
+    simulation(suspect, plan).run()
 }
 
 /// Runs one plan, judges it, and writes down everything that happened.
@@ -52,7 +63,14 @@ fn simulation(
 ) -> Simulation<Node, LogDisk<Node, NodeRecords>, Trial> {
     let groups = groups(plan.replay.seed);
     let nodes = (1..=plan.bounds.nodes as u64).map(NodeId);
-    let configs = nodes.clone().map(|me| config(me, nodes.clone().collect(), &groups, suspect));
+    let election_timeout = election_timeout(plan.replay.seed);
+    let configs = nodes.clone().map(|me| {
+        let mut raft = raft::Config::new(me, nodes.clone().collect());
+        raft.election_timeout = election_timeout;
+        raft.heartbeat_interval = election_timeout / 10;
+        raft.mutants = suspect.mutants;
+        node::Config { groups: groups.clone(), raft }
+    });
     let trial = Trial::new(&groups, plan.bounds.operations);
     let disk = |_| LogDisk::with_options(NodeRecords, log_options(suspect));
     Simulation::new(plan.clone(), configs.collect(), disk, trial)
@@ -63,10 +81,9 @@ fn groups(seed: u64) -> Vec<GroupId> {
     (1..=if seed % 4 == 3 { 3 } else { 1 }).map(GroupId).collect()
 }
 
-fn config(me: NodeId, members: Vec<NodeId>, groups: &[GroupId], suspect: Suspect) -> node::Config {
-    let mut raft = raft::Config::new(me, members);
-    raft.mutants = suspect.mutants;
-    node::Config { groups: groups.to_vec(), raft }
+/// The usual one, or one so short that elections meet, cross and fail all the time.
+fn election_timeout(seed: u64) -> Duration {
+    Duration::from_millis([500, 500, 150, 30][(seed / 2 % 4) as usize])
 }
 
 fn log_options(suspect: Suspect) -> LogOptions {

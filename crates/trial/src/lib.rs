@@ -17,5 +17,5 @@ pub mod workload;
 mod codec;
 mod operation;
 
-pub use campaign::{Suspect, bounds, run, run_traced};
+pub use campaign::{Suspect, bounds, judge, plan, run, run_traced};
 pub use workload::Trial;

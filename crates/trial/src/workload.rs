@@ -20,7 +20,7 @@ use crate::operation;
 /// The clients that are at work at one time.
 const CLIENTS: u64 = 6;
 /// After so many steps of the model a history counts as undecided, and is only audited.
-const CHECK_STEPS_MAX: u64 = 2_000_000;
+const CHECK_STEPS_MAX: u64 = 500_000;
 
 /// The workload of one run.
 pub struct Trial {

@@ -27,8 +27,7 @@ use outbox::Outbox;
 pub use shard::Shard;
 
 /// The names of all deliberate bugs that [`Config::raft`]'s mutants can switch on in this crate's own code.
-pub const MUTANTS: &[&str] =
-    &["applies_twice_after_restart", "answers_before_applying", "reads_without_waiting"];
+pub const MUTANTS: &[&str] = &["applies_twice_after_restart", "reads_without_waiting"];
 
 /// The shard that holds the keyspace `default`, which the etcd face speaks to.
 pub const DEFAULT_GROUP: GroupId = GroupId(1);
