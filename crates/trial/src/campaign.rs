@@ -68,6 +68,7 @@ fn simulation(
         let mut raft = raft::Config::new(me, nodes.clone().collect());
         raft.election_timeout = election_timeout;
         raft.heartbeat_interval = election_timeout / 10;
+        raft.append_bytes_max = append_bytes_max(plan.replay.seed);
         raft.mutants = suspect.mutants;
         node::Config { groups: groups.clone(), raft }
     });
@@ -84,6 +85,11 @@ fn groups(seed: u64) -> Vec<GroupId> {
 /// The usual one, or one so short that elections meet, cross and fail all the time.
 fn election_timeout(seed: u64) -> Duration {
     Duration::from_millis([500, 500, 150, 30][(seed / 2 % 4) as usize])
+}
+
+/// The usual size of a message, or so little that each entry travels alone, and a crash comes between any two.
+fn append_bytes_max(seed: u64) -> usize {
+    if seed / 8 % 2 == 0 { 1 << 20 } else { 1 }
 }
 
 fn log_options(suspect: Suspect) -> LogOptions {
