@@ -9,6 +9,7 @@ use quorate_sim::{Bounds, Describe, Failure, LogDisk, Outcome, Plan, Report, Sim
 use quorate_storage::log::{LogId, LogOptions};
 
 use crate::codec::NodeRecords;
+use crate::hunt::Hunt;
 use crate::workload::Trial;
 
 /// The length of a simulated segment: short, so that a run sees many.
@@ -33,10 +34,10 @@ pub fn plan(seed: u64, command: &str) -> Plan {
 /// cluster survives.
 pub fn bounds(seed: u64, command: &str) -> Bounds {
     Bounds {
-        nodes: if seed % 3 == 2 { 3 } else { 5 },
+        nodes: if seed % 3 == 2 && !is_hunt(seed) { 3 } else { 5 },
         safety: Duration::from_secs(10),
         liveness: Duration::from_secs(30),
-        operations: 300,
+        operations: if is_hunt(seed) { 600 } else { 300 },
         invariant_every: 1,
         command: command.to_owned(),
     }
@@ -61,20 +62,28 @@ fn simulation(
     suspect: Suspect,
     plan: &Plan,
 ) -> Simulation<Node, LogDisk<Node, NodeRecords>, Trial> {
-    let groups = groups(plan.replay.seed);
+    let seed = plan.replay.seed;
+    let groups = groups(seed);
     let nodes = (1..=plan.bounds.nodes as u64).map(NodeId);
-    let election_timeout = election_timeout(plan.replay.seed);
+    let election_timeout = election_timeout(seed);
     let configs = nodes.clone().map(|me| {
         let mut raft = raft::Config::new(me, nodes.clone().collect());
         raft.election_timeout = election_timeout;
         raft.heartbeat_interval = election_timeout / 10;
-        raft.append_bytes_max = append_bytes_max(plan.replay.seed);
+        if is_hunt(seed) { raft.request_timeout = election_timeout * 6; }
+        raft.append_bytes_max = append_bytes_max(seed);
         raft.mutants = suspect.mutants;
         node::Config { groups: groups.clone(), raft }
     });
-    let trial = Trial::new(&groups, plan.bounds.operations);
+    let hunt = is_hunt(seed).then(|| Hunt::new(seed, groups[0], election_timeout));
+    let trial = Trial::new(&groups, plan.bounds.operations).hunting(hunt);
     let disk = |_| LogDisk::with_options(NodeRecords, log_options(suspect));
     Simulation::new(plan.clone(), configs.collect(), disk, trial)
+}
+
+/// In one run of eight leaders are hunted: in clusters of five, with one shard, entry by entry.
+fn is_hunt(seed: u64) -> bool {
+    seed % 8 == 4
 }
 
 /// One shard mostly, and now and then several, which share nodes, log and envelopes.
@@ -84,12 +93,12 @@ fn groups(seed: u64) -> Vec<GroupId> {
 
 /// The usual one, or one so short that elections meet, cross and fail all the time.
 fn election_timeout(seed: u64) -> Duration {
-    Duration::from_millis([500, 500, 150, 30][(seed / 2 % 4) as usize])
+    Duration::from_millis(if is_hunt(seed) { [300, 300, 300, 300] } else { [500, 500, 150, 30] }[(if is_hunt(seed) { seed / 8 } else { seed / 2 } % 4) as usize])
 }
 
 /// The usual size of a message, or so little that each entry travels alone, and a crash comes between any two.
 fn append_bytes_max(seed: u64) -> usize {
-    if seed / 8 % 2 == 0 { 1 << 20 } else { 1 }
+    if seed / 8 % 2 == 1 || is_hunt(seed) { 1 } else { 1 << 20 }
 }
 
 fn log_options(suspect: Suspect) -> LogOptions {

@@ -15,6 +15,7 @@ pub mod campaign;
 pub mod workload;
 
 mod codec;
+mod hunt;
 mod operation;
 
 pub use campaign::{Suspect, bounds, judge, plan, run, run_traced};
