@@ -136,6 +136,10 @@ impl Shard {
             },
             NodeRequest::Query { query, serializable, .. } => match validate::validate(&query) {
                 Ok(()) if serializable => Admitted::Answer(self.done(self.store.query(&query))),
+                // Raft bounds the reads it has under way; those that wait for the store to catch up are ours to bound.
+                Ok(()) if self.readable.len() >= config.raft.requests_max => {
+                    Admitted::Answer(self.done(Err(Error::TooManyRequests)))
+                }
                 Ok(()) => {
                     self.queries.insert(id, query);
                     Admitted::Ask(raft::Request::Read)

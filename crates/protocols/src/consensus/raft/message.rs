@@ -60,6 +60,19 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// The size of the payloads it carries, in bytes.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Message::Append(append) => append.entries.iter().map(|entry| entry.payload.len()).sum(),
+            Message::Submit(submission) => {
+                submission.proposals.iter().map(|(_, payload)| payload.len()).sum()
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// What a vote is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VoteKind {

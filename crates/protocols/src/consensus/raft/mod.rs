@@ -70,6 +70,8 @@ pub struct Config {
     pub requests_max: usize,
     /// The size of the entries of one message, at most; one entry is sent whatever its size.
     pub append_bytes_max: usize,
+    /// The size of the entries sent to a follower and not yet acknowledged at which no more are sent.
+    pub bytes_in_flight_max: usize,
     /// The number of entries sent to a follower and not yet acknowledged, at most.
     pub entries_in_flight_max: u64,
     /// Deliberate bugs.
@@ -87,6 +89,7 @@ impl Config {
             request_timeout: Duration::from_secs(5),
             requests_max: 20_000,
             append_bytes_max: 1 << 20,
+            bytes_in_flight_max: 8 << 20,
             entries_in_flight_max: 1 << 14,
             mutants: Mutants::NONE,
         }

@@ -177,7 +177,7 @@ impl Raft {
             batch.push(Entry { term: self.term, origin: Some(origin), payload });
         }
         if !batch.is_empty() {
-            self.append(batch, out);
+            self.append(config, batch, out);
         }
     }
 
