@@ -6,7 +6,6 @@
 //! processes, and leaves the directory where it is, with its path printed; one that succeeds removes it.
 
 mod ports;
-mod process;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,8 +19,8 @@ use tempfile::TempDir;
 
 use crate::error::TortureError;
 use crate::http;
+use crate::process::Process;
 use ports::Claim;
-use process::Process;
 
 /// How long a node may take to become ready, to stop, or to find a leader. A machine that is busy building takes
 /// seconds; one that has not managed by now has a bug.
@@ -225,6 +224,14 @@ impl Cluster {
     pub fn kill_9(&mut self, node: NodeIndex) -> Result<(), TortureError> {
         self.process(node, "killed")?.kill_9();
         Ok(())
+    }
+
+    /// Ends every node's process at the same instant, as a power cut would, but for what the system has in memory.
+    pub fn kill_9_all(&mut self) -> Result<(), TortureError> {
+        for node in self.all() {
+            self.process(node, "killed")?.signal(Signal::KILL);
+        }
+        self.all().try_for_each(|node| self.kill_9(node))
     }
 
     /// Asks a node to stop, by SIGTERM, and waits until it has, cleanly.

@@ -1,5 +1,6 @@
 //! One run of the binary that is expected to end by itself: a misuse, or a start that cannot succeed.
 
+use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -17,6 +18,20 @@ pub struct Finished {
     pub stdout: String,
     /// What it wrote to its standard error.
     pub stderr: String,
+}
+
+/// The same command with another value for a flag that it has.
+pub fn with_flag(command: &Command, flag: &str, value: impl AsRef<OsStr>) -> Command {
+    let mut changed = Command::new(command.get_program());
+    let mut is_value = false;
+    for argument in command.get_args() {
+        changed.arg(if is_value { value.as_ref() } else { argument });
+        is_value = argument == flag;
+    }
+    for (name, _) in command.get_envs().filter(|(_, value)| value.is_none()) {
+        changed.env_remove(name);
+    }
+    changed
 }
 
 /// Runs a command to its end. One that does not end is killed, and is an error.

@@ -12,6 +12,7 @@
 //! | [`load`] | clients that read and write all the time, and the history of what they saw |
 //! | [`verdict`] | whether a history and what is in the store afterwards agree |
 //! | [`command`] | one run of the binary that is expected to end by itself |
+//! | [`process`] | a process that runs beside the test |
 //! | [`http`] | a plain GET, for probes and metrics |
 //!
 //! What never may live here: a line of the database, or a dependency on one. Everything is seen from outside, through
@@ -27,6 +28,7 @@ pub mod command;
 mod error;
 pub mod http;
 pub mod load;
+pub mod process;
 pub mod verdict;
 
 pub use cluster::{Cluster, NodeIndex};

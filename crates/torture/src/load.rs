@@ -38,11 +38,11 @@ pub struct LoadOptions {
 }
 
 impl Default for LoadOptions {
-    /// Some two thousand operations a second of five nodes, on few enough keys that they collide.
+    /// Some thousands of operations a second of five nodes, on few enough keys that they collide.
     fn default() -> Self {
         LoadOptions {
             clients_per_node: 4,
-            interval: Duration::from_millis(10),
+            interval: Duration::from_millis(3),
             keys: 12,
             timeout: Duration::from_secs(2),
         }

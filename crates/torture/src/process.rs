@@ -1,4 +1,4 @@
-//! One node's process and its log.
+//! A process that runs beside the test, and its log.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A process that ends with this one, however this one ends: its standard input is a pipe from here.
 #[derive(Debug)]
-pub(super) struct Process {
+pub struct Process {
     child: Child,
     _keeps_alive: Option<ChildStdin>,
 }
 
 impl Process {
     /// Starts the command with its output at the end of `log`.
-    pub(super) fn start(mut command: Command, log: &Path) -> Result<Self, TortureError> {
+    pub fn start(mut command: Command, log: &Path) -> Result<Self, TortureError> {
         let file_error =
             |action, path: PathBuf| move |source| TortureError::File { action, path, source };
         let open = OpenOptions::new().create(true).append(true).open(log);
@@ -36,13 +36,13 @@ impl Process {
     }
 
     /// How it ended, if it did.
-    pub(super) fn end(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn end(&mut self) -> Option<ExitStatus> {
         // The only error is that it is not our child.
         self.child.try_wait().expect("a process that was started here is a child of ours")
     }
 
-    /// How it ended, once it does.
-    pub(super) async fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
+    /// How it ended, once it does; `None` if it has not within the given time.
+    pub async fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + within;
         loop {
             if let Some(status) = self.end() {
@@ -56,7 +56,7 @@ impl Process {
     }
 
     /// Sends a signal; one that has ended no longer minds.
-    pub(super) fn signal(&mut self, signal: Signal) {
+    pub(crate) fn signal(&mut self, signal: Signal) {
         // A process that has been waited for may have left its id to another one.
         if self.end().is_none()
             && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
@@ -67,7 +67,7 @@ impl Process {
     }
 
     /// SIGKILL, and waits for the end, which comes at once.
-    pub(super) fn kill_9(&mut self) {
+    pub(crate) fn kill_9(&mut self) {
         // The only error is that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
