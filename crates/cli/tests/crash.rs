@@ -20,8 +20,8 @@ async fn cluster() -> Cluster {
     Cluster::start(env!("CARGO_BIN_EXE_quorate"), NODES).await.expect("a cluster starts")
 }
 
-async fn load_on(cluster: &Cluster) -> Load {
-    let load = Load::start(cluster.client_urls(), LoadOptions::default()).await;
+async fn load_on(cluster: &Cluster, options: LoadOptions) -> Load {
+    let load = Load::start(cluster.client_urls(), options).await;
     let load = load.expect("clients are made");
     serves(&load).await;
     load
@@ -56,7 +56,7 @@ async fn assert_stood(report: &Report) {
 #[tokio::test]
 async fn acknowledged_writes_survive_kill_9_of_the_leader_and_of_the_next_one() {
     let mut cluster = cluster().await;
-    let load = load_on(&cluster).await;
+    let load = load_on(&cluster, LoadOptions::default()).await;
     let (mut killed, mut outages) = (Vec::new(), Vec::new());
     for _ in 0..2 {
         let leader = cluster.leader().await.expect("there is a leader");
@@ -82,7 +82,7 @@ async fn acknowledged_writes_survive_kill_9_of_the_leader_and_of_the_next_one() 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_when_all_five_are_killed_at_once() {
     let mut cluster = cluster().await;
-    let load = load_on(&cluster).await;
+    let load = load_on(&cluster, LoadOptions::default()).await;
     let killed_at = Instant::now();
     cluster.kill_9_all().expect("they run");
     for node in cluster.all() {
@@ -101,11 +101,14 @@ async fn nothing_acknowledged_is_lost_when_all_five_are_killed_at_once() {
 #[tokio::test]
 async fn a_leader_that_was_stopped_for_two_seconds_does_no_harm_when_it_goes_on() {
     let mut cluster = cluster().await;
-    let load = load_on(&cluster).await;
+    // Short enough that clients ask the stopped node again and again, so that what they asked last, long after others
+    // were served by a new leader, is the first thing that it finds when it goes on.
+    let timeout = Duration::from_millis(500);
+    let load = load_on(&cluster, LoadOptions { timeout, ..LoadOptions::default() }).await;
     let old = cluster.leader().await.expect("there is a leader");
     let paused_at = Instant::now();
     cluster.pause(old).expect("it runs");
-    // The fault is the length of time itself: longer than any election, shorter than the clients' patience.
+    // The fault is the length of time itself: longer than any election takes.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let new = cluster.leader().await.expect("there is another leader");
     assert_ne!(old, new, "a stopped node leads nobody");
@@ -121,7 +124,7 @@ async fn a_leader_that_was_stopped_for_two_seconds_does_no_harm_when_it_goes_on(
 #[tokio::test]
 async fn a_rolling_restart_is_no_more_than_a_delay() {
     let mut cluster = cluster().await;
-    let load = load_on(&cluster).await;
+    let load = load_on(&cluster, LoadOptions::default()).await;
     let began = Instant::now();
     for node in cluster.all() {
         cluster.terminate(node).await.expect("it stops cleanly when it is asked to");
