@@ -89,7 +89,7 @@ fn election_timeout(seed: u64) -> Duration {
 
 /// The usual size of a message, or so little that each entry travels alone, and a crash comes between any two.
 fn append_bytes_max(seed: u64) -> usize {
-    if seed / 8 % 2 == 0 { 1 << 20 } else { 1 }
+    if (seed / 8).is_multiple_of(2) { 1 << 20 } else { 1 }
 }
 
 fn log_options(suspect: Suspect) -> LogOptions {
