@@ -10,7 +10,7 @@ use quorate_storage::log::{Log, LogError, LogOptions, Sequence};
 use quorate_storage::vfs::Vfs;
 
 use crate::codec::Codec;
-use crate::driver::DriverError;
+use crate::error::DriverError;
 use crate::metrics::Metrics;
 
 /// How long after its last sync a log counts as resting.
