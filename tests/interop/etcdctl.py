@@ -22,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from local_cluster import ClusterError, EtcdCluster, QuorateCluster, etcd_binaries, stop_when_terminated
 
