@@ -78,7 +78,12 @@ pub(crate) fn run(args: UpArgs) -> Result<(), CliError> {
         // Whatever happens, the nodes are stopped in order before anyone reads the reason.
         let outcome = cluster.run(&mut stop).await;
         let stopped = cluster.stop_all().await;
-        outcome.and(stopped)
+        outcome.and(stopped)?;
+        // A terminal that echoed Ctrl-C as ^C has not ended that line.
+        print(&format!(
+            "\nAll nodes have stopped; `quorate up` with the same --dir goes on with the data in {}.\n",
+            cluster.dir.display()
+        ))
     })
 }
 
