@@ -259,19 +259,28 @@ impl Cluster {
         } else {
             format!(" --endpoints {endpoints}")
         };
+        let ready = match self.nodes.len() {
+            1 => "1 node is".to_string(),
+            several => format!("{several} nodes are"),
+        };
+        // Where there is nobody to take over, there is nothing to watch.
+        let kill = match self.nodes.len() {
+            1 => String::new(),
+            _ => format!(
+                "  kill -9 {}        and watch here what the others do\n",
+                self.nodes[roles.leader().unwrap_or(0)].pid()
+            ),
+        };
         format!(
-            "{} nodes are ready after {:.1} s; data and logs are in {} (nK/data, nK/log).\n\n{}\n\
+            "{ready} ready after {:.1} s; data and logs are in {} (nK/data, nK/log).\n\n{}\n\
              Try in another terminal:\n  \
              quorate put greeting hello{named}\n  quorate get greeting{named}\n  \
-             etcdctl --endpoints {} get greeting\n  \
-             kill -9 {}        and watch here what the others do\n\n\
+             etcdctl --endpoints {} get greeting\n{kill}\n\
              Ctrl-C stops all nodes. Changes from here on:\n",
-            self.nodes.len(),
             took.as_secs_f64(),
             self.dir.display(),
             table::render(&header, &rows),
             first.authority(),
-            self.nodes[roles.leader().unwrap_or(0)].pid(),
         )
     }
 
