@@ -70,7 +70,7 @@ pub(crate) fn run(args: UpArgs) -> Result<(), CliError> {
     waiting_runtime()?.block_on(async {
         let mut stop = Stop::listen()?;
         let layout = Layout::open(&args.dir, args.nodes, args.base_port)?;
-        layout.check_ports(&args.dir)?;
+        layout.check_ports()?;
         layout.write(&args.dir)?;
         let nodes = start_all(&layout, &args.dir)?;
         let mut cluster = Cluster { dir: args.dir, layout, nodes, restart: args.restart };
