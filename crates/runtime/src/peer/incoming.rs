@@ -103,7 +103,8 @@ impl<M: Send + 'static> Acceptor<M> {
 
     async fn greet(&self, stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<NodeId, String> {
         let (kind, body) = loop {
-            if let Some(frame) = frame::take(buffer).map_err(|error| error.to_string())? {
+            let taken = frame::take(buffer, frame::HELLO_BYTES_MAX);
+            if let Some(frame) = taken.map_err(|error| error.to_string())? {
                 break frame;
             }
             match stream.read_buf(buffer).await {
@@ -146,7 +147,9 @@ impl<M: Send + 'static> Acceptor<M> {
         C: Codec<P> + 'static,
     {
         loop {
-            while let Some((kind, body)) = frame::take(buffer).map_err(|error| error.to_string())? {
+            while let Some((kind, body)) =
+                frame::take(buffer, frame::MESSAGE_BYTES_MAX).map_err(|error| error.to_string())?
+            {
                 if kind != Kind::Message {
                     return Err("a greeting in the middle of a conversation".into());
                 }

@@ -158,7 +158,7 @@ async fn listen(stream: &TcpStream) -> Option<String> {
         stream.readable().await.ok()?;
         match stream.try_read_buf(&mut buffer) {
             Ok(0) => return None,
-            Ok(_) => match frame::take(&mut buffer) {
+            Ok(_) => match frame::take(&mut buffer, frame::HELLO_BYTES_MAX) {
                 Ok(Some((Kind::Reject, reason))) => {
                     return Some(String::from_utf8_lossy(&reason).into_owned());
                 }
