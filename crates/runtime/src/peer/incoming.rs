@@ -72,6 +72,10 @@ impl<M: Send + 'static> Acceptor<M> {
         P: Protocol<Message = M> + 'static,
         C: Codec<P> + 'static,
     {
+        if let Err(error) = super::limit_silence(&stream) {
+            // It serves as well as ever; only its end may go unnoticed.
+            warn!(%address, %error, "cannot limit the silence on a peer's connection");
+        }
         let mut buffer = BytesMut::with_capacity(64 << 10);
         let greeted = timeout(HELLO_TIMEOUT, self.greet(&mut stream, &mut buffer)).await;
         let peer = match greeted.unwrap_or_else(|_| Err("it did not say who it is in time".into()))

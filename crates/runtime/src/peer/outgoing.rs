@@ -136,9 +136,10 @@ pub(crate) async fn dial<M: Send + 'static>(
     }
 }
 
-async fn connect(hello: &Hello, address: &str) -> std::io::Result<TcpStream> {
+pub(super) async fn connect(hello: &Hello, address: &str) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    super::limit_silence(&stream)?;
     let mut greeting = hello.encode();
     while !greeting.is_empty() {
         stream.writable().await?;
