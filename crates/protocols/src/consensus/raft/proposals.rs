@@ -1,11 +1,11 @@
 //! How a proposal put to any member is committed at most once, and if it can be, at least once.
 //!
-//! The life of a proposal: it is put to a member, its *origin*, which names it and keeps it ([`Proposals`]). The origin
+//! The life of a proposal: it is put to a member, its *origin*, which names it and keeps it (`Proposals`). The origin
 //! submits it to the leader of its term, again and again until it sees it in the committed log. Three rules keep it
 //! from being committed twice:
 //!
 //! 1. A leader takes a proposal only in the term for which it was submitted, and remembers what it has taken in that
-//!    term ([`Taken`]); so within a term, repeated messages do no harm.
+//!    term (`Taken`); so within a term, repeated messages do no harm.
 //! 2. The origin submits it for another term only once an entry of a later term is committed, and the proposal is not
 //!    before that entry. Whatever was appended in the earlier term and is not before it is gone for ever, by log
 //!    matching.
