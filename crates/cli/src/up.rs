@@ -252,7 +252,10 @@ impl Cluster {
             ("role", Align::Left),
         ];
         let first = &self.layout.members[0];
-        let endpoints = self.layout.endpoints().join(",");
+        let (etcd, endpoints) = (first.authority(), self.layout.endpoints().join(","));
+        // Run from where it was built, as by cargo, it is in nobody's PATH: what is shown must work when it is copied.
+        let quorate =
+            std::env::args().next().filter(|path| path.contains('/')).unwrap_or("quorate".into());
         // The commands' defaults reach a cluster on the default ports, and any node will do.
         let named = if first.client_port == layout::DEFAULT_BASE_PORT {
             String::new()
@@ -274,13 +277,13 @@ impl Cluster {
         format!(
             "{ready} ready after {:.1} s; data and logs are in {} (nK/data, nK/log).\n\n{}\n\
              Try in another terminal:\n  \
-             quorate put greeting hello{named}\n  quorate get greeting{named}\n  \
-             etcdctl --endpoints {} get greeting\n{kill}\n\
+             {quorate} put greeting hello{named}\n  {quorate} get greeting{named}\n  \
+             etcdctl --endpoints {etcd} put greeting hello\n  \
+             etcdctl --endpoints {etcd} get greeting\n{kill}\n\
              Ctrl-C stops all nodes. Changes from here on:\n",
             took.as_secs_f64(),
             self.dir.display(),
             table::render(&header, &rows),
-            first.authority(),
         )
     }
 
