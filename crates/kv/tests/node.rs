@@ -274,3 +274,36 @@ fn the_status_names_role_and_leader() {
     };
     assert_eq!((status.role, status.leader, status.term), (Role::Leader, Some(NodeId(1)), 1));
 }
+
+#[test]
+fn a_read_whose_entries_never_come_is_given_up() {
+    let mut node = Driven::boot(3);
+    let heartbeat = raft::Append {
+        term: Term(1),
+        previous_index: Index(0),
+        previous_term: Term(0),
+        entries: Vec::new(),
+        commit: Index(0),
+        round: 0,
+    };
+    node.hear(NodeId(2), GROUPS[0], Message::Append(heartbeat));
+    node.ask(1, get(GROUPS[0], "k", false));
+    node.settle();
+    let tickets = node.deeds.sent.iter().flat_map(|(_, envelope)| &envelope.messages);
+    let ticket = tickets
+        .filter_map(|(_, message)| match message {
+            Message::ReadIndex { ticket } => Some(*ticket),
+            _ => None,
+        })
+        .next_back()
+        .expect("the leader is asked for an index");
+    node.hear(NodeId(2), GROUPS[0], Message::ReadIndexAnswer { ticket, index: Index(7) });
+    node.fire(Timer::Overdue);
+    assert!(node.deeds.answers.is_empty(), "it has not waited for a whole timeout yet");
+    node.fire(Timer::Overdue);
+    let Some(NodeResponse::Done { outcome, .. }) = node.deeds.answers.get(&RequestId(1)) else {
+        panic!("no answer")
+    };
+    assert_eq!(*outcome, Err(Error::TimedOut));
+    assert!(!node.deeds.timers.contains(&Timer::Overdue), "nothing waits any more");
+}

@@ -61,6 +61,19 @@ pub enum Message {
 }
 
 impl Message {
+    /// The term it speaks of; reads are about none.
+    pub fn term(&self) -> Option<Term> {
+        match self {
+            Message::RequestVote { term, .. }
+            | Message::Vote { term, .. }
+            | Message::Appended { term, .. }
+            | Message::TimeoutNow { term } => Some(*term),
+            Message::Append(append) => Some(append.term),
+            Message::Submit(submission) => Some(submission.term),
+            Message::ReadIndex { .. } | Message::ReadIndexAnswer { .. } => None,
+        }
+    }
+
     /// The size of the payloads it carries, in bytes.
     pub fn payload_bytes(&self) -> usize {
         match self {

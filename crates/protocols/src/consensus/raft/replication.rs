@@ -103,7 +103,7 @@ impl Progress {
 }
 
 impl Raft {
-    /// Leader: adds entries to our own log, in records no larger than messages are.
+    /// Adds entries to our own log, in records no larger than messages are.
     pub(super) fn append(
         &mut self,
         config: &Config,
@@ -249,10 +249,7 @@ impl Raft {
                 return None;
             }
             self.truncate_after(after);
-            for entry in &new {
-                self.log.push(entry.clone());
-            }
-            self.persist_entries(after, new, out);
+            self.append(config, new, out);
         }
         // §5.3: what the leader has committed beyond this message may still differ from what we hold there.
         let bound = if config.mutants.has("commits_beyond_match") {
