@@ -30,12 +30,12 @@ where
     D: SimDisk<P>,
     W: Workload<P>,
 {
-    /// A fault of the schedule begins.
+    /// A fault begins: one of the schedule, or one that the workload inflicts.
     pub(crate) fn strike(&mut self, fault: u32) {
         if self.shared.is_healed {
             return;
         }
-        let scheduled = self.plan.faults[fault as usize].clone();
+        let scheduled = self.shared.faults[fault as usize].clone();
         self.shared.digest.add(u64::from(scheduled.index));
         self.note(format_args!("fault {}: {}", scheduled.index, scheduled.fault));
         let now = self.shared.now;
@@ -97,10 +97,10 @@ where
         if self.shared.is_healed {
             return;
         }
-        let index = self.plan.faults[fault as usize].index;
+        let index = self.shared.faults[fault as usize].index;
         self.note(format_args!("fault {index} is over"));
         let mend = |simulation: &mut Self, a, b| simulation.shared.network.mend(a, b);
-        match self.plan.faults[fault as usize].fault.clone() {
+        match self.shared.faults[fault as usize].fault.clone() {
             Fault::Partition { side, .. } => self.each_across(&side, true, mend),
             Fault::OneWay { unheard, .. } => self.each_across(&unheard, false, mend),
             _ => self.shared.network.end_spell(fault),
@@ -112,7 +112,7 @@ where
         if self.shared.is_healed {
             return;
         }
-        let Fault::Flap { ends: (a, b), period, .. } = self.plan.faults[fault as usize].fault
+        let Fault::Flap { ends: (a, b), period, .. } = self.shared.faults[fault as usize].fault
         else {
             unreachable!("only a flap flaps")
         };

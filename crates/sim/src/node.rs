@@ -12,7 +12,7 @@ use quorate_core::{NodeId, Protocol, RequestId, Visible, World};
 
 use crate::counters::Counters;
 use crate::disk::SimDisk;
-use crate::faults::FaultMix;
+use crate::faults::{FaultMix, Scheduled};
 use crate::network::{Dropped, Network};
 use crate::queue::Queue;
 use crate::rng::Rng;
@@ -58,6 +58,10 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) trace: Option<Trace<P>>,
     /// Answers that the workload has yet to see.
     pub(crate) replies: VecDeque<(NodeId, RequestId, P::Response)>,
+    /// The faults of the schedule, and behind them those that the workload has inflicted.
+    pub(crate) faults: Vec<Scheduled>,
+    /// The number of faults that the workload has inflicted.
+    pub(crate) inflicted: u32,
     pub(crate) requests: u64,
     pub(crate) tokens: u64,
     pub(crate) is_healed: bool,

@@ -77,6 +77,8 @@ where
             digest: Digest::default(),
             trace: None,
             replies: VecDeque::new(),
+            faults: plan.faults.clone(),
+            inflicted: 0,
             requests: 0,
             tokens: 0,
             is_healed: false,
@@ -340,6 +342,7 @@ where
             self.shared.counters.answered += 1;
             self.clients(|workload, clients| workload.reply(node, request, response, clients));
         }
+        self.clients(|workload, clients| workload.stepped(id, clients));
         self.steps += 1;
         if self.steps.is_multiple_of(u64::from(self.plan.bounds.invariant_every.max(1))) {
             let cluster = Cluster { now: self.shared.now, hosts: &self.hosts };

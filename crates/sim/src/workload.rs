@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quorate_core::{Host, NodeId, Protocol, RequestId};
 
+use crate::faults::{FAULTS_MAX, Fault, Scheduled};
 use crate::node::{Event, Process, Shared, Waiting};
 use crate::rng::Rng;
 use crate::time::Time;
@@ -40,6 +41,10 @@ pub trait Workload<P: Protocol> {
 
     /// A node has booted again.
     fn booted(&mut self, _node: NodeId, _clients: &mut Clients<'_, P>) {}
+
+    /// A node has taken a step, and all its answers were handed out. The moment for a workload that strikes where it
+    /// hurts; see [`Clients::inflict`].
+    fn stepped(&mut self, _node: NodeId, _clients: &mut Clients<'_, P>) {}
 
     /// Everything is well from here on: progress may be demanded.
     fn healed(&mut self, _clients: &mut Clients<'_, P>) {}
@@ -143,5 +148,17 @@ impl<P: Protocol> Clients<'_, P> {
     pub fn wake_after(&mut self, after: Duration, token: u64) {
         let at = self.shared.now + after;
         self.shared.queue.schedule(at, Event::Wake { token });
+    }
+
+    /// Has a fault strike now, beside those of the schedule; nothing once everything has healed. It is no part of the
+    /// plan: whoever runs the plan again has the workload inflict it again, and nobody can shrink it away.
+    pub fn inflict(&mut self, fault: Fault) {
+        let shared = &mut *self.shared;
+        // Those that a seed draws are named 0 to `FAULTS_MAX - 1`, however many are left.
+        let index = FAULTS_MAX as u32 + shared.inflicted;
+        shared.inflicted += 1;
+        let place = shared.faults.len() as u32;
+        shared.faults.push(Scheduled { index, at: shared.now, fault });
+        shared.queue.schedule(shared.now, Event::Strike { fault: place });
     }
 }

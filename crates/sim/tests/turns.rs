@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
 use quorate_sim::{
-    Bounds, Clients, Cluster, Describe, Outcome, Plan, RecordDisk, Rule, Simulation, Workload,
+    Bounds, Clients, Cluster, Describe, Fault, Outcome, Plan, RecordDisk, Rule, Simulation,
+    Workload,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,4 +169,39 @@ fn a_panic_is_a_failure_of_the_run_and_says_where() {
 fn a_node_that_never_lets_time_pass_breaks_a_rule() {
     let failure = run(&[Request::Spin], |_| {});
     assert_eq!(failure.result.expect_err("it spins").rule, Rule::Time);
+}
+
+/// Crashes the node after its first step.
+struct Nemesis {
+    has_struck: bool,
+}
+
+impl Workload<Servant> for Nemesis {
+    fn start(&mut self, clients: &mut Clients<'_, Servant>) {
+        clients.ask(NodeId(1), Request::Gather);
+    }
+    fn wake(&mut self, _: u64, _: &mut Clients<'_, Servant>) {}
+    fn reply(&mut self, _: NodeId, _: RequestId, (): (), _: &mut Clients<'_, Servant>) {}
+    fn crashed(&mut self, _: NodeId, _: &BTreeSet<RequestId>, _: &mut Clients<'_, Servant>) {}
+    fn stepped(&mut self, node: NodeId, clients: &mut Clients<'_, Servant>) {
+        if !std::mem::replace(&mut self.has_struck, true) {
+            let down = Duration::from_secs(1);
+            clients.inflict(Fault::Crash { node, down, mid_write: false });
+        }
+    }
+    fn verdict(&mut self, _: &Cluster<'_, Servant>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_workload_strikes_after_the_step_of_its_choice() {
+    let plan = Plan::calm(1, &Bounds { nodes: 1, ..Bounds::default() });
+    let nemesis = Nemesis { has_struck: false };
+    let simulation = Simulation::new(plan, vec![()], |_| RecordDisk::new(), nemesis);
+    let outcome = simulation.tracing(Describe::debug()).run();
+    let trace = outcome.trace.as_deref().expect("the run was traced");
+    assert!(trace.contains("fault 400: crash n1 for 1s"), "{trace}");
+    assert!(trace.contains("\n1.000000000 n1 boot"), "{trace}");
+    assert_eq!(outcome.result.expect("nothing is wrong").counters.crashes, 1);
 }

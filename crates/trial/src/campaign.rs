@@ -9,6 +9,7 @@ use quorate_sim::{Bounds, Describe, Failure, LogDisk, Outcome, Plan, Report, Sim
 use quorate_storage::log::{LogId, LogOptions};
 
 use crate::codec::NodeRecords;
+use crate::hunt::{Hunt, Leaders, Quarry, Voters};
 use crate::workload::Trial;
 
 /// The length of a simulated segment: short, so that a run sees many.
@@ -29,11 +30,10 @@ pub fn plan(seed: u64, command: &str) -> Plan {
     Plan::draw(seed, &bounds(seed, command))
 }
 
-/// The frame of a seed's plan: five nodes mostly, and sometimes three, where one crash is already half of what the
-/// cluster survives.
+/// The frame of a seed's plan.
 pub fn bounds(seed: u64, command: &str) -> Bounds {
     Bounds {
-        nodes: if seed % 3 == 2 { 3 } else { 5 },
+        nodes: Setting::of(seed).nodes,
         safety: Duration::from_secs(10),
         liveness: Duration::from_secs(30),
         operations: 300,
@@ -61,35 +61,70 @@ fn simulation(
     suspect: Suspect,
     plan: &Plan,
 ) -> Simulation<Node, LogDisk<Node, NodeRecords>, Trial> {
-    let groups = groups(plan.replay.seed);
+    let seed = plan.replay.seed;
+    let Setting { groups, election_timeout, append_bytes_max, hunted, .. } = Setting::of(seed);
     let nodes = (1..=plan.bounds.nodes as u64).map(NodeId);
-    let election_timeout = election_timeout(plan.replay.seed);
     let configs = nodes.clone().map(|me| {
         let mut raft = raft::Config::new(me, nodes.clone().collect());
         raft.election_timeout = election_timeout;
         raft.heartbeat_interval = election_timeout / 10;
-        raft.append_bytes_max = append_bytes_max(plan.replay.seed);
+        raft.append_bytes_max = append_bytes_max;
         raft.mutants = suspect.mutants;
         node::Config { groups: groups.clone(), raft }
     });
-    let trial = Trial::new(&groups, plan.bounds.operations);
+    let quarry = hunted.map(|hunted| match hunted {
+        Hunted::Leaders => Quarry::Leaders(Leaders::default()),
+        Hunted::Voters => Quarry::Voters(Voters::default()),
+    });
+    let hunt = quarry.map(|quarry| Hunt::new(seed, quarry, groups[0], election_timeout));
+    let trial = Trial::new(&groups, plan.bounds.operations).hunting(hunt);
     let disk = |_| LogDisk::with_options(NodeRecords, log_options(suspect));
     Simulation::new(plan.clone(), configs.collect(), disk, trial)
 }
 
-/// One shard mostly, and now and then several, which share nodes, log and envelopes.
-fn groups(seed: u64) -> Vec<GroupId> {
-    (1..=if seed % 4 == 3 { 3 } else { 1 }).map(GroupId).collect()
+/// Whom faults are aimed at in a run, beside those that strike at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hunted {
+    Leaders,
+    Voters,
 }
 
-/// The usual one, or one so short that elections meet, cross and fail all the time.
-fn election_timeout(seed: u64) -> Duration {
-    Duration::from_millis([500, 500, 150, 30][(seed / 2 % 4) as usize])
+/// What a seed decides beside faults and requests.
+struct Setting {
+    /// Five mostly, and sometimes three, where one crash is already half of what the cluster survives.
+    nodes: usize,
+    /// One shard mostly, and now and then several, which share nodes, log and envelopes.
+    groups: Vec<GroupId>,
+    /// The usual one, or one so short that elections meet, cross and fail all the time.
+    election_timeout: Duration,
+    /// The usual size of a message, or so little that each entry travels alone, and a crash comes between any two.
+    append_bytes_max: usize,
+    /// In one run of eight there is a hunt. It needs many elections, and that for leaders a majority that is more than
+    /// two, and entries that travel alone.
+    hunted: Option<Hunted>,
 }
 
-/// The usual size of a message, or so little that each entry travels alone, and a crash comes between any two.
-fn append_bytes_max(seed: u64) -> usize {
-    if (seed / 8).is_multiple_of(2) { 1 << 20 } else { 1 }
+impl Setting {
+    fn of(seed: u64) -> Self {
+        let hunted = match seed % 16 {
+            4 => Some(Hunted::Leaders),
+            12 => Some(Hunted::Voters),
+            _ => None,
+        };
+        let timeout_ms = match hunted {
+            Some(_) => [60, 30, 100, 60][(seed / 16 % 4) as usize],
+            None => [500, 500, 150, 30][(seed / 2 % 4) as usize],
+        };
+        let is_small = seed % 3 == 2 && hunted != Some(Hunted::Leaders);
+        let is_alone = !(seed / 8).is_multiple_of(2) || hunted == Some(Hunted::Leaders);
+        Setting {
+            nodes: if is_small { 3 } else { 5 },
+            groups: (1..=if seed % 4 == 3 { 3 } else { 1 }).map(GroupId).collect(),
+            election_timeout: Duration::from_millis(timeout_ms),
+            append_bytes_max: if is_alone { 1 } else { 1 << 20 },
+            hunted,
+        }
+    }
 }
 
 fn log_options(suspect: Suspect) -> LogOptions {

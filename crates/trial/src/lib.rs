@@ -2,19 +2,20 @@
 //!
 //! Five nodes run the code that production runs: the same [`Node`](quorate_kv::node::Node), the same host, the same
 //! write-ahead log with the same records in it. Only the sockets, the clocks and the disk beneath the log are
-//! simulated, and they misbehave. Clients read and write through any node; what they saw must be linearizable, what
+//! simulated, and they misbehave: at random, and in some runs where it hurts most. Clients read and write through any node; what they saw must be linearizable, what
 //! was acknowledged must be there, Raft must keep its promises at every step, the replicas must end up equal, and once
 //! everything is well again, every request must be answered.
 //!
 //! What lives here: the workload, its verdict, and how to run one seed or many. What never may: a rule that only holds
 //! because the simulator is kind.
 //!
-//! Open first: [`campaign`], [`workload`], `operation.rs`.
+//! Open first: [`campaign`], [`workload`], `hunt.rs`.
 
 pub mod campaign;
 pub mod workload;
 
 mod codec;
+mod hunt;
 mod operation;
 
 pub use campaign::{Suspect, bounds, judge, plan, run, run_traced};

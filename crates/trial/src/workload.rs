@@ -15,6 +15,7 @@ use quorate_protocols::consensus::raft::Raft;
 use quorate_protocols::consensus::raft::properties::Properties;
 use quorate_sim::{Clients, Cluster, Workload};
 
+use crate::hunt::Hunt;
 use crate::operation;
 
 /// The clients that are at work at one time.
@@ -33,6 +34,7 @@ pub struct Trial {
     final_reads: BTreeMap<(NodeId, GroupId), Contents>,
     is_over: bool,
     undecided: u32,
+    hunt: Option<Hunt>,
 }
 
 /// What was seen of one shard.
@@ -76,7 +78,14 @@ impl Trial {
             final_reads: BTreeMap::new(),
             is_over: false,
             undecided: 0,
+            hunt: None,
         }
+    }
+
+    /// Has the leaders of a group hunted while clients are at work.
+    pub(crate) fn hunting(mut self, hunt: Option<Hunt>) -> Self {
+        self.hunt = hunt;
+        self
     }
 
     /// The number of shards whose history was too hard to search, so that it was only audited.
@@ -269,6 +278,12 @@ impl Workload<Node> for Trial {
         for (group, shard) in &mut self.shards {
             // What is observed here was observed before; only who is missing is new.
             let _ = shard.properties.observe(&members(*group, &clients.cluster()));
+        }
+    }
+
+    fn stepped(&mut self, node: NodeId, clients: &mut Clients<'_, Node>) {
+        if let Some(hunt) = self.hunt.as_mut().filter(|_| !clients.is_healed()) {
+            hunt.stepped(node, clients);
         }
     }
 
