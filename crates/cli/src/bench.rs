@@ -1,7 +1,7 @@
 //! `quorate bench`: operations per second, latency, and what they cost the servers.
 //!
 //! *Follow one measurement*: [`run`] finds the endpoints and the servers' processes, and fills the keys that reads
-//! need; [`load`] runs the clients for one round and returns a [`Figures`](figures::Figures); beside a peer, rounds
+//! need; [`load`] runs the clients for one round and returns a [`Figures`]; beside a peer, rounds
 //! alternate between the two, and the medians are compared; [`report`] prints.
 //!
 //! What it takes care of: latency under `--rate` counts from when an operation was *due*, so that a server that

@@ -70,7 +70,7 @@ pub(crate) fn run(args: UpArgs) -> Result<(), CliError> {
     waiting_runtime()?.block_on(async {
         let mut stop = Stop::listen()?;
         let layout = Layout::open(&args.dir, args.nodes, args.base_port)?;
-        layout.check_ports(&args.dir)?;
+        layout.check_ports()?;
         layout.write(&args.dir)?;
         let nodes = start_all(&layout, &args.dir)?;
         let mut cluster = Cluster { dir: args.dir, layout, nodes, restart: args.restart };
@@ -78,7 +78,12 @@ pub(crate) fn run(args: UpArgs) -> Result<(), CliError> {
         // Whatever happens, the nodes are stopped in order before anyone reads the reason.
         let outcome = cluster.run(&mut stop).await;
         let stopped = cluster.stop_all().await;
-        outcome.and(stopped)
+        outcome.and(stopped)?;
+        // A terminal that echoed Ctrl-C as ^C has not ended that line.
+        print(&format!(
+            "\nAll nodes have stopped; `quorate up` with the same --dir goes on with the data in {}.\n",
+            cluster.dir.display()
+        ))
     })
 }
 
@@ -247,26 +252,38 @@ impl Cluster {
             ("role", Align::Left),
         ];
         let first = &self.layout.members[0];
-        let endpoints = self.layout.endpoints().join(",");
+        let (etcd, endpoints) = (first.authority(), self.layout.endpoints().join(","));
+        // Run from where it was built, as by cargo, it is in nobody's PATH: what is shown must work when it is copied.
+        let quorate =
+            std::env::args().next().filter(|path| path.contains('/')).unwrap_or("quorate".into());
         // The commands' defaults reach a cluster on the default ports, and any node will do.
         let named = if first.client_port == layout::DEFAULT_BASE_PORT {
             String::new()
         } else {
             format!(" --endpoints {endpoints}")
         };
+        let ready = match self.nodes.len() {
+            1 => "1 node is".to_string(),
+            several => format!("{several} nodes are"),
+        };
+        // Where there is nobody to take over, there is nothing to watch.
+        let kill = match self.nodes.len() {
+            1 => String::new(),
+            _ => format!(
+                "  kill -9 {}        and watch here what the others do\n",
+                self.nodes[roles.leader().unwrap_or(0)].pid()
+            ),
+        };
         format!(
-            "{} nodes are ready after {:.1} s; data and logs are in {} (nK/data, nK/log).\n\n{}\n\
+            "{ready} ready after {:.1} s; data and logs are in {} (nK/data, nK/log).\n\n{}\n\
              Try in another terminal:\n  \
-             quorate put greeting hello{named}\n  quorate get greeting{named}\n  \
-             etcdctl --endpoints {} get greeting\n  \
-             kill -9 {}        and watch here what the others do\n\n\
+             {quorate} put greeting hello{named}\n  {quorate} get greeting{named}\n  \
+             etcdctl --endpoints {etcd} put greeting hello\n  \
+             etcdctl --endpoints {etcd} get greeting\n{kill}\n\
              Ctrl-C stops all nodes. Changes from here on:\n",
-            self.nodes.len(),
             took.as_secs_f64(),
             self.dir.display(),
             table::render(&header, &rows),
-            first.authority(),
-            self.nodes[roles.leader().unwrap_or(0)].pid(),
         )
     }
 

@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate_core::{Host, Input, NodeId, Protocol, RequestId, Visible, World};
-use quorate_storage::log::{LogError, LogOptions, Sequence};
+use quorate_storage::log::LogOptions;
 use quorate_storage::vfs::Vfs;
-use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::codec::{Codec, Undecodable};
+use crate::codec::Codec;
+use crate::error::DriverError;
 use crate::handle::{Handle, Question};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -37,27 +37,6 @@ use crate::{Cards, Identity};
 const BATCH_MAX: usize = 1024;
 /// Messages that were read from connections and that the loop has not taken; beyond, connections are left unread.
 const PEER_EVENTS_MAX: usize = 1024;
-
-/// Why a node cannot start or go on.
-#[derive(Debug, Error)]
-pub enum DriverError {
-    /// The log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// A record in the log is whole, but this program doesn't know what it says.
-    #[error(
-        "record {sequence} of the log in {} is of no kind that this binary knows: {source}; \
-         was it written by a newer one? Then run that; nothing was changed", dir.display()
-    )]
-    Record {
-        /// The log's directory.
-        dir: PathBuf,
-        /// The record.
-        sequence: Sequence,
-        /// What is wrong with it.
-        source: Undecodable,
-    },
-}
 
 /// How a node is driven.
 #[derive(Debug)]

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use quorate_core::Protocol;
 use quorate_storage::log::{Log, LogError, LogOptions, Sequence};
 use quorate_storage::vfs::Vfs;
 
 use crate::codec::Codec;
-use crate::driver::DriverError;
+use crate::error::DriverError;
 use crate::metrics::Metrics;
 
 /// How long after its last sync a log counts as resting.
@@ -39,7 +39,8 @@ impl<V: Vfs> Journal<V> {
         let mut durable = P::Durable::default();
         let mut undecodable = None;
         let (log, recovered) = Log::open(vfs, dir.clone(), options, |sequence, bytes| {
-            match C::decode_record(bytes) {
+            // The log hands out slices of whole segments; a payload that is kept must not keep its segment.
+            match C::decode_record(Bytes::copy_from_slice(&bytes)) {
                 Ok(record) if undecodable.is_none() => P::fold(&mut durable, record),
                 Ok(_) => {}
                 Err(error) => {

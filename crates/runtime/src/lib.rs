@@ -14,6 +14,7 @@ pub mod handle;
 pub mod metrics;
 
 mod cards;
+mod error;
 mod journal;
 mod peer;
 mod timers;
@@ -22,7 +23,8 @@ use quorate_core::NodeId;
 
 pub use cards::Cards;
 pub use codec::{Codec, Undecodable};
-pub use driver::{Driver, DriverError, Options};
+pub use driver::{Driver, NodeHandle, Options};
+pub use error::DriverError;
 pub use handle::{Handle, Stopped};
 pub use metrics::Metrics;
 

@@ -25,8 +25,8 @@ mod tests;
 const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u64 = 5;
 /// Longer than this, a cluster is down for longer after a failure than anyone means it to be. It is etcd's limit too.
 const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
-/// Requests travel as one gRPC message and one log record, whose lengths are 32-bit.
-const MAX_REQUEST_BYTES_MAX: u64 = 1 << 30;
+/// A request travels as one frame between peers and lies in one record of the log; both hold 64 MiB at most.
+const MAX_REQUEST_BYTES_MAX: u64 = 32 << 20;
 /// Ids below this one are for simulated nodes, which are numbered from one.
 const RESERVED_IDS: u64 = 1 << 16;
 
@@ -360,7 +360,7 @@ pub enum ConfigError {
         election_ms: u64,
     },
     /// A limit for requests that none or too many would pass.
-    #[error("--max-request-bytes {value}: must be between 1 and 1073741824 (1 GiB)")]
+    #[error("--max-request-bytes {value}: must be between 1 and 33554432 (32 MiB)")]
     MaxRequestBytes {
         /// As it was written.
         value: u64,

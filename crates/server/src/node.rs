@@ -17,7 +17,7 @@ use quorate_storage::vfs::DiskVfs;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::info;
 
 use crate::codec::NodeCodec;
@@ -48,6 +48,9 @@ pub enum ServerError {
     #[error(transparent)]
     Face(#[from] quorate_api_etcd::Error),
 }
+
+/// How a face ended.
+type FaceOutcome = Result<(), quorate_api_etcd::Error>;
 
 /// Runs one node until `shutdown` ends, or until it cannot go on.
 ///
@@ -106,20 +109,35 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         }));
     }
     drop(face);
+    let mut lost = None;
     let run = driver.run(async {
         let mut shutdown = std::pin::pin!(shutdown);
         tokio::select! {
             () = &mut shutdown => {}
             // A face ends before it is told to only if its port is lost.
-            Some(_) = faces.join_next() => {}
+            Some(ended) = faces.join_next() => lost = Some(ended),
         }
         // Answers first, then the log: what is under way gets a moment to finish while the node still runs.
         drop(stop);
         while faces.join_next().await.is_some() {}
     });
-    let outcome = run.await;
+    run.await?;
+    why_it_ended(lost)?;
     info!(name = config.name, "node stopped");
-    Ok(outcome?)
+    Ok(())
+}
+
+/// Why a face ended before it was told to, if one did: a node that nobody can ask any more must not pass for one that
+/// was stopped.
+fn why_it_ended(face: Option<Result<FaceOutcome, JoinError>>) -> Result<(), ServerError> {
+    match face {
+        None => Ok(()),
+        Some(Ok(outcome)) => Ok(outcome?),
+        Some(Err(failed)) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_cancelled) => Ok(()),
+        },
+    }
 }
 
 async fn listen(
@@ -179,5 +197,18 @@ fn face_config(config: &Config) -> FaceConfig {
         client_urls: client_urls(config),
         request_bytes_max: config.max_request_bytes,
         ..FaceConfig::new(config.cluster.0, config.node, members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_whose_client_port_is_lost_does_not_pass_for_one_that_was_stopped() {
+        let lost = quorate_api_etcd::Error::Accept(io::Error::other("the port is gone"));
+        let said = why_it_ended(Some(Ok(Err(lost)))).expect_err("it was lost").to_string();
+        assert!(said.contains("the port is gone"), "{said}");
+        assert!(why_it_ended(None).is_ok(), "a node that was told to stop has done its work");
     }
 }

@@ -116,7 +116,7 @@ impl Setting {
             None => [500, 500, 150, 30][(seed / 2 % 4) as usize],
         };
         let is_small = seed % 3 == 2 && hunted != Some(Hunted::Leaders);
-        let is_alone = seed / 8 % 2 == 1 || hunted == Some(Hunted::Leaders);
+        let is_alone = !(seed / 8).is_multiple_of(2) || hunted == Some(Hunted::Leaders);
         Setting {
             nodes: if is_small { 3 } else { 5 },
             groups: (1..=if seed % 4 == 3 { 3 } else { 1 }).map(GroupId).collect(),

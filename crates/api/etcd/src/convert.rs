@@ -90,7 +90,7 @@ pub fn delete_range_request(request: wire::DeleteRangeRequest) -> store::DeleteR
 /// A transaction, with those inside it.
 ///
 /// # Errors
-/// As [`range_request`]; [`Error::KeyNotFound`] for an operation that is none of the known ones, as etcd answers it;
+/// As [`range_request()`]; [`Error::KeyNotFound`] for an operation that is none of the known ones, as etcd answers it;
 /// [`Error::Unsupported`] for a comparison outside the closed set.
 pub fn txn_request(request: wire::TxnRequest) -> Result<store::TxnRequest, Error> {
     Ok(store::TxnRequest {

@@ -25,6 +25,14 @@ pub enum Error {
         /// How long it may be.
         bytes_max: usize,
     },
+    /// An answer longer than a gRPC message can be.
+    #[error(
+        "grpc: the answer has {bytes} bytes, and a message holds 4 GiB; ask for less with a limit"
+    )]
+    AnswerTooLarge {
+        /// How long it is.
+        bytes: usize,
+    },
     /// A compressed message; the face never said that it takes any.
     #[error("grpc: the message is compressed, which this server does not take; send it plain")]
     Compressed,
@@ -49,7 +57,7 @@ impl Error {
             Error::Store(error) => store_code(error),
             Error::BadLeaderTransferee => Code::FailedPrecondition,
             Error::NotSupported(_) | Error::Compressed => Code::Unimplemented,
-            Error::MessageTooLarge { .. } => Code::ResourceExhausted,
+            Error::MessageTooLarge { .. } | Error::AnswerTooLarge { .. } => Code::ResourceExhausted,
             Error::Framing(_) | Error::Malformed(_) | Error::Accept(_) => Code::Internal,
             Error::Disconnected => Code::Cancelled,
         }

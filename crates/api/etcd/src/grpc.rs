@@ -174,18 +174,18 @@ where
     A: Message,
     F: Future<Output = Result<A, Error>>,
 {
-    Ok(frame(&answer(Q::decode(message)?).await?))
+    frame(&answer(Q::decode(message)?).await?)
 }
 
 /// A message with what stands before it.
-fn frame(message: &impl Message) -> Bytes {
+fn frame(message: &impl Message) -> Result<Bytes, Error> {
     let bytes = message.encoded_len();
-    let length = u32::try_from(bytes).expect("an answer is shorter than 4 GiB");
+    let length = u32::try_from(bytes).map_err(|_| Error::AnswerTooLarge { bytes })?;
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + bytes);
     framed.put_u8(0);
     framed.put_u32(length);
     message.encode_raw(&mut framed);
-    framed.freeze()
+    Ok(framed.freeze())
 }
 
 fn success(framed: Bytes) -> Response<Payload> {

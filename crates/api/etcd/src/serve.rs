@@ -1,7 +1,7 @@
 //! The port: accepts connections, tells gRPC from plain HTTP, and lets calls end when the node stops.
 
 use std::convert::Infallible;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,21 +116,17 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Waits if waiting helps. A connection that was gone before it was accepted is the client's affair.
+/// Waits a moment: for files to be closed, or for a network to come back. Only a socket that is none any more is lost.
 async fn after_failed_accept(error: io::Error) -> Result<(), Error> {
-    const FILES_OF_SYSTEM: i32 = 23;
-    const FILES_OF_PROCESS: i32 = 24;
-    match (error.kind(), error.raw_os_error()) {
-        (ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted, _) => {
-            Ok(())
-        }
-        (ErrorKind::OutOfMemory, _) | (_, Some(FILES_OF_SYSTEM | FILES_OF_PROCESS)) => {
-            tracing::warn!(%error, "cannot accept a connection; raise the limit on open files");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            Ok(())
-        }
-        _ => Err(Error::Accept(error)),
+    const NO_SUCH_FILE: i32 = 9;
+    const NOT_LISTENING: i32 = 22;
+    const NO_SOCKET: i32 = 88;
+    if let Some(NO_SUCH_FILE | NOT_LISTENING | NO_SOCKET) = error.raw_os_error() {
+        return Err(Error::Accept(error));
     }
+    tracing::warn!(%error, "cannot accept a connection; if it lasts, raise the limit on open files");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+    Ok(())
 }
 
 /// Counts a connection for as long as it is open.

@@ -128,14 +128,22 @@ fn describe(plan: &Plan, target: &Target) -> String {
         format!(", {} a second, latency counted from when each was due", number(rate))
     });
     format!(
-        "{} of {}-byte values under {} keys for {} s{pace}\n{} clients on {connections} connections to {}",
+        "{} of {}-byte values under {} for {} s{pace}\n{} on {} to {}",
         operation(plan),
         plan.value_bytes,
-        plan.keys.count(),
+        counted(plan.keys.count(), "key"),
         plan.measured.as_secs_f64(),
-        plan.clients,
+        counted(plan.clients as u64, "client"),
+        counted(connections as u64, "connection"),
         list(target),
     )
+}
+
+fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        several => format!("{several} {what}s"),
+    }
 }
 
 fn list(target: &Target) -> String {
@@ -231,6 +239,15 @@ mod tests {
         let figures = Figures { server_cpu_us: None, ..Figures::default() };
         let text = one_as_text(&plan(), &target(), &figures);
         assert!(!text.contains("servers' CPU") && !text.contains("found no key"), "{text}");
+    }
+
+    #[test]
+    fn one_client_has_one_connection_and_several_have_several() {
+        let one = describe(&Plan { clients: 1, ..plan() }, &target());
+        assert!(one.contains("1 client on 1 connection to"), "{one}");
+        let several = describe(&plan(), &target());
+        assert!(several.contains("under 10 keys for"), "{several}");
+        assert!(several.contains("100 clients on 8 connections to"), "{several}");
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl Layout {
     }
 
     /// Nobody else may hold a port of ours. A node would say so too, but in its log.
-    pub(crate) fn check_ports(&self, dir: &Path) -> Result<(), CliError> {
+    pub(crate) fn check_ports(&self) -> Result<(), CliError> {
         for member in &self.members {
             for (kind, port) in [("client", member.client_port), ("peer", member.peer_port)] {
                 let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) else { continue };
@@ -185,10 +185,9 @@ impl Layout {
                     _ => format!("cannot be used ({error})"),
                 };
                 return Err(CliError::Up(format!(
-                    "port {port}, the {kind} port of {}, {trouble}; stop what holds it (another `quorate up` on \
-                     {}, or an etcd?), or start a new cluster elsewhere with --base-port and another --dir",
+                    "port {port}, the {kind} port of {}, {trouble}; stop what holds it (another `quorate up`, or an \
+                     etcd?), or start a new cluster elsewhere with --base-port and another --dir",
                     member.name,
-                    dir.display(),
                 )));
             }
         }
@@ -268,7 +267,7 @@ mod tests {
         let port = holder.local_addr().unwrap().port();
         let mut layout = Layout::new(1, 2379).unwrap();
         (layout.members[0].client_port, layout.members[0].peer_port) = (port, port);
-        let said = layout.check_ports(Path::new("d")).unwrap_err().to_string();
+        let said = layout.check_ports().unwrap_err().to_string();
         let words = [&format!("port {port}"), "client port of n1", "is in use", "--base-port"];
         assert!(words.iter().all(|word| said.contains(*word)), "{said}");
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -93,12 +93,15 @@ impl Node {
         self.death.is_none()
     }
 
-    /// How it died, once, if it did.
+    /// How it died, once, if it did; with the end of its log where that can say why.
     pub(crate) fn obituary(&mut self) -> Option<String> {
         self.lives();
         let death = self.death.as_mut().filter(|death| !death.is_reported)?;
         death.is_reported = true;
         let (name, status, log) = (&self.name, death.status, self.log.display());
+        if ended_from_outside(status) {
+            return Some(format!("{name} was ended from outside ({status}); its log is {log}"));
+        }
         let mut said = format!("{name} died ({status}); its log, {log}, ends with");
         let lines = self.last_lines();
         if lines.is_empty() {
@@ -149,6 +152,11 @@ impl Node {
             .map(|line| line.to_string())
             .collect()
     }
+}
+
+/// Whether the process fell to SIGKILL. It cannot have written why, so that whatever its log ends with would mislead.
+fn ended_from_outside(status: ExitStatus) -> bool {
+    status.signal() == Some(Signal::KILL.as_raw())
 }
 
 /// The command line of a node.
@@ -214,6 +222,15 @@ mod tests {
             Err("it answers with status 503".into())
         );
         assert!(read_readiness("").is_err());
+    }
+
+    #[test]
+    fn only_a_node_that_could_say_why_it_ended_is_quoted() {
+        // As wait(2) has it: a signal is in the low seven bits, an exit code in the byte above.
+        assert!(ended_from_outside(ExitStatus::from_raw(9)));
+        for could_speak in [ExitStatus::from_raw(6), ExitStatus::from_raw(9 << 8)] {
+            assert!(!ended_from_outside(could_speak), "{could_speak}");
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub enum Timer {
     Heartbeat,
     /// All replicas that gathered something send it.
     Flush,
+    /// Queries that have waited too long for a store to catch up are given up.
+    Overdue,
     /// A timer of one replica.
     Group(GroupId, raft::Timer),
 }
@@ -89,6 +91,7 @@ pub struct Node {
     /// The groups that wait for the end of the batch.
     flushes: BTreeSet<GroupId>,
     outbox: Outbox,
+    is_overdue_armed: bool,
     /// What came for groups that are not here.
     strays: u64,
 }
@@ -154,6 +157,28 @@ impl Node {
             outbox: &mut self.outbox,
         };
         shard.step(config, input, &mut lift, out);
+        if shard.has_waiting_queries() {
+            self.arm_overdue(config, out);
+        }
+    }
+
+    fn arm_overdue(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        if !self.is_overdue_armed {
+            self.is_overdue_armed = true;
+            out.arm(Timer::Overdue, config.raft.request_timeout..config.raft.request_timeout);
+        }
+    }
+
+    fn give_up_overdue(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        self.is_overdue_armed = false;
+        let mut is_waiting = false;
+        for shard in self.shards.values_mut() {
+            shard.give_up_overdue(out);
+            is_waiting |= shard.has_waiting_queries();
+        }
+        if is_waiting {
+            self.arm_overdue(config, out);
+        }
     }
 
     fn step_groups(
@@ -237,6 +262,7 @@ impl Protocol for Node {
             heartbeats: BTreeSet::new(),
             flushes: BTreeSet::new(),
             outbox: Outbox::default(),
+            is_overdue_armed: false,
             strays: 0,
         };
         for &group in &config.groups {
@@ -269,6 +295,7 @@ impl Protocol for Node {
                 let groups = std::mem::take(&mut self.flushes);
                 self.step_groups(config, groups, raft::Timer::Flush, out);
             }
+            Input::Fire(Timer::Overdue) => self.give_up_overdue(config, out),
             Input::Fire(Timer::Group(group, timer)) => {
                 self.step_group(config, group, Input::Fire(timer), out);
             }

@@ -5,24 +5,44 @@ use quorate_protocols::consensus::raft;
 
 use super::{Envelope, Node};
 
+/// An envelope that holds so much is closed. It must stay well below what a frame between peers holds.
+const ENVELOPE_BYTES: usize = 1 << 20;
+
 #[derive(Default)]
 pub(super) struct Outbox {
-    letters: Vec<(NodeId, Gate, Envelope)>,
+    letters: Vec<Letter>,
+}
+
+/// An envelope, and what is written on it.
+struct Letter {
+    to: NodeId,
+    gate: Gate,
+    envelope: Envelope,
+    payload_bytes: usize,
 }
 
 impl Outbox {
     pub(super) fn push(&mut self, to: NodeId, gate: Gate, group: GroupId, message: raft::Message) {
-        let same = |(peer, of, _): &&mut (NodeId, Gate, Envelope)| *peer == to && *of == gate;
-        match self.letters.iter_mut().find(same) {
-            Some((_, _, envelope)) => envelope.messages.push((group, message)),
-            None => self.letters.push((to, gate, Envelope { messages: vec![(group, message)] })),
+        let payload_bytes = message.payload_bytes();
+        let is_open = |letter: &&mut Letter| {
+            letter.to == to && letter.gate == gate && letter.payload_bytes < ENVELOPE_BYTES
+        };
+        match self.letters.iter_mut().rfind(is_open) {
+            Some(letter) => {
+                letter.envelope.messages.push((group, message));
+                letter.payload_bytes += payload_bytes;
+            }
+            None => {
+                let envelope = Envelope { messages: vec![(group, message)] };
+                self.letters.push(Letter { to, gate, envelope, payload_bytes });
+            }
         }
     }
 
     /// Sends everything. What waits for the disk waits a little longer for having been gathered, never less: every
     /// record of the step was persisted before.
     pub(super) fn send(&mut self, out: &mut Out<'_, Node>) {
-        for (to, gate, envelope) in self.letters.drain(..) {
+        for Letter { to, gate, envelope, .. } in self.letters.drain(..) {
             match gate {
                 Gate::Durable => out.send(to, envelope),
                 // Each replica argued for its own message, and a replica's safety depends on its own records alone.

@@ -23,12 +23,19 @@ pub struct Shard {
     /// Queries that wait for an index to read at.
     queries: BTreeMap<RequestId, Query>,
     /// Queries that wait until the store has come to their index.
-    readable: BTreeMap<(Index, RequestId), Query>,
+    readable: BTreeMap<(Index, RequestId), Waiting>,
     /// The leader that was last known, and how often another one took its place.
     leader: Option<NodeId>,
     leader_changes: u64,
     /// Entries that hold no command this version knows.
     undecodable: u64,
+}
+
+/// A query that waits for the store.
+struct Waiting {
+    query: Query,
+    /// Whether it was waiting already when overdue ones were last given up.
+    is_overdue: bool,
 }
 
 /// What becomes of a request that has come in.
@@ -136,6 +143,10 @@ impl Shard {
             },
             NodeRequest::Query { query, serializable, .. } => match validate::validate(&query) {
                 Ok(()) if serializable => Admitted::Answer(self.done(self.store.query(&query))),
+                // Raft bounds the reads it has under way; those that wait for the store to catch up are ours to bound.
+                Ok(()) if self.readable.len() >= config.raft.requests_max => {
+                    Admitted::Answer(self.done(Err(Error::TooManyRequests)))
+                }
                 Ok(()) => {
                     self.queries.insert(id, query);
                     Admitted::Ask(raft::Request::Read)
@@ -159,7 +170,7 @@ impl Shard {
                 Some((id, raft::Response::Committed(index))) => committed.push_back((index, id)),
                 Some((id, raft::Response::Readable(index))) => {
                     if let Some(query) = queries.remove(&id) {
-                        readable.insert((index, id), query);
+                        readable.insert((index, id), Waiting { query, is_overdue: false });
                     }
                 }
                 Some((id, response)) => {
@@ -225,6 +236,23 @@ impl Shard {
         self.store.apply_at(command, next)
     }
 
+    /// Whether a query waits for the store to catch up.
+    pub(super) fn has_waiting_queries(&self) -> bool {
+        !self.readable.is_empty()
+    }
+
+    /// Gives up the queries that wait since the call before this one: this replica is cut off, or hopelessly behind.
+    pub(super) fn give_up_overdue(&mut self, out: &mut Out<'_, Node>) {
+        let term = self.raft.term().0;
+        self.readable.retain(|(_, id), waiting| {
+            if waiting.is_overdue {
+                let outcome = Err(Error::TimedOut);
+                out.reply(*id, NodeResponse::Done { term, outcome });
+            }
+            !std::mem::replace(&mut waiting.is_overdue, true)
+        });
+    }
+
     fn answer_queries(&mut self, config: &Config, out: &mut Out<'_, Node>) {
         let is_due = |index: Index, applied: Index| {
             index <= applied || config.mutants().has("reads_without_waiting")
@@ -233,7 +261,7 @@ impl Shard {
             if !is_due(entry.key().0, self.applied) {
                 break;
             }
-            let ((_, id), query) = entry.remove_entry();
+            let ((_, id), Waiting { query, .. }) = entry.remove_entry();
             out.reply(id, self.done(self.store.query(&query)));
         }
     }

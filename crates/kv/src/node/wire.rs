@@ -436,3 +436,6 @@ impl From<WireOutcome> for Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,9 +121,8 @@ fn number(dice: &mut Dice) -> u64 {
     }
 }
 
-/// Terms are counted one by one, so no member ever comes near their end.
 fn term(dice: &mut Dice) -> Term {
-    Term(number(dice) >> 16 | dice.below(6) as u64)
+    Term(number(dice))
 }
 
 fn proposals(dice: &mut Dice) -> Vec<(RequestId, Bytes)> {

@@ -8,8 +8,11 @@ use thiserror::Error;
 
 /// The bytes before the body.
 pub(crate) const HEADER_BYTES: usize = 12;
-/// The largest body that is taken.
-pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
+/// The largest body of a peer's message that is taken.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// The largest body that is taken from somebody who has not said yet who they are, so that no stranger can have a node
+/// hold much of what they send.
+pub(crate) const HELLO_BYTES_MAX: usize = 64 << 10;
 /// The version of the frames that this program writes, and the only one it reads.
 pub(crate) const VERSION: u8 = 1;
 
@@ -27,8 +30,8 @@ pub(crate) enum Kind {
 /// Why bytes are no frame.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum FrameError {
-    #[error("a frame of {0} bytes; at most {BODY_BYTES_MAX} are taken")]
-    TooLong(usize),
+    #[error("a frame of {bytes} bytes; at most {bytes_max} are taken here")]
+    TooLong { bytes: usize, bytes_max: usize },
     #[error("a frame of unknown kind {0}")]
     Kind(u8),
     #[error("a frame of version {0}; this program reads version {VERSION}")]
@@ -56,15 +59,18 @@ pub(crate) fn put(buffer: &mut BytesMut, kind: Kind, write: impl FnOnce(&mut Byt
     header[8..12].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// Takes the first frame from `buffer`, if it is there in full.
-pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<(Kind, Bytes)>, FrameError> {
+/// Takes the first frame from `buffer`, if it is there in full. Its body may have up to `bytes_max`.
+pub(crate) fn take(
+    buffer: &mut BytesMut,
+    bytes_max: usize,
+) -> Result<Option<(Kind, Bytes)>, FrameError> {
     let Some(header) = buffer.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
     let mut fields = &header[..];
     let length = fields.get_u32_le() as usize;
     let (kind, version, _) = (fields.get_u8(), fields.get_u8(), fields.get_u16_le());
     let crc = fields.get_u32_le();
-    if length > BODY_BYTES_MAX {
-        return Err(FrameError::TooLong(length));
+    if length > bytes_max {
+        return Err(FrameError::TooLong { bytes: length, bytes_max });
     }
     let kind = match kind {
         1 => Kind::Hello,
@@ -99,12 +105,15 @@ mod tests {
         let whole = framed(b"body");
         for cut in 0..whole.len() {
             let mut partial = BytesMut::from(&whole[..cut]);
-            assert_eq!(take(&mut partial), Ok(None), "after {cut} bytes");
+            assert_eq!(take(&mut partial, MESSAGE_BYTES_MAX), Ok(None), "after {cut} bytes");
         }
         let mut two = framed(b"body");
         two.extend_from_slice(&framed(b""));
-        assert_eq!(take(&mut two), Ok(Some((Kind::Message, Bytes::from_static(b"body")))));
-        assert_eq!(take(&mut two), Ok(Some((Kind::Message, Bytes::new()))));
+        assert_eq!(
+            take(&mut two, MESSAGE_BYTES_MAX),
+            Ok(Some((Kind::Message, Bytes::from_static(b"body"))))
+        );
+        assert_eq!(take(&mut two, MESSAGE_BYTES_MAX), Ok(Some((Kind::Message, Bytes::new()))));
         assert!(two.is_empty());
     }
 
@@ -114,7 +123,7 @@ mod tests {
         for at in (0..whole.len()).filter(|at| !(6..8).contains(at)) {
             let mut changed = whole.clone();
             changed[at] ^= 0x55;
-            let taken = take(&mut changed);
+            let taken = take(&mut changed, MESSAGE_BYTES_MAX);
             assert!(
                 !matches!(&taken, Ok(Some((Kind::Message, body))) if body == "some body"),
                 "byte {at}: {taken:?}"
@@ -124,7 +133,12 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_bound_is_refused_before_anything_is_reserved() {
-        let mut buffer = BytesMut::from(&[0xff; HEADER_BYTES][..]);
-        assert_eq!(take(&mut buffer), Err(FrameError::TooLong(u32::MAX as usize)));
+        let mut buffer = framed(&[0; 100]);
+        buffer.truncate(HEADER_BYTES);
+        let held = buffer.capacity();
+        let refused = FrameError::TooLong { bytes: 100, bytes_max: 99 };
+        assert_eq!(take(&mut buffer, 99), Err(refused));
+        assert_eq!(buffer.capacity(), held);
+        assert_eq!(take(&mut buffer, 100), Ok(None));
     }
 }

@@ -72,6 +72,10 @@ impl<M: Send + 'static> Acceptor<M> {
         P: Protocol<Message = M> + 'static,
         C: Codec<P> + 'static,
     {
+        if let Err(error) = super::limit_silence(&stream) {
+            // It serves as well as ever; only its end may go unnoticed.
+            warn!(%address, %error, "cannot limit the silence on a peer's connection");
+        }
         let mut buffer = BytesMut::with_capacity(64 << 10);
         let greeted = timeout(HELLO_TIMEOUT, self.greet(&mut stream, &mut buffer)).await;
         let peer = match greeted.unwrap_or_else(|_| Err("it did not say who it is in time".into()))
@@ -103,7 +107,8 @@ impl<M: Send + 'static> Acceptor<M> {
 
     async fn greet(&self, stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<NodeId, String> {
         let (kind, body) = loop {
-            if let Some(frame) = frame::take(buffer).map_err(|error| error.to_string())? {
+            let taken = frame::take(buffer, frame::HELLO_BYTES_MAX);
+            if let Some(frame) = taken.map_err(|error| error.to_string())? {
                 break frame;
             }
             match stream.read_buf(buffer).await {
@@ -146,7 +151,9 @@ impl<M: Send + 'static> Acceptor<M> {
         C: Codec<P> + 'static,
     {
         loop {
-            while let Some((kind, body)) = frame::take(buffer).map_err(|error| error.to_string())? {
+            while let Some((kind, body)) =
+                frame::take(buffer, frame::MESSAGE_BYTES_MAX).map_err(|error| error.to_string())?
+            {
                 if kind != Kind::Message {
                     return Err("a greeting in the middle of a conversation".into());
                 }

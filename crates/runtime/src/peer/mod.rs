@@ -4,13 +4,26 @@
 //! order. A message to a peer that is not connected is dropped: protocols live with loss, and a queue for a dead peer
 //! would only grow. What a connection says first is a [`hello`]; who says anything else is no peer, is counted, and is
 //! hung up on.
+//!
+//! A network that swallows packets breaks no connection: TCP would wait for a quarter of an hour, and two minutes long
+//! between one try and the next, so that a peer stayed out of reach long after the network had healed. So a connection
+//! whose other side is silent for [`SILENCE_MAX`] is broken by the system ([`limit_silence`]), and dialled anew.
 
 pub(crate) mod frame;
 pub(crate) mod hello;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 
+use std::time::Duration;
+
 use quorate_core::NodeId;
+use rustix::net::sockopt;
+use tokio::net::TcpStream;
+
+/// How long a peer's machine may leave what it was sent, or was asked, without any answer.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How often an idle connection is asked whether the other side is still there.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What connections tell the event loop.
 #[derive(Debug)]
@@ -27,7 +40,7 @@ pub(crate) enum PeerEvent<M> {
         /// The peer.
         peer: NodeId,
         /// The connection to send on.
-        stream: std::sync::Arc<tokio::net::TcpStream>,
+        stream: std::sync::Arc<TcpStream>,
     },
     /// The connection that we dialled broke.
     Disconnected {
@@ -44,4 +57,38 @@ pub(crate) enum PeerEvent<M> {
         /// The peer.
         peer: NodeId,
     },
+}
+
+/// Has the system break the connection once its other side is silent for [`SILENCE_MAX`], whether or not there is
+/// something to send.
+fn limit_silence(stream: &TcpStream) -> std::io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    #[cfg(target_os = "linux")]
+    {
+        let probes = SILENCE_MAX.as_secs() / PROBE_INTERVAL.as_secs();
+        sockopt::set_tcp_keepidle(stream, PROBE_INTERVAL)?;
+        sockopt::set_tcp_keepintvl(stream, PROBE_INTERVAL)?;
+        sockopt::set_tcp_keepcnt(stream, probes as u32)?;
+        sockopt::set_tcp_user_timeout(stream, SILENCE_MAX.as_millis() as u32)?;
+    }
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::peer::hello::Hello;
+
+    #[tokio::test]
+    async fn a_connection_to_a_peer_does_not_outlive_a_long_silence() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let hello = Hello { cluster: 1, from: NodeId(1), to: NodeId(2), card: Default::default() };
+        let stream = outgoing::connect(&hello, &address).await.unwrap();
+        assert_eq!(
+            u128::from(sockopt::tcp_user_timeout(&stream).unwrap()),
+            SILENCE_MAX.as_millis()
+        );
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+    }
 }

@@ -136,9 +136,10 @@ pub(crate) async fn dial<M: Send + 'static>(
     }
 }
 
-async fn connect(hello: &Hello, address: &str) -> std::io::Result<TcpStream> {
+pub(super) async fn connect(hello: &Hello, address: &str) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    super::limit_silence(&stream)?;
     let mut greeting = hello.encode();
     while !greeting.is_empty() {
         stream.writable().await?;
@@ -158,7 +159,7 @@ async fn listen(stream: &TcpStream) -> Option<String> {
         stream.readable().await.ok()?;
         match stream.try_read_buf(&mut buffer) {
             Ok(0) => return None,
-            Ok(_) => match frame::take(&mut buffer) {
+            Ok(_) => match frame::take(&mut buffer, frame::HELLO_BYTES_MAX) {
                 Ok(Some((Kind::Reject, reason))) => {
                     return Some(String::from_utf8_lossy(&reason).into_owned());
                 }

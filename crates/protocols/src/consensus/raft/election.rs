@@ -163,6 +163,7 @@ impl Raft {
         out.arm(Timer::Quorum, config.election_timeout..config.election_timeout);
         // §5.4.2 and §8: only an entry of our own term tells which older ones are committed.
         self.append(
+            config,
             vec![Entry { term: self.term, origin: None, payload: Default::default() }],
             out,
         );

@@ -11,6 +11,9 @@ use quorate_core::{NodeId, RequestId};
 pub struct Term(pub u64);
 
 impl Term {
+    /// Terms are counted one by one, so no honest member ever comes near this one; a message that says so lies.
+    pub const END: Term = Term(1 << 62);
+
     /// The term after this one.
     pub fn next(self) -> Term {
         Term(self.0 + 1)

@@ -60,6 +60,32 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// The term it speaks of; reads are about none.
+    pub fn term(&self) -> Option<Term> {
+        match self {
+            Message::RequestVote { term, .. }
+            | Message::Vote { term, .. }
+            | Message::Appended { term, .. }
+            | Message::TimeoutNow { term } => Some(*term),
+            Message::Append(append) => Some(append.term),
+            Message::Submit(submission) => Some(submission.term),
+            Message::ReadIndex { .. } | Message::ReadIndexAnswer { .. } => None,
+        }
+    }
+
+    /// The size of the payloads it carries, in bytes.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Message::Append(append) => append.entries.iter().map(|entry| entry.payload.len()).sum(),
+            Message::Submit(submission) => {
+                submission.proposals.iter().map(|(_, payload)| payload.len()).sum()
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// What a vote is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VoteKind {

@@ -72,8 +72,12 @@ pub struct Config {
     pub request_timeout: Duration,
     /// The number of own proposals and reads that may be under way; more are refused.
     pub requests_max: usize,
+    /// The size of own proposals under way at which more are refused.
+    pub proposal_bytes_max: usize,
     /// The size of the entries of one message, at most; one entry is sent whatever its size.
     pub append_bytes_max: usize,
+    /// The size of the entries sent to a follower and not yet acknowledged at which no more are sent.
+    pub bytes_in_flight_max: usize,
     /// The number of entries sent to a follower and not yet acknowledged, at most.
     pub entries_in_flight_max: u64,
     /// Deliberate bugs.
@@ -90,7 +94,9 @@ impl Config {
             heartbeat_interval: Duration::from_millis(50),
             request_timeout: Duration::from_secs(5),
             requests_max: 20_000,
+            proposal_bytes_max: 256 << 20,
             append_bytes_max: 1 << 20,
+            bytes_in_flight_max: 8 << 20,
             entries_in_flight_max: 1 << 14,
             mutants: Mutants::NONE,
         }
@@ -309,6 +315,9 @@ impl Raft {
             {
                 out.reply(id, Response::Refused(Refusal::Overloaded));
             }
+            Request::Propose(_) if self.proposals.bytes() >= config.proposal_bytes_max => {
+                out.reply(id, Response::Refused(Refusal::Overloaded));
+            }
             Request::Propose(payload) => self.propose(config, id, payload, out),
             Request::Read => self.read(config, id, out),
             Request::Transfer(to) => self.transfer(config, id, to, out),
@@ -322,7 +331,8 @@ impl Raft {
         message: Message,
         out: &mut Out<'_, Self>,
     ) {
-        if from == config.me || !config.members.contains(&from) {
+        let is_stranger = from == config.me || !config.members.contains(&from);
+        if is_stranger || message.term().is_some_and(|term| term >= Term::END) {
             self.nonsense += 1;
             return;
         }

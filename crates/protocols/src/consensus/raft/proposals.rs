@@ -1,11 +1,11 @@
 //! How a proposal put to any member is committed at most once, and if it can be, at least once.
 //!
-//! The life of a proposal: it is put to a member, its *origin*, which names it and keeps it ([`Proposals`]). The origin
+//! The life of a proposal: it is put to a member, its *origin*, which names it and keeps it (`Proposals`). The origin
 //! submits it to the leader of its term, again and again until it sees it in the committed log. Three rules keep it
 //! from being committed twice:
 //!
 //! 1. A leader takes a proposal only in the term for which it was submitted, and remembers what it has taken in that
-//!    term ([`Taken`]); so within a term, repeated messages do no harm.
+//!    term (`Taken`); so within a term, repeated messages do no harm.
 //! 2. The origin submits it for another term only once an entry of a later term is committed, and the proposal is not
 //!    before that entry. Whatever was appended in the earlier term and is not before it is gone for ever, by log
 //!    matching.
@@ -27,6 +27,8 @@ use super::{Config, Raft, Refusal, Response, Role};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proposals {
     open: BTreeMap<RequestId, Open>,
+    /// The size of their payloads.
+    bytes: usize,
     /// Those that wait for a leader to be submitted to.
     fresh: BTreeSet<RequestId>,
     /// The name that the next proposal will have, at least.
@@ -46,9 +48,14 @@ impl Proposals {
         self.open.len()
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn open(&mut self, id: RequestId, payload: Bytes) {
         assert!(id >= self.next, "request ids must rise");
         self.next = RequestId(id.0 + 1);
+        self.bytes += payload.len();
         self.open.insert(id, Open { payload, submitted: None, retries: 0 });
         self.fresh.insert(id);
     }
@@ -74,7 +81,9 @@ impl Proposals {
     /// An own proposal is in the committed log. Whether anybody still waits for it.
     pub(super) fn settle(&mut self, id: RequestId) -> bool {
         self.fresh.remove(&id);
-        self.open.remove(&id).is_some()
+        let settled = self.open.remove(&id);
+        self.bytes -= settled.as_ref().map_or(0, |open| open.payload.len());
+        settled.is_some()
     }
 
     /// An entry of `term` is committed: what was submitted in an earlier term and is still open never will be by that
@@ -102,6 +111,7 @@ impl Proposals {
                 return true;
             }
             self.fresh.remove(id);
+            self.bytes -= open.payload.len();
             give_up(
                 *id,
                 match open.submitted {
@@ -178,7 +188,7 @@ impl Raft {
             batch.push(Entry { term: self.term, origin: Some(origin), payload });
         }
         if !batch.is_empty() {
-            self.append(batch, out);
+            self.append(config, batch, out);
         }
     }
 

@@ -1,5 +1,7 @@
 //! How the log is copied, and when an entry is committed (§5.3, §5.4).
 
+use std::collections::VecDeque;
+
 use quorate_core::{NodeId, Out, quorum};
 
 use super::log::{Entry, Index, Term};
@@ -13,6 +15,9 @@ pub(super) struct Progress {
     matched: Index,
     /// The next entry to send.
     next: Index,
+    /// The messages with entries that are under way, oldest first: the last index of each, and its size in bytes.
+    in_flight: VecDeque<(Index, usize)>,
+    bytes_in_flight: usize,
     /// Whether `next` is a guess, and one message at a time tests it; else messages follow each other unanswered.
     is_probing: bool,
     /// While probing: whether the probe is under way.
@@ -30,6 +35,8 @@ impl Progress {
         Progress {
             matched: Index(0),
             next,
+            in_flight: VecDeque::new(),
+            bytes_in_flight: 0,
             is_probing: true,
             is_waiting: false,
             round: 0,
@@ -57,21 +64,61 @@ impl Progress {
 
     /// The last entry of the next message; below `next` if it is to carry none.
     fn send_up_to(&self, config: &Config, last: Index) -> Index {
-        if self.is_probing && self.is_waiting {
+        let is_full = self.bytes_in_flight >= config.bytes_in_flight_max;
+        if is_full || (self.is_probing && self.is_waiting) {
             return self.next.previous();
         }
         last.min(Index(self.matched.0.saturating_add(config.entries_in_flight_max)))
     }
 }
 
-impl Raft {
-    /// Leader: adds entries to our own log.
-    pub(super) fn append(&mut self, entries: Vec<Entry>, out: &mut Out<'_, Self>) {
-        let after = self.log.last_index();
-        for entry in &entries {
-            self.log.push(entry.clone());
+impl Progress {
+    /// Takes note of a message with entries.
+    fn sent(&mut self, last: Index, bytes: usize) {
+        self.next = last.next();
+        self.in_flight.push_back((last, bytes));
+        self.bytes_in_flight += bytes;
+    }
+
+    /// The follower holds everything up to `matched`.
+    fn arrived(&mut self, matched: Index) {
+        self.matched = self.matched.max(matched);
+        self.next = self.next.max(matched.next());
+        while let Some((_, bytes)) = self.in_flight.pop_front_if(|(last, _)| *last <= matched) {
+            self.bytes_in_flight -= bytes;
         }
-        self.persist_entries(after, entries, out);
+        self.is_probing = false;
+        self.is_waiting = false;
+    }
+
+    /// The follower lacks what comes before `next`, and so will have refused all that is under way.
+    fn probe_from(&mut self, next: Index) {
+        self.next = next.max(self.matched.next());
+        self.in_flight.clear();
+        self.bytes_in_flight = 0;
+        self.is_probing = true;
+        self.is_waiting = false;
+        self.owes_message = true;
+    }
+}
+
+impl Raft {
+    /// Adds entries to our own log, in records no larger than messages are.
+    pub(super) fn append(
+        &mut self,
+        config: &Config,
+        mut entries: Vec<Entry>,
+        out: &mut Out<'_, Self>,
+    ) {
+        while !entries.is_empty() {
+            let rest = entries.split_off(count_within(&entries, config.append_bytes_max));
+            let after = self.log.last_index();
+            for entry in &entries {
+                self.log.push(entry.clone());
+            }
+            self.persist_entries(after, entries, out);
+            entries = rest;
+        }
     }
 
     fn persist_entries(&mut self, after: Index, entries: Vec<Entry>, out: &mut Out<'_, Self>) {
@@ -98,7 +145,8 @@ impl Raft {
             loop {
                 let last = progress.send_up_to(config, self.log.last_index());
                 let entries = if last >= progress.next {
-                    take_bytes(self.log.slice(progress.next..=last), config.append_bytes_max)
+                    let unsent = self.log.slice(progress.next..=last);
+                    unsent[..count_within(unsent, config.append_bytes_max)].to_vec()
                 } else if progress.owes_message {
                     Vec::new()
                 } else {
@@ -108,8 +156,9 @@ impl Raft {
                 let Some(previous_term) = self.log.term_at(previous_index) else { break };
                 progress.owes_message = false;
                 progress.is_waiting = progress.is_probing;
-                if !progress.is_probing {
-                    progress.next = Index(progress.next.0 + entries.len() as u64);
+                if !progress.is_probing && !entries.is_empty() {
+                    let bytes = entries.iter().map(|entry| entry.payload.len()).sum();
+                    progress.sent(Index(previous_index.0 + entries.len() as u64), bytes);
                 }
                 let append = Append {
                     term: self.term,
@@ -202,10 +251,7 @@ impl Raft {
                 return None;
             }
             self.truncate_after(after);
-            for entry in &new {
-                self.log.push(entry.clone());
-            }
-            self.persist_entries(after, new, out);
+            self.append(config, new, out);
         }
         // §5.3: what the leader has committed beyond this message may still differ from what we hold there.
         let bound = if config.mutants.has("commits_beyond_match") {
@@ -259,10 +305,7 @@ impl Raft {
         progress.round = progress.round.max(round);
         match outcome {
             Outcome::Matched(matched) if matched <= last => {
-                progress.matched = progress.matched.max(matched);
-                progress.next = progress.next.max(matched.next());
-                progress.is_probing = false;
-                progress.is_waiting = false;
+                progress.arrived(matched);
                 if progress.next <= last {
                     self.arm_flush(out);
                 }
@@ -283,10 +326,7 @@ impl Raft {
                     }
                     None => first,
                 };
-                progress.next = guess.min(rejected).max(progress.matched.next());
-                progress.is_probing = true;
-                progress.is_waiting = false;
-                progress.owes_message = true;
+                progress.probe_from(guess.min(rejected));
                 self.arm_flush(out);
             }
             Outcome::Conflict { .. } => {}
@@ -357,16 +397,12 @@ fn terms_rise(append: &Append) -> bool {
     append.entries.iter().all(|entry| rises(entry.term)) && rises(append.term)
 }
 
-/// The longest beginning of `entries` whose payloads fit in `bytes_max`; at least one entry.
-fn take_bytes(entries: &[Entry], bytes_max: usize) -> Vec<Entry> {
+/// How many of the first entries have payloads of at most `bytes_max` together; at least one, if there is any.
+fn count_within(entries: &[Entry], bytes_max: usize) -> usize {
     let mut bytes = 0;
-    entries
-        .iter()
-        .enumerate()
-        .take_while(|(position, entry)| {
-            bytes += entry.payload.len();
-            *position == 0 || bytes <= bytes_max
-        })
-        .map(|(_, entry)| entry.clone())
-        .collect()
+    let fits = |entry: &&Entry| {
+        bytes += entry.payload.len();
+        bytes <= bytes_max
+    };
+    entries.iter().take_while(fits).count().max(1).min(entries.len())
 }

@@ -1,0 +1,309 @@
+//! A node with several shards, driven by hand: what they share, and what each refuses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_core::{GroupId, Host, Input, NodeId, RequestId, Visible, World};
+use quorate_kv::error::Error;
+use quorate_kv::node::{Config, Durable, Envelope, Node, Record, Timer};
+use quorate_kv::request::{Command, PutRequest, Query, RangeEnd, RangeRequest, Response, Revision};
+use quorate_kv::service::{NodeRequest, NodeResponse, Role};
+use quorate_protocols::consensus::raft::{self, Entry, Index, Message, Origin, Outcome, Term};
+
+const GROUPS: [GroupId; 3] = [GroupId(1), GroupId(2), GroupId(3)];
+
+/// What a node did since it was last looked at.
+#[derive(Default)]
+struct Deeds {
+    sent: Vec<(NodeId, Envelope)>,
+    answers: BTreeMap<RequestId, NodeResponse>,
+    records: Vec<Record>,
+    timers: BTreeSet<Timer>,
+}
+
+impl World<Node> for Deeds {
+    fn persist(&mut self, record: Record) {
+        self.records.push(record);
+    }
+    fn emit(&mut self, visible: Visible<Node>) {
+        match visible {
+            Visible::Send { to, message } => self.sent.push((to, message)),
+            Visible::Reply { id, response } => {
+                self.answers.insert(id, response);
+            }
+        }
+    }
+    fn arm(&mut self, timer: Timer, _: Range<Duration>) {
+        self.timers.insert(timer);
+    }
+    fn disarm(&mut self, timer: Timer) {
+        self.timers.remove(&timer);
+    }
+    fn choose(&mut self, _: u32) -> u32 {
+        0
+    }
+}
+
+struct Driven {
+    config: Config,
+    host: Host<Node>,
+    deeds: Deeds,
+}
+
+impl Driven {
+    /// The first of `members` nodes.
+    fn boot(members: u64) -> Self {
+        let members = (1..=members).map(NodeId).collect();
+        let config =
+            Config { groups: GROUPS.to_vec(), raft: raft::Config::new(NodeId(1), members) };
+        let mut deeds = Deeds::default();
+        let host = Host::boot(&config, Durable::default(), &mut deeds);
+        Driven { config, host, deeds }
+    }
+
+    fn step(&mut self, input: Input<Node>) {
+        self.host.step(&self.config, input, &mut self.deeds);
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        assert!(self.deeds.timers.remove(&timer), "{timer:?} is not set");
+        self.step(Input::Fire(timer));
+    }
+
+    fn sync(&mut self) {
+        self.host.synced(&self.config, self.host.persisted(), &mut self.deeds);
+    }
+
+    fn ask(&mut self, id: u64, request: NodeRequest) {
+        self.step(Input::Ask { id: RequestId(id), request });
+    }
+
+    /// Fires, syncs and flushes until nothing more happens by itself.
+    fn settle(&mut self) {
+        loop {
+            self.sync();
+            if !self.deeds.timers.contains(&Timer::Flush) {
+                return;
+            }
+            self.fire(Timer::Flush);
+        }
+    }
+
+    /// Has every group elect this node, the others voting for it.
+    fn lead_all(&mut self) {
+        for group in GROUPS {
+            self.fire(Timer::Group(group, raft::Timer::Election));
+            self.sync();
+            for (is_pre, term) in [(true, Term(1)), (false, Term(1))] {
+                let vote = Message::Vote { term, is_pre, is_granted: true };
+                self.hear(NodeId(2), group, vote.clone());
+                self.hear(NodeId(3), group, vote);
+                self.sync();
+            }
+        }
+        for (_, shard) in self.host.state().shards() {
+            assert!(shard.raft().is_leader(), "{}", quorate_core::Protocol::view(shard.raft()));
+        }
+    }
+
+    fn hear(&mut self, from: NodeId, group: GroupId, message: Message) {
+        let message = Envelope { messages: vec![(group, message)] };
+        self.step(Input::Deliver { from, message });
+    }
+}
+
+fn put(group: GroupId, key: &'static str, value: &'static str) -> NodeRequest {
+    let command = Command::Put(PutRequest {
+        key: Bytes::from_static(key.as_bytes()),
+        value: Bytes::from_static(value.as_bytes()),
+        lease: Default::default(),
+        prev_kv: false,
+        ignore_value: false,
+        ignore_lease: false,
+    });
+    NodeRequest::Command { group, command }
+}
+
+fn get(group: GroupId, key: &'static str, serializable: bool) -> NodeRequest {
+    let start = Bytes::from_static(key.as_bytes());
+    let query = Query::Range(RangeRequest {
+        range: quorate_kv::request::KeyRange { start, end: RangeEnd::Single },
+        limit: 0,
+        revision: None,
+        sort: None,
+        serializable,
+        keys_only: false,
+        count_only: false,
+        min_mod_revision: Revision(0),
+        max_mod_revision: Revision(0),
+        min_create_revision: Revision(0),
+        max_create_revision: Revision(0),
+    });
+    NodeRequest::Query { group, query, serializable }
+}
+
+#[test]
+fn the_heartbeats_of_all_groups_to_one_peer_travel_together() {
+    let mut node = Driven::boot(3);
+    node.lead_all();
+    node.settle();
+    for peer in [NodeId(2), NodeId(3)] {
+        for group in GROUPS {
+            let outcome = Outcome::Matched(Index(1));
+            node.hear(peer, group, Message::Appended { term: Term(1), round: 0, outcome });
+        }
+    }
+    node.settle();
+    node.deeds.sent.clear();
+    node.fire(Timer::Heartbeat);
+    node.settle();
+    assert_eq!(node.deeds.sent.len(), 2, "one envelope a peer");
+    for (to, envelope) in &node.deeds.sent {
+        let groups: Vec<GroupId> = envelope.messages.iter().map(|(group, _)| *group).collect();
+        assert_eq!(groups, GROUPS, "to {to}");
+    }
+    assert!(node.deeds.timers.contains(&Timer::Heartbeat), "the next one is set");
+}
+
+#[test]
+fn all_groups_write_to_one_log_and_one_sync_serves_them() {
+    let mut node = Driven::boot(1);
+    for group in GROUPS {
+        node.fire(Timer::Group(group, raft::Timer::Election));
+    }
+    node.settle();
+    let before = node.deeds.records.len();
+    for (id, group) in (1..).zip(GROUPS) {
+        node.ask(id, put(group, "k", "v"));
+    }
+    node.fire(Timer::Flush);
+    let written: Vec<GroupId> = node.deeds.records[before..].iter().map(|r| r.group).collect();
+    assert_eq!(written, GROUPS);
+    assert!(node.deeds.answers.is_empty(), "nothing is acknowledged before it is durable");
+    node.sync();
+    assert_eq!(node.deeds.answers.len(), GROUPS.len());
+}
+
+#[test]
+fn shards_count_their_revisions_each_for_itself() {
+    let mut node = Driven::boot(1);
+    for group in GROUPS {
+        node.fire(Timer::Group(group, raft::Timer::Election));
+    }
+    node.settle();
+    for (id, group) in [(1, GROUPS[0]), (2, GROUPS[0]), (3, GROUPS[1])] {
+        node.ask(id, put(group, "k", "v"));
+        node.settle();
+    }
+    let revision = |group| node.host.state().shard(group).map(|shard| shard.store().revision());
+    assert_eq!(GROUPS.map(revision), [3, 2, 1].map(|revision| Some(Revision(revision))));
+}
+
+#[test]
+fn what_is_malformed_is_refused_before_it_reaches_the_log() {
+    let mut node = Driven::boot(1);
+    node.fire(Timer::Group(GROUPS[0], raft::Timer::Election));
+    node.settle();
+    let before = node.deeds.records.len();
+    node.ask(1, put(GROUPS[0], "", "v"));
+    node.ask(2, put(GroupId(9), "k", "v"));
+    node.settle();
+    let outcome = |id| match node.deeds.answers.get(&RequestId(id)) {
+        Some(NodeResponse::Done { outcome, .. }) => outcome.clone(),
+        other => panic!("no outcome: {other:?}"),
+    };
+    assert_eq!(outcome(1), Err(Error::EmptyKey));
+    assert!(matches!(outcome(2), Err(Error::Unsupported(_))));
+    assert_eq!(node.deeds.records.len(), before);
+}
+
+#[test]
+fn a_serializable_read_needs_nobody_and_a_linearizable_one_needs_a_majority() {
+    let mut node = Driven::boot(3);
+    node.ask(1, get(GROUPS[0], "k", true));
+    node.ask(2, get(GROUPS[0], "k", false));
+    node.settle();
+    let answered: Vec<RequestId> = node.deeds.answers.keys().copied().collect();
+    assert_eq!(answered, [RequestId(1)]);
+    let Some(NodeResponse::Done { outcome: Ok(Response::Range(range)), .. }) =
+        node.deeds.answers.get(&RequestId(1))
+    else {
+        panic!("no range")
+    };
+    assert_eq!((range.revision, range.count), (Revision(1), 0));
+}
+
+#[test]
+fn an_entry_that_holds_no_known_command_has_no_effect_and_is_counted() {
+    let mut node = Driven::boot(3);
+    let origin = Some(Origin { node: NodeId(2), boot: 1, request: RequestId(1) });
+    let payload = Bytes::from_static(b"\xff not a command");
+    let entries = vec![Entry { term: Term(1), origin, payload }];
+    let append = raft::Append {
+        term: Term(1),
+        previous_index: Index(0),
+        previous_term: Term(0),
+        entries,
+        commit: Index(1),
+        round: 0,
+    };
+    node.hear(NodeId(2), GROUPS[0], Message::Append(append));
+    let shard = node.host.state().shard(GROUPS[0]).expect("the node hosts the shard");
+    assert_eq!((shard.applied(), shard.undecodable()), (Index(1), 1));
+    assert_eq!(shard.store().revision(), Revision(1));
+}
+
+#[test]
+fn messages_for_groups_that_are_not_here_and_from_strangers_are_counted() {
+    let mut node = Driven::boot(3);
+    node.hear(NodeId(2), GroupId(9), Message::TimeoutNow { term: Term(1) });
+    node.hear(NodeId(8), GROUPS[0], Message::TimeoutNow { term: Term(1) });
+    assert_eq!(node.host.state().nonsense(), 2);
+}
+
+#[test]
+fn the_status_names_role_and_leader() {
+    let mut node = Driven::boot(3);
+    node.lead_all();
+    node.settle();
+    node.ask(1, NodeRequest::Status { group: GROUPS[1] });
+    let Some(NodeResponse::Status(status)) = node.deeds.answers.get(&RequestId(1)) else {
+        panic!("no status")
+    };
+    assert_eq!((status.role, status.leader, status.term), (Role::Leader, Some(NodeId(1)), 1));
+}
+
+#[test]
+fn a_read_whose_entries_never_come_is_given_up() {
+    let mut node = Driven::boot(3);
+    let heartbeat = raft::Append {
+        term: Term(1),
+        previous_index: Index(0),
+        previous_term: Term(0),
+        entries: Vec::new(),
+        commit: Index(0),
+        round: 0,
+    };
+    node.hear(NodeId(2), GROUPS[0], Message::Append(heartbeat));
+    node.ask(1, get(GROUPS[0], "k", false));
+    node.settle();
+    let tickets = node.deeds.sent.iter().flat_map(|(_, envelope)| &envelope.messages);
+    let ticket = tickets
+        .filter_map(|(_, message)| match message {
+            Message::ReadIndex { ticket } => Some(*ticket),
+            _ => None,
+        })
+        .next_back()
+        .expect("the leader is asked for an index");
+    node.hear(NodeId(2), GROUPS[0], Message::ReadIndexAnswer { ticket, index: Index(7) });
+    node.fire(Timer::Overdue);
+    assert!(node.deeds.answers.is_empty(), "it has not waited for a whole timeout yet");
+    node.fire(Timer::Overdue);
+    let Some(NodeResponse::Done { outcome, .. }) = node.deeds.answers.get(&RequestId(1)) else {
+        panic!("no answer")
+    };
+    assert_eq!(*outcome, Err(Error::TimedOut));
+    assert!(!node.deeds.timers.contains(&Timer::Overdue), "nothing waits any more");
+}
