@@ -32,14 +32,31 @@ pub fn plan(seed: u64, command: &str) -> Plan {
 
 /// The frame of a seed's plan.
 pub fn bounds(seed: u64, command: &str) -> Bounds {
+    let setting = Setting::of(seed);
     Bounds {
-        nodes: Setting::of(seed).nodes,
+        nodes: setting.nodes,
         safety: Duration::from_secs(10),
         liveness: Duration::from_secs(30),
-        operations: 300,
+        operations: setting.operations,
         invariant_every: 1,
         command: command.to_owned(),
     }
+}
+
+/// What a seed decides beside its plan, in words: `5 nodes, 1 shard, elections after 60 ms, leaders hunted`.
+pub fn describe(seed: u64) -> String {
+    let Setting { nodes, groups, election_timeout, append_bytes_max, hunted, .. } =
+        Setting::of(seed);
+    let shards = groups.len();
+    let plural = if shards == 1 { "" } else { "s" };
+    let timeout = election_timeout.as_millis();
+    let alone = if append_bytes_max == 1 { ", each entry sent alone" } else { "" };
+    let hunted = match hunted {
+        Some(Hunted::Leaders) => ", leaders hunted",
+        Some(Hunted::Voters) => ", voters hunted",
+        None => "",
+    };
+    format!("{nodes} nodes, {shards} shard{plural}, elections after {timeout} ms{alone}{hunted}")
 }
 
 /// Runs one plan, and judges it.
@@ -102,6 +119,9 @@ struct Setting {
     /// In one run of eight there is a hunt. It needs many elections, and that for leaders a majority that is more than
     /// two, and entries that travel alone.
     hunted: Option<Hunted>,
+    /// Enough to keep everybody busy. Where voters crash all the time, many are left open, and histories of more would be
+    /// too hard to search.
+    operations: u32,
 }
 
 impl Setting {
@@ -123,6 +143,7 @@ impl Setting {
             election_timeout: Duration::from_millis(timeout_ms),
             append_bytes_max: if is_alone { 1 } else { 1 << 20 },
             hunted,
+            operations: if hunted == Some(Hunted::Voters) { 75 } else { 300 },
         }
     }
 }

@@ -18,5 +18,5 @@ mod codec;
 mod hunt;
 mod operation;
 
-pub use campaign::{Suspect, bounds, judge, plan, run, run_traced};
+pub use campaign::{Suspect, bounds, describe, judge, plan, run, run_traced};
 pub use workload::Trial;

@@ -93,6 +93,11 @@ impl Trial {
         self.undecided
     }
 
+    /// The number of shards whose history is judged.
+    pub fn histories(&self) -> usize {
+        self.shards.len()
+    }
+
     /// The history of a shard.
     pub fn history(&self, group: GroupId) -> Option<&KvHistory> {
         self.shards.get(&group).map(|shard| &shard.history)

@@ -2,12 +2,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use quorate_sim::{Plan, Replay, Until, run_seeds};
+use quorate_sim::{Until, run_seeds};
 use quorate_trial::{Suspect, bounds, judge, plan, run, run_traced};
 
 /// How a failure is seen again.
-const COMMAND: &str =
-    "QUORATE_REPLAY={replay} cargo test -p quorate-trial --test seeds replay -- --nocapture";
+const COMMAND: &str = "cargo run --release -- simulate --replay {replay}";
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -46,14 +45,4 @@ fn the_same_seed_gives_the_same_trace_byte_for_byte() {
         );
         assert!(first == second, "seed {seed} gave two traces");
     }
-}
-
-/// Runs what the variable `QUORATE_REPLAY` says, and prints what happened.
-#[test]
-fn replay() {
-    let word = std::env::var("QUORATE_REPLAY").unwrap_or_else(|_| "0".to_owned());
-    let replay: Replay = word.parse().expect("QUORATE_REPLAY is what a failure printed");
-    let outcome = run_traced(Suspect::default(), &Plan::of(&replay, &bounds(replay.seed, COMMAND)));
-    println!("{}", outcome.trace.unwrap_or_default());
-    outcome.result.unwrap_or_else(|failure| panic!("{failure}"));
 }
