@@ -45,6 +45,9 @@ pub(crate) enum CliError {
     /// A benchmark that could not be measured.
     #[error("bench: {0}")]
     Bench(String),
+    /// The trial found a rule that was broken. What there is to say of it was printed.
+    #[error("simulate: {0}")]
+    Simulate(String),
     /// The system gave no threads or no event queue.
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),

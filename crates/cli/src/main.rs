@@ -1,4 +1,4 @@
-//! The binary `quorate`: one node, a local cluster, everyday use, benchmarks.
+//! The binary `quorate`: one node, a local cluster, everyday use, benchmarks, the trial in simulation.
 //!
 //! Each subcommand is a module with its flags and what it does; a module that grew is a directory. What several of
 //! them share has a module of its own, named after what it is: [`endpoints`], [`table`], [`error`].
@@ -16,6 +16,7 @@ mod endpoints;
 mod error;
 mod kv_commands;
 mod serve;
+mod simulate;
 mod status;
 mod table;
 mod up;
@@ -49,6 +50,7 @@ enum Command {
     Del(kv_commands::DelArgs),
     Status(status::StatusArgs),
     Bench(bench::BenchArgs),
+    Simulate(simulate::SimulateArgs),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Del(args) => kv_commands::del(args),
         Command::Status(args) => status::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Simulate(args) => simulate::run(args),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
