@@ -52,18 +52,17 @@ const FAULTS: &[(&str, &str)] = &[
 
 /// One line on how a campaign is getting on.
 pub(super) fn progress(campaign: &Campaign, all: &Range<u64>, limit: Option<Duration>) -> String {
-    let mut line = format!("{} seeds held", grouped(campaign.held));
-    match limit {
+    let held = grouped(campaign.held);
+    let mut line = match limit {
         Some(limit) => {
             let (took, limit) = (campaign.took.as_secs_f64(), limit.as_secs_f64());
-            write!(line, ", {took:.0} of {limit:.0} s").expect("a string takes all");
+            format!("{took:.0} of {limit:.0} s, {held} seeds held")
         }
         None if all.end < u64::MAX => {
-            let all = grouped(all.end - all.start);
-            write!(line, " of {all}").expect("a string takes all");
+            format!("{held} of {} seeds held", grouped(all.end - all.start))
         }
-        None => {}
-    }
+        None => format!("{held} seeds held"),
+    };
     let (hours, speed) = (hours(campaign), grouped(campaign.speed() as u64));
     write!(line, "; {hours} simulated hours, {speed} × real time").expect("a string takes all");
     line
@@ -72,10 +71,13 @@ pub(super) fn progress(campaign: &Campaign, all: &Range<u64>, limit: Option<Dura
 /// A campaign, for people.
 pub(super) fn as_text(trials: &Trials) -> String {
     let Trials { campaign, .. } = trials;
-    let seeds = named(&trials.seeds);
     let mut text = match &trials.shrunk {
-        None => format!("Every rule held in {seeds}.\n\n"),
-        Some(_) => format!("A rule was BROKEN in {seeds}.\n\n"),
+        None => format!("Every rule held in {}.\n\n", named(&trials.seeds)),
+        Some(shrunk) => format!(
+            "Seed {} BROKE a rule. {} held before.\n\n",
+            shrunk.failure.replay.seed,
+            counted(campaign.held, "seed")
+        ),
     };
     let line = |name: &str, what: String| vec![name.to_owned(), what];
     let mut rows = vec![
@@ -289,6 +291,7 @@ mod tests {
         };
         let mut trials = trials();
         trials.seeds = 0..18;
+        trials.campaign.held = 17;
         trials.campaign.failures = vec![failure.clone()];
         trials.shrunk = Some(Shrunk { failure, faults: Vec::new(), faults_before: 40, runs: 99 });
         trials
@@ -323,7 +326,7 @@ mod tests {
     fn a_failure_is_shown_small_and_with_the_command_that_replays_it() {
         let text = as_text(&failing());
         for part in [
-            "BROKEN in 18 seeds",
+            "Seed 17 BROKE a rule. 17 seeds held before.",
             "Seed 17 broke the invariant rule after 1.500000000 simulated seconds:\n  two led\n",
             "in 99 runs, with 0 of 40",
             "\n  quorate simulate --replay 17:keep=3\n",
