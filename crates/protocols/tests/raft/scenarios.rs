@@ -83,6 +83,7 @@ scenarios! {
     a_proposal_that_outlived_its_leader_is_not_submitted_again_before_it_is_settled,
     a_proposal_lost_with_its_leader_is_submitted_to_the_next,
     a_repeated_submission_is_taken_once,
+    a_submission_that_comes_after_its_proposal_is_settled_is_refused,
     a_submission_is_sent_again_once_it_has_had_time,
     a_late_submission_of_an_earlier_term_is_refused,
     a_restarted_member_speaks_under_a_new_boot_number,
@@ -100,6 +101,10 @@ pub(crate) const MUTANTS_TOLD: &[(&str, &str)] = &[
     ("counts_older_term", "an_entry_of_an_older_term_is_not_committed_by_counting"),
     ("counts_itself_before_durable", "a_leader_counts_itself_only_once_its_copy_is_durable"),
     ("accepts_repeated_proposals", "a_repeated_submission_is_taken_once"),
+    (
+        "accepts_settled_proposals",
+        "a_submission_that_comes_after_its_proposal_is_settled_is_refused",
+    ),
 ];
 
 #[test]

@@ -51,6 +51,10 @@ pub const MUTANTS: &[&str] = &[
     "commits_beyond_match",
     "resubmits_without_barrier",
     "accepts_repeated_proposals",
+    "accepts_settled_proposals",
+    "acknowledges_conflicts",
+    "truncates_on_old_messages",
+    "reads_before_its_term_opens",
 ];
 
 /// What a member knows before it starts.

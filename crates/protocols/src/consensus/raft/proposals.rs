@@ -156,8 +156,9 @@ impl Taken {
     }
 
     /// Whether the proposal is new; it is not from then on.
-    fn take(&mut self, id: RequestId) -> bool {
-        id >= self.settled_below && self.ids.insert(id)
+    fn take(&mut self, config: &Config, id: RequestId) -> bool {
+        let is_open = id >= self.settled_below || config.mutants.has("accepts_settled_proposals");
+        is_open && self.ids.insert(id)
     }
 }
 
@@ -228,7 +229,7 @@ impl Raft {
             return;
         }
         for (request, payload) in submission.proposals {
-            if taken.take(request) || repeats_allowed {
+            if taken.take(config, request) || repeats_allowed {
                 let origin = Origin { node: from, boot: submission.boot, request };
                 leader.batch.push(Entry { term: self.term, origin: Some(origin), payload });
             }

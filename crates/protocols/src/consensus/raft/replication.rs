@@ -210,6 +210,8 @@ impl Raft {
                 Some(matched) => Outcome::Matched(matched),
                 None => return,
             }
+        } else if config.mutants.has("acknowledges_conflicts") {
+            Outcome::Matched(previous)
         } else {
             self.conflict_at(previous)
         };
@@ -243,7 +245,7 @@ impl Raft {
             .count();
         let after = Index(previous_index.0 + held as u64);
         let new: Vec<Entry> = entries.into_iter().skip(held).collect();
-        if !new.is_empty() {
+        if !new.is_empty() || config.mutants.has("truncates_on_old_messages") {
             if after < self.commit {
                 self.nonsense += 1;
                 return None;
