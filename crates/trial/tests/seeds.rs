@@ -28,7 +28,7 @@ fn a_thousand_seeds_break_no_rule() {
             quorate_sim::shrink(failure, &bounds, 200, |plan| run(Suspect::default(), plan));
         panic!("{shrunk}");
     }
-    assert!(undecided <= 20, "{undecided} histories of some 1,500 were not searched to the end");
+    assert!(undecided <= 40, "{undecided} histories of some 1,500 were not searched to the end");
     for (name, count) in campaign.counters.each() {
         assert!(count > 0, "no run saw any {name}");
     }

@@ -28,6 +28,7 @@
 //! - When garbage is freed.
 //! - Transactions nest to [`crate::request::TXN_DEPTH_MAX`].
 //! - Keys that tie in a sort are always in ascending order, where etcd promises none.
+//! - A range is always sorted before it is cut to its limit; etcd cuts first where a sort target comes without an order.
 //! - Where several operations of a transaction are to be refused, the first one says why; etcd 3.5 asks the puts first.
 //! - A transaction that deletes a key and then asks to keep its value keeps the value from before the transaction,
 //!   where etcd 3.5 stops the server.
