@@ -14,7 +14,7 @@ use crate::vfs::{Vfs, VfsFile};
 
 /// How many zeros one step writes and syncs: about the disk's latency again in writing time, so
 /// that no turn of the caller's loop waits much longer than for its own sync.
-const STEP_BYTES: u64 = 1 << 20;
+const STEP_BYTES: u64 = 128 << 10;
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// The free files of one log.
