@@ -44,6 +44,7 @@ impl World<Node> for Deeds {
     fn choose(&mut self, _: u32) -> u32 {
         0
     }
+    fn release(&mut self, _: u64) {}
 }
 
 struct Driven {
@@ -59,7 +60,7 @@ impl Driven {
         let config =
             Config { groups: GROUPS.to_vec(), raft: raft::Config::new(NodeId(1), members) };
         let mut deeds = Deeds::default();
-        let host = Host::boot(&config, Durable::default(), &mut deeds);
+        let host = Host::boot(&config, Durable::default(), 0, &mut deeds);
         Driven { config, host, deeds }
     }
 

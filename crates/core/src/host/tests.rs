@@ -9,6 +9,7 @@ enum Say {
     Send(u8),
     SendEarly(u8),
     Reply,
+    Release(u64),
 }
 
 struct Speaker {
@@ -24,7 +25,7 @@ impl Protocol for Speaker {
     type Request = Vec<Say>;
     type Response = ();
 
-    fn fold(_: &mut (), _: ()) {}
+    fn fold(_: &mut (), _: u64, _: ()) {}
 
     fn recover(_: &(), _: (), _: &mut Out<'_, Self>) -> Self {
         Speaker { synced: Vec::new() }
@@ -41,6 +42,7 @@ impl Protocol for Speaker {
                         Say::Send(message) => out.send(NodeId(2), message),
                         Say::SendEarly(message) => out.send_early(NodeId(2), message),
                         Say::Reply => out.reply(id, ()),
+                        Say::Release(before) => out.release(before),
                     }
                 }
             }
@@ -72,6 +74,9 @@ impl World<Speaker> for Seen {
     fn choose(&mut self, _: u32) -> u32 {
         0
     }
+    fn release(&mut self, before: u64) {
+        self.0.push(format!("release before {before}"));
+    }
 }
 
 fn ask(host: &mut Host<Speaker>, seen: &mut Seen, says: &[Say]) {
@@ -81,7 +86,7 @@ fn ask(host: &mut Host<Speaker>, seen: &mut Seen, says: &[Say]) {
 #[test]
 fn what_follows_a_record_waits_until_it_is_durable() {
     let mut seen = Seen::default();
-    let mut host = Host::boot(&(), (), &mut seen);
+    let mut host = Host::boot(&(), (), 0, &mut seen);
     ask(&mut host, &mut seen, &[Say::Send(1), Say::Persist, Say::Send(2), Say::Reply]);
     assert_eq!(seen.0, ["send 1", "persist"]);
     host.synced(&(), 1, &mut seen);
@@ -92,7 +97,7 @@ fn what_follows_a_record_waits_until_it_is_durable() {
 #[test]
 fn each_effect_waits_for_the_records_before_it_and_no_others() {
     let mut seen = Seen::default();
-    let mut host = Host::boot(&(), (), &mut seen);
+    let mut host = Host::boot(&(), (), 0, &mut seen);
     ask(&mut host, &mut seen, &[Say::Persist, Say::Send(1), Say::Persist, Say::Send(2)]);
     host.synced(&(), 1, &mut seen);
     assert_eq!(seen.0, ["persist", "persist", "send 1"]);
@@ -104,7 +109,7 @@ fn each_effect_waits_for_the_records_before_it_and_no_others() {
 #[test]
 fn only_an_early_message_overtakes_the_disk() {
     let mut seen = Seen::default();
-    let mut host = Host::boot(&(), (), &mut seen);
+    let mut host = Host::boot(&(), (), 0, &mut seen);
     ask(&mut host, &mut seen, &[Say::Persist, Say::Send(1), Say::SendEarly(2)]);
     assert_eq!(seen.0, ["persist", "send 2"]);
 }
@@ -113,6 +118,33 @@ fn only_an_early_message_overtakes_the_disk() {
 #[should_panic(expected = "never persisted")]
 fn a_world_cannot_sync_what_was_not_persisted() {
     let mut seen = Seen::default();
-    let mut host = Host::boot(&(), (), &mut seen);
+    let mut host = Host::boot(&(), (), 0, &mut seen);
     host.synced(&(), 1, &mut seen);
+}
+
+#[test]
+fn records_are_counted_on_from_those_of_earlier_runs() {
+    let mut seen = Seen::default();
+    let mut host = Host::boot(&(), (), 5, &mut seen);
+    assert_eq!((host.persisted(), host.durable()), (5, 5));
+    ask(&mut host, &mut seen, &[Say::Send(1), Say::Persist, Say::Send(2)]);
+    host.synced(&(), 6, &mut seen);
+    assert_eq!(seen.0, ["send 1", "persist", "send 2"]);
+    assert_eq!(host.state().synced, [6]);
+}
+
+#[test]
+fn durable_records_may_be_given_up() {
+    let mut seen = Seen::default();
+    let mut host = Host::boot(&(), (), 5, &mut seen);
+    ask(&mut host, &mut seen, &[Say::Release(6)]);
+    assert_eq!(seen.0, ["release before 6"]);
+}
+
+#[test]
+#[should_panic(expected = "not durable")]
+fn a_record_is_not_given_up_before_another_one_has_taken_its_place() {
+    let mut seen = Seen::default();
+    let mut host = Host::boot(&(), (), 5, &mut seen);
+    ask(&mut host, &mut seen, &[Say::Persist, Say::Release(7)]);
 }

@@ -407,7 +407,7 @@ impl Protocol for Raft {
     type Request = Request;
     type Response = Response;
 
-    fn fold(durable: &mut Durable, record: Record) {
+    fn fold(durable: &mut Durable, _number: u64, record: Record) {
         match record {
             Record::Booted { boot } => durable.boot = boot,
             Record::Voted { term, vote } => {
