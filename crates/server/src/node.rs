@@ -88,7 +88,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     };
     let (driver, handle) = Driver::<Node, NodeCodec, _>::start(
         node_config(&config),
-        Durable::default(),
+        Durable::in_memory(&[DEFAULT_GROUP]),
         options,
         metrics.clone(),
     )?;

@@ -85,6 +85,8 @@ fn store_code(error: &StoreError) -> Code {
         StoreError::Compacted | StoreError::FutureRevision => Code::OutOfRange,
         StoreError::TooManyRequests => Code::ResourceExhausted,
         StoreError::NoLeader | StoreError::TimedOut | StoreError::Stopped => Code::Unavailable,
+        // The code that etcd gives to a corrupt cluster.
+        StoreError::Storage(_) => Code::DataLoss,
         StoreError::Unsupported(_) => Code::Unimplemented,
     }
 }
