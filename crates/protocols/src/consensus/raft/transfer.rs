@@ -107,6 +107,11 @@ impl Transfer {
         self.waited = 0;
     }
 
+    /// Whether what is sent is older than what `matched` says of the follower.
+    pub(super) fn is_outdated(&self, matched: Index) -> bool {
+        self.snapshot.as_ref().is_some_and(|snapshot| snapshot.index <= matched)
+    }
+
     pub(super) fn heartbeat(&mut self) {
         self.waited += 1;
         if self.waited >= HEARTBEATS_PATIENT {
@@ -216,7 +221,7 @@ impl Raft {
             let is_needed = progress.lacks_before(first);
             if !is_needed || progress.silence() > SILENCE_MAX {
                 progress.end_transfer();
-            } else if progress.transfer().is_none() && progress.silence() == 0 {
+            } else if progress.silence() == 0 && progress.has_no_use_of_its_transfer() {
                 leader.transfers += 1;
                 progress.begin_transfer(Transfer::new(leader.transfers));
             }
