@@ -7,6 +7,7 @@ mod dice;
 mod member;
 mod nonsense;
 mod render;
+mod replica;
 mod scenarios;
 mod script;
 mod storm;

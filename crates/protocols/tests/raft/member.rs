@@ -1,19 +1,27 @@
-//! One member of a cluster under test: its host, its disk, its timers.
+//! One member of a cluster under test: its host, its disks, its timers.
+//!
+//! The log's disk keeps the records from the first that is still needed; at a start they are folded anew. The
+//! application's state is on another, which may be ahead of the log or behind it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
 use quorate_core::{Host, Input, NodeId, Protocol, RequestId, Visible, World};
-use quorate_protocols::consensus::raft::{Config, Durable, Raft, Record, Request, Timer};
+use quorate_protocols::consensus::raft::{self, Config, Raft, Record, Timer};
+
+use crate::replica::{Durable, NOBODY, Replica, Request, State};
 
 /// A member, up or down.
 pub(crate) struct Member {
     pub(crate) config: Config,
-    host: Option<Host<Raft>>,
-    durable: Durable,
-    /// The number of the last durable record.
-    last_record: u64,
+    host: Option<Host<Replica>>,
+    /// The durable records that are still needed, as far as the member said.
+    records: VecDeque<Record>,
+    /// The number of records that were released.
+    released: u64,
+    /// The application's durable state.
+    saved: State,
     unsynced: VecDeque<Record>,
     /// The timers that are set.
     timers: BTreeMap<Timer, Range<Duration>>,
@@ -24,7 +32,7 @@ pub(crate) struct Member {
 #[derive(Default)]
 pub(crate) struct Deeds {
     /// Messages and answers that left it.
-    pub(crate) visible: Vec<Visible<Raft>>,
+    pub(crate) visible: Vec<Visible<Replica>>,
     /// Records that its disk has yet to sync.
     pub(crate) written: Vec<Record>,
     /// Timers that it set.
@@ -38,12 +46,12 @@ struct Hands<'a> {
     timers: &'a mut BTreeMap<Timer, Range<Duration>>,
 }
 
-impl World<Raft> for Hands<'_> {
+impl World<Replica> for Hands<'_> {
     fn persist(&mut self, record: Record) {
         self.deeds.written.push(record);
     }
 
-    fn emit(&mut self, visible: Visible<Raft>) {
+    fn emit(&mut self, visible: Visible<Replica>) {
         self.deeds.visible.push(visible);
     }
 
@@ -71,8 +79,9 @@ impl Member {
         Member {
             config,
             host: None,
-            durable: Durable::default(),
-            last_record: 0,
+            records: VecDeque::new(),
+            released: 0,
+            saved: State::default(),
             unsynced: VecDeque::new(),
             timers: BTreeMap::new(),
             last_request: RequestId(0),
@@ -85,7 +94,17 @@ impl Member {
 
     /// The state, if it is up.
     pub(crate) fn raft(&self) -> Option<&Raft> {
+        self.replica().map(Replica::raft)
+    }
+
+    /// The state with the application's, if it is up.
+    pub(crate) fn replica(&self) -> Option<&Replica> {
         self.host.as_ref().map(Host::state)
+    }
+
+    /// The application's durable state.
+    pub(crate) fn saved(&self) -> &State {
+        &self.saved
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -107,9 +126,13 @@ impl Member {
 
     pub(crate) fn boot(&mut self) -> Deeds {
         assert!(!self.is_up(), "{} is up already", self.id());
+        let mut durable = Durable { state: self.saved.clone(), ..Durable::default() };
+        for (record, number) in self.records.iter().zip(self.released + 1..) {
+            Replica::fold(&mut durable, number, record.clone());
+        }
+        let last = self.released + self.records.len() as u64;
         let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
-        self.host =
-            Some(Host::boot(&self.config, self.durable.clone(), self.last_record, &mut hands));
+        self.host = Some(Host::boot(&self.config, durable, last, &mut hands));
         self.last_request = RequestId(0);
         let deeds = hands.deeds;
         self.done(deeds)
@@ -119,13 +142,44 @@ impl Member {
     pub(crate) fn crash(&mut self, kept: usize) {
         self.host = None;
         self.timers.clear();
-        for record in self.unsynced.drain(..).take(kept) {
-            self.last_record += 1;
-            Raft::fold(&mut self.durable, self.last_record, record);
+        self.records.extend(self.unsynced.drain(..).take(kept));
+    }
+
+    /// Makes the application's state durable, as it is now.
+    pub(crate) fn save(&mut self) {
+        if let Some(replica) = self.host.as_ref().map(Host::state)
+            && !replica.raft().needs_snapshot()
+        {
+            self.saved = replica.state().clone();
         }
     }
 
-    pub(crate) fn input(&mut self, input: Input<Raft>) -> Deeds {
+    /// Has the log compacted up to the application's durable state.
+    pub(crate) fn compact(&mut self) -> Deeds {
+        let request = Request::Compact(self.saved.snapshot.index);
+        self.input(Input::Ask { id: NOBODY, request })
+    }
+
+    /// Makes a state durable that has arrived. Whether there is one.
+    pub(crate) fn save_arrived(&mut self) -> bool {
+        let arrived = self.replica().and_then(Replica::arrived);
+        let is_there = arrived.is_some();
+        self.saved = arrived.unwrap_or_else(|| self.saved.clone());
+        is_there
+    }
+
+    /// Puts the state in place that has arrived and is durable.
+    pub(crate) fn install(&mut self) -> Deeds {
+        self.input(Input::Ask { id: NOBODY, request: Request::Install })
+    }
+
+    /// The application's state turns out to be of no use.
+    pub(crate) fn damage(&mut self) -> Deeds {
+        self.saved = State::default();
+        self.input(Input::Ask { id: NOBODY, request: Request::Damage })
+    }
+
+    pub(crate) fn input(&mut self, input: Input<Replica>) -> Deeds {
         let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
         if let Some(host) = &mut self.host {
             host.step(&self.config, input, &mut hands);
@@ -140,19 +194,16 @@ impl Member {
     }
 
     /// Puts a request to it; returns the request's name as well.
-    pub(crate) fn ask(&mut self, request: Request) -> (RequestId, Deeds) {
+    pub(crate) fn ask(&mut self, request: raft::Request) -> (RequestId, Deeds) {
         self.last_request.0 += 1;
         let id = self.last_request;
-        (id, self.input(Input::Ask { id, request }))
+        (id, self.input(Input::Ask { id, request: Request::Raft(request) }))
     }
 
     /// The disk makes the next `count` records durable.
     pub(crate) fn sync(&mut self, count: usize) -> Deeds {
         let Some(host) = &mut self.host else { return Deeds::default() };
-        for record in self.unsynced.drain(..count) {
-            self.last_record += 1;
-            Raft::fold(&mut self.durable, self.last_record, record);
-        }
+        self.records.extend(self.unsynced.drain(..count));
         let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
         host.synced(&self.config, host.durable() + count as u64, &mut hands);
         let deeds = hands.deeds;
@@ -161,6 +212,11 @@ impl Member {
 
     fn done(&mut self, deeds: Deeds) -> Deeds {
         self.unsynced.extend(deeds.written.iter().cloned());
+        if let Some(before) = deeds.released {
+            let count = before.saturating_sub(self.released + 1) as usize;
+            self.records.drain(..count);
+            self.released += count as u64;
+        }
         deeds
     }
 }

@@ -1,7 +1,7 @@
 //! How messages, records and logs look in a trace.
 
 use quorate_protocols::consensus::raft::{
-    Append, Entry, Index, Message, Outcome, Raft, Record, Submission, Timer,
+    Append, Entry, Index, InstallSnapshot, Message, Outcome, Raft, Record, Submission, Timer,
 };
 
 /// The timer of that name.
@@ -44,8 +44,26 @@ pub(crate) fn message(message: &Message) -> String {
                     format!("conflict at {rejected}, has term {term} from {first}")
                 }
                 Outcome::Stale => "stale".into(),
+                Outcome::NeedsSnapshot(index) => format!("matched={index}, needs a snapshot"),
+                Outcome::ChunksTaken { transfer, next } => {
+                    format!("transfer {transfer}: chunks taken before {next}")
+                }
             };
             format!("Appended term={term} {outcome}{}", self::round(*round))
+        }
+        Message::InstallSnapshot(InstallSnapshot {
+            term,
+            transfer,
+            snapshot,
+            number,
+            is_last,
+            ..
+        }) => {
+            let last = if *is_last { " (last)" } else { "" };
+            format!(
+                "InstallSnapshot term={term} transfer {transfer} of {}:{} chunk {number}{last}",
+                snapshot.index, snapshot.term
+            )
         }
         Message::TimeoutNow { term } => format!("TimeoutNow term={term}"),
         Message::Submit(Submission { term, boot, settled_below, proposals }) => {
@@ -74,13 +92,27 @@ pub(crate) fn record(record: &Record) -> String {
         Record::Appended { after, entries, .. } => {
             format!("after {after}: [{}]", self::entries(*after, entries))
         }
+        Record::Compacted { snapshot, keeps_tail, boot, term, vote, .. } => {
+            let tail = if *keeps_tail { "keeping" } else { "dropping" };
+            let vote = vote.map(|vote| format!(" vote={vote}")).unwrap_or_default();
+            format!(
+                "base={}:{}, {tail} what follows; boot={boot} term={term}{vote}",
+                snapshot.index, snapshot.term
+            )
+        }
     }
 }
 
 /// A member's log in one line.
 pub(crate) fn log(raft: &Raft) -> String {
     let log = raft.log();
-    format!("[{}]", entries(Index(0), log.slice(Index(1)..=log.last_index())))
+    let base = log.base();
+    let entries = entries(base.index, log.slice(log.first_index()..=log.last_index()));
+    let before = match base.index {
+        Index(0) => String::new(),
+        index => format!("..{index}:{} ", base.term),
+    };
+    format!("[{}]", (before + &entries).trim_end())
 }
 
 /// Each as `index:term`, and `=payload` unless it opens a term.

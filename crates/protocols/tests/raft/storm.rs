@@ -1,8 +1,9 @@
 //! Storms: random schedules of every fault the model allows, then calm, in which everything must be resolved.
 //!
 //! A storm is a function of its seed. While it lasts, messages are lost, repeated and overtake each other, timers run
-//! out when they please, disks lag, members crash and come back. After every step the `properties` must hold, and what
-//! clients were told must be true. Then everything heals, time passes in order, and what is pending must be answered.
+//! out when they please, disks lag, members crash and come back, logs are compacted and states are lost. After every
+//! step the `properties` must hold, members that have applied as much must have come to the same state, and what clients
+//! were told must be true. Then everything heals, time passes in order, and what is pending must be answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use quorate_protocols::consensus::raft::{
 
 use crate::dice::Dice;
 use crate::member::{Deeds, Member};
+use crate::replica::{Replica, State};
 use crate::scenarios::MUTANTS_TOLD;
 
 /// The steps of one storm.
@@ -37,6 +39,11 @@ struct Weather {
     cut: usize,
     /// Elections that nobody needs.
     unrest: usize,
+    /// States made durable, and logs compacted up to there.
+    saved: usize,
+    compacted: usize,
+    /// States that turn out to be of no use.
+    damaged: usize,
 }
 
 struct Letter {
@@ -61,6 +68,8 @@ struct Tally {
     refused: usize,
     terms_led: usize,
     crashes: usize,
+    compacted: usize,
+    installed: usize,
     last: Index,
 }
 
@@ -74,6 +83,8 @@ struct Storm {
     now: Duration,
     deadlines: BTreeMap<(usize, Timer), Duration>,
     properties: Properties,
+    /// What the entries up to an index come to.
+    digests: BTreeMap<Index, u64>,
     asked: BTreeMap<(NodeId, u64, RequestId), Asked>,
     /// Proposals of which a member said that they didn't happen.
     refused: Vec<Origin>,
@@ -96,6 +107,9 @@ impl Storm {
             early_timer: [20, 80, 200][dice.below(3)],
             cut: [0, 4, 15][dice.below(3)],
             unrest: [0, 0, 30, 200][dice.below(4)],
+            saved: [0, 20, 100, 300][dice.below(4)],
+            compacted: [0, 10, 100][dice.below(3)],
+            damaged: [0, 0, 0, 2][dice.below(4)],
         };
         let ids: Vec<NodeId> = (1..=size as u64).map(NodeId).collect();
         let members = ids.iter().map(|me| {
@@ -103,6 +117,8 @@ impl Storm {
             config.mutants = mutants;
             config.append_bytes_max = [8, 64, 1 << 20][dice.below(3)];
             config.entries_in_flight_max = [2, 8, 1 << 14][dice.below(3)];
+            config.entries_kept = [0, 0, 3, 1000][dice.below(4)];
+            config.chunk_bytes_in_flight_max = [1, 4, 1 << 20][dice.below(3)];
             // Patience enough to see everything through, or so little that requests are given up.
             config.request_timeout = Duration::from_secs([1000, 1000, 2][dice.below(3)]);
             Member::new(config)
@@ -117,6 +133,7 @@ impl Storm {
             now: Duration::ZERO,
             deadlines: BTreeMap::new(),
             properties: Properties::default(),
+            digests: BTreeMap::new(),
             asked: BTreeMap::new(),
             refused: Vec::new(),
             acknowledged: Index(0),
@@ -159,7 +176,34 @@ impl Storm {
                 Visible::Reply { id, response } => self.judge(at, id, response)?,
             }
         }
+        self.same_state(at)?;
+        self.install(at)
+    }
+
+    /// State machine safety, as it shows in the states.
+    fn same_state(&mut self, at: usize) -> Result<(), String> {
+        let Some(State { snapshot, digest }) = self.members[at].replica().map(Replica::state) else {
+            return Ok(());
+        };
+        let index = snapshot.index;
+        if index > Index(0) && *self.digests.entry(index).or_insert(*digest) != *digest {
+            let node = self.members[at].id();
+            return Err(format!("state machine safety: {node} has another state at {index}"));
+        }
         Ok(())
+    }
+
+    /// A state that has arrived is made durable, and put in place unless the member crashes in between.
+    fn install(&mut self, at: usize) -> Result<(), String> {
+        if !self.members[at].save_arrived() {
+            return Ok(());
+        }
+        self.tally.installed += 1;
+        if self.dice.chance(5 * self.weather.crash) {
+            return self.crash(at);
+        }
+        let deeds = self.members[at].install();
+        self.took_step(at, deeds)
     }
 
     fn observe(&mut self) -> Result<(), String> {
@@ -300,6 +344,16 @@ impl Storm {
         if self.dice.chance(self.weather.cut) {
             self.change_cuts();
         }
+        if self.dice.chance(self.weather.saved) {
+            self.members[at].save();
+        }
+        if self.dice.chance(self.weather.compacted) {
+            return self.compact(at);
+        }
+        if self.dice.chance(self.weather.damaged) && self.all_are_well() {
+            let deeds = self.members[at].damage();
+            return self.took_step(at, deeds);
+        }
         let is_slow = self.dice.chance(self.weather.lagging_disk);
         if is_writing && !is_slow {
             let count = 1 + self.dice.below(self.members[at].unsynced());
@@ -315,6 +369,20 @@ impl Storm {
             64..300 => self.some_timer(at),
             _ => self.some_letter(),
         }
+    }
+
+    fn compact(&mut self, at: usize) -> Result<(), String> {
+        let first = |member: &Member| member.raft().map(|raft| raft.log().first_index());
+        let before = first(&self.members[at]);
+        let deeds = self.members[at].compact();
+        self.tally.compacted += usize::from(first(&self.members[at]) > before);
+        self.took_step(at, deeds)
+    }
+
+    /// Whether every member is up and has a state of use: one may lose it then.
+    fn all_are_well(&self) -> bool {
+        self.members.len() > 1
+            && self.members.iter().all(|m| m.raft().is_some_and(|raft| !raft.needs_snapshot()))
     }
 
     fn change_cuts(&mut self) {
@@ -435,6 +503,12 @@ impl Storm {
         if leaders.len() != 1 {
             return Err(format!("liveness: {leaders:?} lead in the calm"));
         }
+        if let Some(peer) = self.members.iter().find(|m| m.raft().is_some_and(Raft::needs_snapshot)) {
+            return Err(format!("liveness: {} has no state in the calm", peer.id()));
+        }
+        if self.members.iter().any(|m| m.replica().is_some_and(|replica| replica.views() > 0)) {
+            return Err("a view is kept that no transfer needs".into());
+        }
         let last = self.properties.commit();
         for member in &self.members {
             if member
@@ -481,6 +555,8 @@ fn ride_all(seeds: std::ops::Range<u64>, size: usize) -> Tally {
                 sum.refused += tally.refused;
                 sum.terms_led += tally.terms_led;
                 sum.crashes += tally.crashes;
+                sum.compacted += tally.compacted;
+                sum.installed += tally.installed;
             }
             Err(broken) => panic!("{size} members, seed {seed}: {broken}"),
         }
@@ -494,6 +570,7 @@ fn three_members_keep_every_promise_through_storms() {
     assert!(sum.committed > 3000 && sum.readable > 1000, "hardly anything happened: {sum:?}");
     assert!(sum.unknown > 0 && sum.refused > 0, "nothing was ever given up: {sum:?}");
     assert!(sum.crashes > 300 && sum.terms_led > 600, "it was hardly a storm: {sum:?}");
+    assert!(sum.compacted > 500 && sum.installed > 100, "no log was ever behind: {sum:?}");
 }
 
 #[test]

@@ -34,6 +34,7 @@ impl Raft {
     /// A broken connection is a good reason to suspect the leader at once. If it is well, the others say so by refusing
     /// their pre-vote, and nothing comes of it.
     pub(super) fn on_lost(&mut self, config: &Config, peer: NodeId, out: &mut Out<'_, Self>) {
+        self.on_lost_follower(peer);
         if matches!(self.role, Role::Follower { leader: Some(leader) } if leader == peer) {
             self.suspect_leader(config.election_timeout / 8, out);
         }
@@ -46,6 +47,11 @@ impl Raft {
     }
 
     fn campaign(&mut self, config: &Config, kind: VoteKind, out: &mut Out<'_, Self>) {
+        if self.needs_snapshot {
+            // A leader's state is what others are sent, and what reads are answered from.
+            self.await_leader(config, out);
+            return;
+        }
         let votes = BTreeSet::from([config.me]);
         let term = self.term.next();
         if kind == VoteKind::Pre {
@@ -158,6 +164,7 @@ impl Raft {
             taken: Default::default(),
             reads: Default::default(),
             transfer_to: None,
+            transfers: 0,
         }));
         out.disarm(Timer::Election);
         out.arm(Timer::Quorum, config.election_timeout..config.election_timeout);

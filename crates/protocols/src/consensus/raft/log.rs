@@ -8,6 +8,7 @@ use bytes::Bytes;
 use quorate_core::{NodeId, RequestId};
 
 use super::membership::Membership;
+use super::snapshot::Snapshot;
 
 /// A period with at most one leader. 0 is before the first election.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,9 @@ impl fmt::Display for Term {
 pub struct Index(pub u64);
 
 impl Index {
+    /// Entries are counted one by one, so no honest log ever comes near this one; a message that says so lies.
+    pub const END: Index = Index(1 << 62);
+
     /// The position after this one.
     pub fn next(self) -> Index {
         Index(self.0 + 1)
@@ -75,50 +79,82 @@ pub struct Entry {
     pub membership: Option<Arc<Membership>>,
 }
 
-/// The entries a member holds, those that may still be overwritten included.
+/// The entries a member holds, those that may still be overwritten included, and what stands for those before them.
+///
+/// A log is born with the base 0. Compaction moves the base up, and so does the snapshot of a leader that no longer
+/// has what we lack; nothing ever moves it down. Of what is before the base, only that it is committed is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Log {
+    base: Snapshot,
     entries: Vec<Entry>,
 }
 
 impl Log {
-    /// The position of the last entry; 0 if there is none.
+    /// What stands for the entries that are no longer held.
+    pub fn base(&self) -> &Snapshot {
+        &self.base
+    }
+
+    /// The position of the first entry that is held, or would be.
+    pub fn first_index(&self) -> Index {
+        self.base.index.next()
+    }
+
+    /// The position of the last entry; that of the base if there is none.
     pub fn last_index(&self) -> Index {
-        Index(self.entries.len() as u64)
+        Index(self.base.index.0 + self.entries.len() as u64)
     }
 
-    /// The term of the last entry; 0 if there is none.
+    /// The term of the last entry; that of the base if there is none.
     pub fn last_term(&self) -> Term {
-        self.entries.last().map_or(Term(0), |entry| entry.term)
+        self.entries.last().map_or(self.base.term, |entry| entry.term)
     }
 
-    /// The term of the entry at `index`; that of position 0 is 0. None beyond the end.
+    /// The term of the entry at `index`, or of the base. None before the base and beyond the end.
     pub fn term_at(&self, index: Index) -> Option<Term> {
-        if index == Index(0) { Some(Term(0)) } else { self.get(index).map(|entry| entry.term) }
+        if index == self.base.index {
+            Some(self.base.term)
+        } else {
+            self.get(index).map(|entry| entry.term)
+        }
     }
 
-    /// The entry at `index`.
+    /// The entry at `index`, if it is held.
     pub fn get(&self, index: Index) -> Option<&Entry> {
-        self.entries.get(index.0.checked_sub(1)? as usize)
+        self.entries.get(self.offset(index)?)
     }
 
-    /// The entries in a range of positions, which must exist.
+    /// The entries in a range of positions, which must be held.
     pub fn slice(&self, range: RangeInclusive<Index>) -> &[Entry] {
-        let start = range.start().previous().0 as usize;
-        &self.entries[start..(range.end().0 as usize).max(start)]
+        assert!(*range.start() > self.base.index, "entries are asked for that are compacted");
+        let start = self.count_up_to(range.start().previous());
+        &self.entries[start..self.count_up_to(*range.end()).max(start)]
     }
 
-    /// The first position whose entry has the term of the one at `index`, which must exist.
+    /// The first position held whose entry has the term of the one at `index`, which must be held, or the base.
     pub fn first_index_of_term_at(&self, index: Index) -> Index {
         let term = self.term_at(index);
-        let before =
-            self.entries[..index.0 as usize].partition_point(|entry| Some(entry.term) < term);
-        Index(before as u64 + 1)
+        let before = self.entries[..self.count_up_to(index)]
+            .partition_point(|entry| Some(entry.term) < term);
+        Index(self.base.index.0 + before as u64 + 1)
     }
 
-    /// The last position whose entry has a term of at most `term`; 0 if there is none.
+    /// The last position whose entry, or base, has a term of at most `term`; 0 if none is known.
     pub fn last_index_up_to_term(&self, term: Term) -> Index {
-        Index(self.entries.partition_point(|entry| entry.term <= term) as u64)
+        if term < self.base.term {
+            return Index(0);
+        }
+        let count = self.entries.partition_point(|entry| entry.term <= term);
+        Index(self.base.index.0 + count as u64)
+    }
+
+    /// What the entries up to `index` come to; none if it is before the base, or beyond the end.
+    pub fn snapshot_at(&self, index: Index) -> Option<Snapshot> {
+        let term = self.term_at(index)?;
+        let changes = self.entries[..self.count_up_to(index)].iter().rev();
+        let newest = changes.filter_map(|entry| entry.membership.as_ref()).next();
+        let membership = newest.unwrap_or(&self.base.membership).clone();
+        Some(Snapshot { index, term, membership })
     }
 
     /// Adds an entry at the end.
@@ -129,6 +165,34 @@ impl Log {
 
     /// Drops every entry behind `index`.
     pub fn truncate_after(&mut self, index: Index) {
-        self.entries.truncate(index.0 as usize);
+        self.entries.truncate(self.count_up_to(index));
+    }
+
+    /// Begins at `base` from now on; the entries behind it stay.
+    pub fn compact(&mut self, base: Snapshot) {
+        if base.index >= self.base.index {
+            self.entries.drain(..self.count_up_to(base.index));
+            // What a burst needed is given back once it is over.
+            if self.entries.capacity() / 4 > self.entries.len() {
+                self.entries.shrink_to(self.entries.len() * 2);
+            }
+            self.base = base;
+        }
+    }
+
+    /// Begins at `base`, and holds nothing behind it.
+    pub fn reset(&mut self, base: Snapshot) {
+        self.entries.clear();
+        self.base = base;
+    }
+
+    fn offset(&self, index: Index) -> Option<usize> {
+        Some(index.0.checked_sub(self.base.index.0)?.checked_sub(1)? as usize)
+    }
+
+    /// How many of the entries held are not behind `index`.
+    fn count_up_to(&self, index: Index) -> usize {
+        let count = index.0.saturating_sub(self.base.index.0);
+        count.min(self.entries.len() as u64) as usize
     }
 }

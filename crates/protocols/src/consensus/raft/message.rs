@@ -4,6 +4,7 @@ use bytes::Bytes;
 use quorate_core::RequestId;
 
 use super::log::{Entry, Index, Term};
+use super::snapshot::Snapshot;
 
 /// A message between two members.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +40,8 @@ pub enum Message {
         /// What came of it.
         outcome: Outcome,
     },
+    /// Brings a piece of what stands for entries that the leader no longer has.
+    InstallSnapshot(InstallSnapshot),
     /// Tells the receiver to campaign at once: leadership is handed to it (thesis §3.10).
     TimeoutNow {
         /// The term of the leader that hands over.
@@ -69,6 +72,7 @@ impl Message {
             | Message::Appended { term, .. }
             | Message::TimeoutNow { term } => Some(*term),
             Message::Append(append) => Some(append.term),
+            Message::InstallSnapshot(install) => Some(install.term),
             Message::Submit(submission) => Some(submission.term),
             Message::ReadIndex { .. } | Message::ReadIndexAnswer { .. } => None,
         }
@@ -78,6 +82,7 @@ impl Message {
     pub fn payload_bytes(&self) -> usize {
         match self {
             Message::Append(append) => append.entries.iter().map(|entry| entry.payload.len()).sum(),
+            Message::InstallSnapshot(install) => install.bytes.len(),
             Message::Submit(submission) => {
                 submission.proposals.iter().map(|(_, payload)| payload.len()).sum()
             }
@@ -114,7 +119,25 @@ pub struct Append {
     pub round: u64,
 }
 
-/// What came of an [`Append`].
+/// A leader's message to a follower that lacks what the leader has compacted (§7).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InstallSnapshot {
+    /// The leader's term.
+    pub term: Term,
+    /// Which of the leader's transfers this belongs to, counted within its term. It gives another number to one that
+    /// begins anew, even for the same state: its pieces may be others.
+    pub transfer: u64,
+    /// What the state stands for.
+    pub snapshot: Snapshot,
+    /// Which piece this is, counted from 0.
+    pub number: u64,
+    /// The piece.
+    pub bytes: Bytes,
+    /// Whether it is the last one.
+    pub is_last: bool,
+}
+
+/// What came of an [`Append`] or an [`InstallSnapshot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The follower's log agrees with the leader's up to this index, durably.
@@ -130,6 +153,15 @@ pub enum Outcome {
     },
     /// The sender's term is over.
     Stale,
+    /// As [`Outcome::Matched`]; and the follower's application needs a snapshot, whatever its log holds.
+    NeedsSnapshot(Index),
+    /// The follower's application has taken these pieces of a snapshot.
+    ChunksTaken {
+        /// The transfer.
+        transfer: u64,
+        /// The first piece that it has not taken; 0 if it knows nothing of the transfer.
+        next: u64,
+    },
 }
 
 /// Proposals on their way to the leader, all from one run of one member.

@@ -21,6 +21,7 @@ pub mod message;
 pub mod properties;
 pub mod proposals;
 pub mod snapshot;
+pub mod transfer;
 
 mod election;
 mod reads;
@@ -34,12 +35,14 @@ use quorate_core::{Input, Mutants, NodeId, Out, Protocol, RequestId};
 
 pub use log::{Entry, Index, Log, Origin, Term};
 pub use membership::{Member, Membership, Standing};
-pub use message::{Append, Message, Outcome, Submission, Ticket, VoteKind};
-pub use snapshot::Snapshot;
+pub use message::{Append, InstallSnapshot, Message, Outcome, Submission, Ticket, VoteKind};
+pub use snapshot::{Needed, Snapshot};
+pub use transfer::{Chunk, ChunkWanted, Incoming};
 
 use proposals::Proposals;
 use reads::{LeaderReads, Reads};
 use replication::Progress;
+use transfer::Receipt;
 
 /// The names of all deliberate bugs that [`Config::mutants`] can switch on in this protocol.
 pub const MUTANTS: &[&str] = &[
@@ -59,6 +62,11 @@ pub const MUTANTS: &[&str] = &[
     "acknowledges_conflicts",
     "truncates_on_old_messages",
     "reads_before_its_term_opens",
+    "installs_without_resetting_log",
+    "compacts_uncommitted",
+    "forgets_vote_when_compacting",
+    "resubmits_after_snapshot",
+    "releases_too_early",
 ];
 
 /// What a member knows before it starts.
@@ -84,6 +92,12 @@ pub struct Config {
     pub bytes_in_flight_max: usize,
     /// The number of entries sent to a follower and not yet acknowledged, at most.
     pub entries_in_flight_max: u64,
+    /// The size of the pieces of a snapshot sent to a follower and not yet acknowledged at which no more are sent.
+    pub chunk_bytes_in_flight_max: usize,
+    /// The number of entries that compaction keeps for followers that are a little behind, at most.
+    pub entries_kept: u64,
+    /// The size of these entries, at most.
+    pub bytes_kept: usize,
     /// Deliberate bugs.
     pub mutants: Mutants,
 }
@@ -102,6 +116,9 @@ impl Config {
             append_bytes_max: 1 << 20,
             bytes_in_flight_max: 8 << 20,
             entries_in_flight_max: 1 << 14,
+            chunk_bytes_in_flight_max: 4 << 20,
+            entries_kept: 10_000,
+            bytes_kept: 16 << 20,
             mutants: Mutants::NONE,
         }
     }
@@ -161,6 +178,21 @@ pub enum Record {
         /// What is known to be committed. Older records may say more than newer ones; the largest counts.
         commit: Index,
     },
+    /// The log begins behind `snapshot`. Repeats all that older records said, entries apart.
+    Compacted {
+        /// What stands for the entries before.
+        snapshot: Snapshot,
+        /// Whether the entries behind it stay; else they are gone as well.
+        keeps_tail: bool,
+        /// As in [`Record::Booted`].
+        boot: u64,
+        /// As in [`Record::Voted`].
+        term: Term,
+        /// As in [`Record::Voted`].
+        vote: Option<NodeId>,
+        /// As in [`Record::Appended`].
+        commit: Index,
+    },
 }
 
 /// What a member knows after a crash.
@@ -176,6 +208,11 @@ pub struct Durable {
     pub commit: Index,
     /// Its log.
     pub log: Log,
+    /// Which records say all this.
+    pub needed: Needed,
+    /// What the application's own durable state stands for, for it to fill in before the start. The state may be ahead
+    /// of the log; if it is behind the log's beginning, or there is none, a snapshot is asked for.
+    pub applied: Option<Snapshot>,
 }
 
 /// What a client of a member may ask.
@@ -233,6 +270,13 @@ pub struct Raft {
     durable: Index,
     /// Records that are not durable yet: each one's number, and the last index it holds.
     unsynced: std::collections::VecDeque<(u64, Index)>,
+    needed: Needed,
+    /// The record that makes older ones superfluous once it is durable, if there is one.
+    unreleased: Option<u64>,
+    /// A snapshot that is coming in.
+    receipt: Option<Receipt>,
+    /// Whether the application's state is of no use until a snapshot is installed.
+    needs_snapshot: bool,
     role: Role,
     /// Whether a leader was heard within the last election timeout (thesis §4.2.3).
     has_heard_leader: bool,
@@ -265,6 +309,8 @@ struct Leader {
     reads: LeaderReads,
     /// Whom we are handing leadership to.
     transfer_to: Option<NodeId>,
+    /// The number of transfers of snapshots that were begun.
+    transfers: u64,
 }
 
 impl Raft {
@@ -351,6 +397,9 @@ impl Raft {
             Message::Appended { term, round, outcome } => {
                 self.on_appended(config, from, term, round, outcome, out);
             }
+            Message::InstallSnapshot(install) => {
+                self.on_install_snapshot(config, from, install, out);
+            }
             Message::TimeoutNow { term } => self.on_timeout_now(config, from, term, out),
             Message::Submit(submission) => self.on_submit(config, from, submission, out),
             Message::ReadIndex { ticket } => self.on_read_index(from, ticket, out),
@@ -411,7 +460,7 @@ impl Protocol for Raft {
     type Request = Request;
     type Response = Response;
 
-    fn fold(durable: &mut Durable, _number: u64, record: Record) {
+    fn fold(durable: &mut Durable, number: u64, record: Record) {
         match record {
             Record::Booted { boot } => durable.boot = boot,
             Record::Voted { term, vote } => {
@@ -419,19 +468,31 @@ impl Protocol for Raft {
                 durable.vote = vote;
             }
             Record::Appended { after, entries, commit } => {
-                durable.log.truncate_after(after);
+                durable.makes_room_after(after);
                 for entry in entries {
                     durable.log.push(entry);
                 }
+                durable.needed.appended(number, durable.log.last_index());
                 durable.commit = durable.commit.max(commit);
+            }
+            Record::Compacted { snapshot, keeps_tail, boot, term, vote, commit } => {
+                durable.boot = boot;
+                durable.term = term;
+                durable.vote = vote;
+                durable.commit = durable.commit.max(commit);
+                durable.compacted(number, snapshot, keeps_tail);
             }
         }
     }
 
     fn recover(config: &Config, durable: Durable, out: &mut Out<'_, Self>) -> Self {
-        let Durable { boot, term, vote, commit, log } = durable;
+        let Durable { boot, term, vote, commit, log, needed, applied } = durable;
         assert!(commit <= log.last_index(), "the durable commit index is beyond the durable log");
-        let raft = Raft {
+        assert!(
+            log.base().index == Index(0) || log.base().term > Term(0),
+            "records were released before what stands for them was durable"
+        );
+        let mut raft = Raft {
             boot: boot + 1,
             term,
             vote,
@@ -439,6 +500,10 @@ impl Protocol for Raft {
             log,
             commit,
             unsynced: Default::default(),
+            needed,
+            unreleased: None,
+            receipt: None,
+            needs_snapshot: false,
             role: Role::Follower { leader: None },
             has_heard_leader: false,
             proposals: Proposals::default(),
@@ -449,6 +514,8 @@ impl Protocol for Raft {
         };
         // Everything said from here on waits for this record, so no two runs ever speak under one number.
         out.persist(Record::Booted { boot: raft.boot });
+        raft.release_at_start(out);
+        raft.take_in_applied(config, applied.unwrap_or_default(), out);
         // If there is a leader, its voters refuse the pre-vote; if there is none, there should be one soon.
         out.arm(Timer::Election, Duration::ZERO..config.election_timeout);
         raft
@@ -476,6 +543,11 @@ impl Protocol for Raft {
             Role::Candidate { votes } => format!("candidate with {}", votes.len()),
             Role::Leader(_) => "leader".into(),
         };
-        format!("{role}@{} commit={} last={}", self.term, self.commit, self.log.last_index())
+        let base = match self.log.base().index {
+            Index(0) => String::new(),
+            base => format!(" base={base}"),
+        };
+        let (term, commit, last) = (self.term, self.commit, self.log.last_index());
+        format!("{role}@{term}{base} commit={commit} last={last}")
     }
 }

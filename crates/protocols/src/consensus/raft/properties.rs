@@ -4,7 +4,8 @@
 //! since the last call, so a simulator can afford it: the cost is that of the new entries.
 //!
 //! Its memory is the history that the members themselves forget: who led which term, every entry that was ever in a
-//! log, and the one committed log that all of them must agree with.
+//! log, and the one committed log that all of them must agree with. So a member that has compacted its log, or begins
+//! it at a snapshot, is still held to what was there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,8 +41,23 @@ struct Seen {
     term: Term,
     commit: Index,
     is_leader: bool,
-    /// The terms along its log.
+    /// Where its log begins.
+    base: Index,
+    /// The terms along its log from there.
     log: Vec<Term>,
+}
+
+impl Seen {
+    fn last(&self) -> Index {
+        Index(self.base.0 + self.log.len() as u64)
+    }
+
+    /// Forgets the entries up to `base`.
+    fn begin_at(&mut self, base: Index) {
+        let gone = base.0.saturating_sub(self.base.0).min(self.log.len() as u64);
+        self.log.drain(..gone as usize);
+        self.base = base;
+    }
 }
 
 impl Properties {
@@ -65,6 +81,7 @@ impl Properties {
                 seen = Seen { boot: raft.boot(), ..Seen::default() };
             }
             self.terms_rise(id, raft, &seen)?;
+            self.snapshot_safety(id, raft, &seen)?;
             self.log_matching(id, raft, &mut seen)?;
             self.state_machine_safety(id, raft, &seen)?;
             self.election_safety(id, raft)?;
@@ -109,31 +126,47 @@ impl Properties {
         Ok(())
     }
 
+    /// Snapshot safety: what stands for the beginning of a log was committed, as it is.
+    fn snapshot_safety(&self, id: NodeId, raft: &Raft, seen: &Seen) -> Result<(), String> {
+        let base = raft.log().base();
+        if base.index < seen.base {
+            return Err(format!("{id}'s log begins at {}, and began at {}", base.index, seen.base));
+        }
+        if base.index > raft.commit() {
+            return Err(format!("{id} compacted {}, which it had not committed", base.index));
+        }
+        let term = self.committed(base.index).map(|entry| entry.term);
+        if base.index > Index(0) && term != Some(base.term) {
+            return Err(format!(
+                "snapshot safety: {id}'s log begins at {} of term {}, where the committed entry is of term {term:?}",
+                base.index, base.term
+            ));
+        }
+        Ok(())
+    }
+
     /// Log matching: entries of one index and term are the same, and so is all before them. Leader append-only: a
     /// leader's own log only grows.
     fn log_matching(&mut self, id: NodeId, raft: &Raft, seen: &mut Seen) -> Result<(), String> {
         let log = raft.log();
-        let length = seen.log.len();
-        seen.log.truncate(log.last_index().0 as usize);
+        seen.begin_at(log.base().index);
+        let last = seen.last();
+        seen.log.truncate((log.last_index().0 - seen.base.0) as usize);
         // Where the terms agree the entries do, or the check below would have failed before.
-        while seen
-            .log
-            .last()
-            .is_some_and(|term| log.term_at(Index(seen.log.len() as u64)) != Some(*term))
-        {
+        while seen.log.last().is_some_and(|term| log.term_at(seen.last()) != Some(*term)) {
             seen.log.pop();
         }
-        if seen.log.len() < length && seen.is_leader && raft.is_leader() && seen.term == raft.term()
+        if seen.last() < last && seen.is_leader && raft.is_leader() && seen.term == raft.term()
         {
             return Err(format!(
                 "leader append-only: {id} dropped entries after {} while it led term {}",
-                seen.log.len(),
+                seen.last(),
                 seen.term
             ));
         }
-        for at in seen.log.len() as u64 + 1..=log.last_index().0 {
+        for at in seen.last().0 + 1..=log.last_index().0 {
             let index = Index(at);
-            let before = seen.log.last().copied().unwrap_or_default();
+            let before = seen.log.last().copied().unwrap_or(log.base().term);
             let Some(entry) = log.get(index) else { break };
             if entry.term < before || entry.term > raft.term() {
                 return Err(format!("{id}'s entry {index} of term {} is out of order", entry.term));
@@ -154,7 +187,7 @@ impl Properties {
     /// State machine safety: all agree on what is committed, for ever. No proposal is committed twice.
     fn state_machine_safety(&mut self, id: NodeId, raft: &Raft, seen: &Seen) -> Result<(), String> {
         // The newest entry that was committed before stands for all before it, by log matching.
-        for at in seen.commit.0.max(1)..=raft.commit().0 {
+        for at in seen.commit.max(raft.log().first_index()).0..=raft.commit().0 {
             let Some(entry) = raft.log().get(Index(at)) else { break };
             match self.committed.get(at as usize - 1) {
                 Some(committed) if committed.entry == *entry => {}
@@ -196,7 +229,11 @@ impl Properties {
         };
         let earlier = self.committed.partition_point(|committed| committed.known_in < term);
         let Some(newest) = earlier.checked_sub(1) else { return Ok(()) };
-        if raft.log().get(Index(earlier as u64)) != Some(&self.committed[newest].entry) {
+        // A log that begins later holds what is committed there (`snapshot_safety`), and so all before it.
+        let is_compacted = raft.log().base().index >= Index(earlier as u64);
+        if !is_compacted
+            && raft.log().get(Index(earlier as u64)) != Some(&self.committed[newest].entry)
+        {
             return Err(format!(
                 "leader completeness: {id} leads term {term} without the entry committed at {earlier}"
             ));

@@ -13,6 +13,18 @@
 //!    it refuses it.
 //!
 //! A client so sees an unknown outcome only when time has run out, and a change of leader costs it a delay.
+//!
+//! *Snapshots.* What leaders remember (rules 1 and 3) is never read from the log, so compaction takes nothing from it:
+//! whatever they took in earlier terms and has since been compacted, they can't be made to take again, because it would
+//! have to be submitted for their own term first. That is for the origin to decide, and rule 2 has it look at every
+//! entry up to one of a later term. With a snapshot that it installs, the origin passes over entries it never sees. Be
+//! `s` the term of the snapshot's last entry. What it had submitted in a term up to `s` may be among them; it can neither
+//! find out nor ever submit it again, so its outcome is unknown. What it had submitted in a term after `s` is not: a
+//! leader appends a submission in the term that it is for, and terms rise along the log. What was not submitted, or was
+//! given back by rule 2, is in no log at all, and goes on as if nothing had been. For the rest of the log rule 2 holds as
+//! before, since all that is still open and was submitted will be behind the snapshot if it is anywhere. A member that
+//! comes back with a state ahead of its log passes over entries too, but has no open proposals; those of its earlier runs
+//! have another boot number, which is why the record that a compaction writes repeats it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,6 +113,19 @@ impl Proposals {
     /// Proposals named below this are settled.
     fn settled_below(&self) -> RequestId {
         self.open.keys().next().copied().unwrap_or(self.next)
+    }
+
+    /// What was submitted in `term` or before may be in a part of the log that we shall never see: gives it up.
+    fn give_up_submitted_up_to(&mut self, term: Term, mut give_up: impl FnMut(RequestId)) {
+        self.open.retain(|id, open| {
+            let is_in_doubt = open.submitted.is_some_and(|submitted| submitted <= term);
+            if is_in_doubt {
+                self.fresh.remove(id);
+                self.bytes -= open.payload.len();
+                give_up(*id);
+            }
+            !is_in_doubt
+        });
     }
 
     /// Counts a retry; gives up what has waited too long, and has the rest submitted again.
@@ -268,6 +293,16 @@ impl Raft {
         {
             self.arm_flush(out);
         }
+    }
+
+    /// A snapshot whose last entry is of `term` took the place of entries that we have not seen.
+    pub(super) fn skipped_to(&mut self, config: &Config, term: Term, out: &mut Out<'_, Self>) {
+        if config.mutants.has("resubmits_after_snapshot") {
+            self.proposals.give_back_before(term.next());
+            self.arm_flush(out);
+            return;
+        }
+        self.proposals.give_up_submitted_up_to(term, |id| out.reply(id, Response::Unknown));
     }
 
     /// Submits again what the leader may not have heard.

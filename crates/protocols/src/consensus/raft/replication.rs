@@ -6,6 +6,7 @@ use quorate_core::{NodeId, Out, quorum};
 
 use super::log::{Entry, Index, Term};
 use super::message::{Append, Message, Outcome};
+use super::transfer::Transfer;
 use super::{Config, Raft, Record, Role, Timer};
 
 /// What a leader knows of one follower.
@@ -28,6 +29,12 @@ pub(super) struct Progress {
     has_answered: bool,
     /// Whether it is to get a message at the end of this batch, even one without entries.
     owes_message: bool,
+    /// Looks of [`Raft::check_quorum`] since it last answered.
+    silence: u32,
+    /// Whether its application needs a snapshot, though its log does not.
+    needs_snapshot: bool,
+    /// The snapshot that is being sent to it.
+    transfer: Option<Box<Transfer>>,
 }
 
 impl Progress {
@@ -43,6 +50,9 @@ impl Progress {
             // A leader that was just elected has heard a majority.
             has_answered: true,
             owes_message: true,
+            silence: 0,
+            needs_snapshot: false,
+            transfer: None,
         }
     }
 
@@ -59,7 +69,43 @@ impl Progress {
     }
 
     pub(super) fn take_answered(&mut self) -> Option<()> {
-        std::mem::take(&mut self.has_answered).then_some(())
+        let has_answered = std::mem::take(&mut self.has_answered);
+        self.silence = if has_answered { 0 } else { self.silence + 1 };
+        has_answered.then_some(())
+    }
+
+    /// How many looks of [`Raft::check_quorum`] in a row found that it had not answered.
+    pub(super) fn silence(&self) -> u32 {
+        self.silence
+    }
+
+    /// Whether it needs what is before `first`.
+    pub(super) fn lacks_before(&self, first: Index) -> bool {
+        self.next < first || self.needs_snapshot
+    }
+
+    /// Whether nothing is being sent that would help: the follower may have come up to the snapshot by itself, while we
+    /// compacted what it lacks next.
+    pub(super) fn has_no_use_of_its_transfer(&self) -> bool {
+        self.transfer.as_ref().is_none_or(|transfer| {
+            !self.needs_snapshot && transfer.is_outdated(self.matched)
+        })
+    }
+
+    pub(super) fn transfer(&self) -> Option<&Transfer> {
+        self.transfer.as_deref()
+    }
+
+    pub(super) fn transfer_mut(&mut self) -> Option<&mut Transfer> {
+        self.transfer.as_deref_mut()
+    }
+
+    pub(super) fn begin_transfer(&mut self, transfer: Transfer) {
+        self.transfer = Some(Box::new(transfer));
+    }
+
+    pub(super) fn end_transfer(&mut self) {
+        self.transfer = None;
     }
 
     /// The last entry of the next message; below `next` if it is to carry none.
@@ -124,6 +170,7 @@ impl Raft {
     fn persist_entries(&mut self, after: Index, entries: Vec<Entry>, out: &mut Out<'_, Self>) {
         let number = out.persist(Record::Appended { after, entries, commit: self.commit });
         self.unsynced.push_back((number, self.log.last_index()));
+        self.needed.appended(number, self.log.last_index());
     }
 
     pub(super) fn heartbeat(&mut self, config: &Config, out: &mut Out<'_, Self>) {
@@ -132,6 +179,9 @@ impl Raft {
             progress.owes_message = true;
             // A probe that got no answer until now is lost, or the follower is; another one finds out.
             progress.is_waiting = false;
+            if let Some(transfer) = progress.transfer_mut() {
+                transfer.heartbeat();
+            }
         }
         out.arm(Timer::Heartbeat, config.heartbeat_interval..config.heartbeat_interval);
         self.arm_flush(out);
@@ -139,9 +189,28 @@ impl Raft {
 
     /// Leader: sends every follower what it lacks, and a message without entries to those that are owed one.
     pub(super) fn replicate(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        self.look_after_transfers();
         let Role::Leader(leader) = &mut self.role else { return };
         let round = leader.reads.round();
+        let first = self.log.first_index();
         for (peer, progress) in &mut leader.progress {
+            if progress.next < first {
+                // It gets a snapshot. Meanwhile it must keep to us; and if it has what we lack, it says so.
+                if std::mem::take(&mut progress.owes_message) {
+                    let base = self.log.base();
+                    let append = Append {
+                        term: self.term,
+                        previous_index: base.index,
+                        previous_term: base.term,
+                        entries: Vec::new(),
+                        commit: self.commit,
+                        round,
+                    };
+                    // As below.
+                    out.send_early(*peer, Message::Append(append));
+                }
+                continue;
+            }
             loop {
                 let last = progress.send_up_to(config, self.log.last_index());
                 let entries = if last >= progress.next {
@@ -196,18 +265,17 @@ impl Raft {
             self.nonsense += 1;
             return;
         }
-        if append.term > self.term || self.leader(config) != Some(from) {
-            self.follow(config, append.term, Some(from), out);
-        } else {
-            self.has_heard_leader = true;
-            self.await_leader(config, out);
-        }
+        self.hear_leader(config, from, append.term, out);
+        let Some(append) = self.skip_compacted(append) else {
+            self.nonsense += 1;
+            return;
+        };
         let previous = append.previous_index;
         let is_match = self.log.term_at(previous) == Some(append.previous_term)
             || (config.mutants.has("skips_log_matching") && previous <= self.log.last_index());
         let outcome = if is_match {
             match self.accept(config, append, out) {
-                Some(matched) => Outcome::Matched(matched),
+                Some(matched) => self.matched(matched),
                 None => return,
             }
         } else if config.mutants.has("acknowledges_conflicts") {
@@ -221,6 +289,52 @@ impl Raft {
         } else {
             out.send(from, message);
         }
+    }
+
+    /// The leader of a term that is not over has spoken.
+    pub(super) fn hear_leader(
+        &mut self,
+        config: &Config,
+        from: NodeId,
+        term: Term,
+        out: &mut Out<'_, Self>,
+    ) {
+        if term > self.term || self.leader(config) != Some(from) {
+            self.follow(config, term, Some(from), out);
+        } else {
+            self.has_heard_leader = true;
+            self.await_leader(config, out);
+        }
+    }
+
+    /// Follower: leaves out what we have compacted, and therefore have in common with every later leader (§5.4.3). None
+    /// if the message contradicts that.
+    fn skip_compacted(&self, mut append: Append) -> Option<Append> {
+        let base = self.log.base();
+        let Some(compacted) = base.index.0.checked_sub(append.previous_index.0).filter(|n| *n > 0)
+        else {
+            return Some(append);
+        };
+        let skipped = compacted.min(append.entries.len() as u64) as usize;
+        let newest = append.entries.drain(..skipped).next_back();
+        let is_at_base = skipped as u64 == compacted;
+        append.previous_index = base.index;
+        append.previous_term = base.term;
+        (!is_at_base || newest.is_some_and(|entry| entry.term == base.term)).then_some(append)
+    }
+
+    fn matched(&self, matched: Index) -> Outcome {
+        if self.needs_snapshot {
+            Outcome::NeedsSnapshot(matched)
+        } else {
+            Outcome::Matched(matched)
+        }
+    }
+
+    /// Follower: what we hold agrees with the leader's log up to `matched`.
+    pub(super) fn acknowledge(&self, leader: NodeId, matched: Index, out: &mut Out<'_, Self>) {
+        let outcome = self.matched(matched);
+        out.send(leader, Message::Appended { term: self.term, round: 0, outcome });
     }
 
     /// Follower: takes the entries of a message whose beginning matches. Returns the last index that is known to match,
@@ -266,6 +380,7 @@ impl Raft {
     fn truncate_after(&mut self, index: Index) {
         self.log.truncate_after(index);
         self.durable = self.durable.min(index);
+        self.needed.truncated(index);
         for (_, last) in &mut self.unsynced {
             *last = (*last).min(index);
         }
@@ -302,11 +417,13 @@ impl Raft {
             return;
         }
         progress.has_answered = true;
+        progress.silence = 0;
         progress.round = progress.round.max(round);
         match outcome {
-            Outcome::Matched(matched) if matched <= last => {
+            Outcome::Matched(matched) | Outcome::NeedsSnapshot(matched) if matched <= last => {
                 progress.arrived(matched);
-                if progress.next <= last {
+                progress.needs_snapshot = matches!(outcome, Outcome::NeedsSnapshot(_));
+                if progress.next <= last || progress.needs_snapshot || progress.transfer.is_some() {
                     self.arm_flush(out);
                 }
                 self.advance_commit(config, out);
@@ -330,7 +447,8 @@ impl Raft {
                 self.arm_flush(out);
             }
             Outcome::Conflict { .. } => {}
-            Outcome::Matched(_) | Outcome::Stale => self.nonsense += 1,
+            Outcome::ChunksTaken { transfer, next } => self.on_chunks_taken(from, transfer, next),
+            Outcome::Matched(_) | Outcome::NeedsSnapshot(_) | Outcome::Stale => self.nonsense += 1,
         }
         self.confirm_reads(config, out);
     }
@@ -340,6 +458,7 @@ impl Raft {
             self.durable = self.durable.max(*last);
             self.unsynced.pop_front();
         }
+        self.release(upto, out);
         self.advance_commit(config, out);
     }
 
@@ -360,7 +479,7 @@ impl Raft {
         }
     }
 
-    fn commit_to(&mut self, config: &Config, index: Index, out: &mut Out<'_, Self>) {
+    pub(super) fn commit_to(&mut self, config: &Config, index: Index, out: &mut Out<'_, Self>) {
         if index <= self.commit {
             return;
         }
