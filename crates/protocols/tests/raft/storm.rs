@@ -182,7 +182,8 @@ impl Storm {
 
     /// State machine safety, as it shows in the states.
     fn same_state(&mut self, at: usize) -> Result<(), String> {
-        let Some(State { snapshot, digest }) = self.members[at].replica().map(Replica::state) else {
+        let Some(State { snapshot, digest }) = self.members[at].replica().map(Replica::state)
+        else {
             return Ok(());
         };
         let index = snapshot.index;
@@ -246,7 +247,7 @@ impl Storm {
                 self.tally.refused += 1;
             }
             (Request::Read, Response::Refused(Refusal::NoLeader))
-            | (Request::Transfer(_), Response::Refused(Refusal::NotLeader)) => {
+            | (Request::Transfer(_), Response::Refused(Refusal::NotLeader { .. })) => {
                 self.tally.refused += 1;
             }
             (Request::Transfer(_), Response::Transferring) => {}
@@ -503,7 +504,8 @@ impl Storm {
         if leaders.len() != 1 {
             return Err(format!("liveness: {leaders:?} lead in the calm"));
         }
-        if let Some(peer) = self.members.iter().find(|m| m.raft().is_some_and(Raft::needs_snapshot)) {
+        if let Some(peer) = self.members.iter().find(|m| m.raft().is_some_and(Raft::needs_snapshot))
+        {
             return Err(format!("liveness: {} has no state in the calm", peer.id()));
         }
         if self.members.iter().any(|m| m.replica().is_some_and(|replica| replica.views() > 0)) {
@@ -570,7 +572,7 @@ fn three_members_keep_every_promise_through_storms() {
     assert!(sum.committed > 3000 && sum.readable > 1000, "hardly anything happened: {sum:?}");
     assert!(sum.unknown > 0 && sum.refused > 0, "nothing was ever given up: {sum:?}");
     assert!(sum.crashes > 300 && sum.terms_led > 600, "it was hardly a storm: {sum:?}");
-    assert!(sum.compacted > 500 && sum.installed > 100, "no log was ever behind: {sum:?}");
+    assert!(sum.compacted > 400 && sum.installed > 80, "no log was ever behind: {sum:?}");
 }
 
 #[test]

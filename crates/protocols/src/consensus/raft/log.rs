@@ -168,6 +168,13 @@ impl Log {
         self.entries.truncate(self.count_up_to(index));
     }
 
+    /// Says who took part before the first entry. It holds only for a log that is still at its beginning.
+    pub(super) fn begin_with(&mut self, membership: &Arc<Membership>) {
+        if self.base.index == Index(0) {
+            self.base.membership = membership.clone();
+        }
+    }
+
     /// Begins at `base` from now on; the entries behind it stay.
     pub fn compact(&mut self, base: Snapshot) {
         if base.index >= self.base.index {

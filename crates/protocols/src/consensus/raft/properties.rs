@@ -23,8 +23,6 @@ pub struct Properties {
     /// The proposals among them, each by its origin.
     origins: BTreeSet<(NodeId, u64, RequestId)>,
     members: BTreeMap<NodeId, Seen>,
-    /// The number of members, as far as it shows.
-    size: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -66,14 +64,7 @@ impl Properties {
     /// A member that is missing is down. Observe it missing at least once between two of its runs: a boot number is
     /// used again if the crash came before it was durable.
     pub fn observe(&mut self, members: &[(NodeId, &Raft)]) -> Result<(), String> {
-        let known = self.members.len();
         self.members.retain(|known, _| members.iter().any(|(id, _)| id == known));
-        if self.size <= 1 && self.members.len() < known {
-            // Alone, a member leads before its vote for itself is durable. Nobody else can have heard of what it lost,
-            // so it may say something else in that term.
-            self.entries.clear();
-        }
-        self.size = self.size.max(members.len());
         for &(id, raft) in members {
             let mut seen = self.members.remove(&id).unwrap_or_default();
             if raft.boot() != seen.boot {
@@ -156,8 +147,7 @@ impl Properties {
         while seen.log.last().is_some_and(|term| log.term_at(seen.last()) != Some(*term)) {
             seen.log.pop();
         }
-        if seen.last() < last && seen.is_leader && raft.is_leader() && seen.term == raft.term()
-        {
+        if seen.last() < last && seen.is_leader && raft.is_leader() && seen.term == raft.term() {
             return Err(format!(
                 "leader append-only: {id} dropped entries after {} while it led term {}",
                 seen.last(),
@@ -214,7 +204,7 @@ impl Properties {
         Ok(())
     }
 
-    /// Election safety: one leader a term. Leader completeness: it holds all that was committed in earlier terms.
+    /// Election safety: one leader a term, a voter. Leader completeness: it holds all that was committed in earlier terms.
     fn election_safety(&mut self, id: NodeId, raft: &Raft) -> Result<(), String> {
         if !raft.is_leader() {
             return Ok(());
@@ -227,6 +217,10 @@ impl Properties {
             }
             None => self.leaders.insert(term, id),
         };
+        // Just elected, it has had no time yet to vote itself out.
+        if !raft.membership().is_voter(id) {
+            return Err(format!("{id} leads term {term}, and is no voter"));
+        }
         let earlier = self.committed.partition_point(|committed| committed.known_in < term);
         let Some(newest) = earlier.checked_sub(1) else { return Ok(()) };
         // A log that begins later holds what is committed there (`snapshot_safety`), and so all before it.

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use quorate_core::{NodeId, Out, quorum};
+use quorate_core::{NodeId, Out};
 
+use super::changes::Count;
 use super::log::{Entry, Index, Term};
 use super::message::{Append, Message, Outcome};
 use super::transfer::Transfer;
@@ -68,10 +69,15 @@ impl Progress {
         self.owes_message = true;
     }
 
-    pub(super) fn take_answered(&mut self) -> Option<()> {
+    /// Whether it has answered since the last look of [`Raft::check_quorum`].
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
+    pub(super) fn take_answered(&mut self) -> bool {
         let has_answered = std::mem::take(&mut self.has_answered);
         self.silence = if has_answered { 0 } else { self.silence + 1 };
-        has_answered.then_some(())
+        has_answered
     }
 
     /// How many looks of [`Raft::check_quorum`] in a row found that it had not answered.
@@ -87,9 +93,9 @@ impl Progress {
     /// Whether nothing is being sent that would help: the follower may have come up to the snapshot by itself, while we
     /// compacted what it lacks next.
     pub(super) fn has_no_use_of_its_transfer(&self) -> bool {
-        self.transfer.as_ref().is_none_or(|transfer| {
-            !self.needs_snapshot && transfer.is_outdated(self.matched)
-        })
+        self.transfer
+            .as_ref()
+            .is_none_or(|transfer| !self.needs_snapshot && transfer.is_outdated(self.matched))
     }
 
     pub(super) fn transfer(&self) -> Option<&Transfer> {
@@ -161,6 +167,9 @@ impl Raft {
             let after = self.log.last_index();
             for entry in &entries {
                 self.log.push(entry.clone());
+                if let Some(membership) = &entry.membership {
+                    self.memberships.push(self.log.last_index(), membership.clone());
+                }
             }
             self.persist_entries(after, entries, out);
             entries = rest;
@@ -379,6 +388,7 @@ impl Raft {
 
     fn truncate_after(&mut self, index: Index) {
         self.log.truncate_after(index);
+        self.memberships.truncate_after(index);
         self.durable = self.durable.min(index);
         self.needed.truncated(index);
         for (_, last) in &mut self.unsynced {
@@ -459,6 +469,7 @@ impl Raft {
             self.unsynced.pop_front();
         }
         self.release(upto, out);
+        self.on_vote_synced(config, upto, out);
         self.advance_commit(config, out);
     }
 
@@ -470,9 +481,14 @@ impl Raft {
         } else {
             self.durable
         };
-        let mut held: Vec<Index> = leader.progress.values().map(Progress::matched).collect();
-        held.push(own);
-        let index = quorum::reached_by_majority(&mut held);
+        let membership = self.counted(config, Count::Copies);
+        let index = membership.reached_by_majority(|node| {
+            if node == config.me {
+                own
+            } else {
+                leader.progress.get(&node).map_or(Index(0), Progress::matched)
+            }
+        });
         // §5.4.2: an entry of an older term is never counted; a later leader may still overwrite it.
         if self.log.term_at(index) == Some(self.term) || config.mutants.has("counts_older_term") {
             self.commit_to(config, index, out);
@@ -506,6 +522,8 @@ impl Raft {
             }
         }
         self.settle_committed(config, previous, out);
+        self.memberships.settle(self.commit);
+        self.proceed_with_changes(config, out);
     }
 }
 

@@ -15,7 +15,7 @@ use quorate_core::Out;
 
 use super::log::{Index, Term};
 use super::membership::Membership;
-use super::{Config, Durable, Raft, Record};
+use super::{Config, Durable, Raft, Record, changes};
 
 /// What a prefix of the log came to. The state itself is the application's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -209,6 +209,9 @@ impl Raft {
             self.commit = self.commit.max(index);
             self.skipped_to(config, term, out);
         }
+        let (memberships, was_member) = changes::memberships_of(config.me, &self.log, self.commit);
+        self.memberships = memberships;
+        self.was_member |= was_member;
         self.sum_up(config, keeps_tail, out);
     }
 
