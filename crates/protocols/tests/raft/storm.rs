@@ -182,7 +182,8 @@ impl Storm {
 
     /// State machine safety, as it shows in the states.
     fn same_state(&mut self, at: usize) -> Result<(), String> {
-        let Some(State { snapshot, digest }) = self.members[at].replica().map(Replica::state) else {
+        let Some(State { snapshot, digest }) = self.members[at].replica().map(Replica::state)
+        else {
             return Ok(());
         };
         let index = snapshot.index;
@@ -504,7 +505,8 @@ impl Storm {
         if leaders.len() != 1 {
             return Err(format!("liveness: {leaders:?} lead in the calm"));
         }
-        if let Some(peer) = self.members.iter().find(|m| m.raft().is_some_and(Raft::needs_snapshot)) {
+        if let Some(peer) = self.members.iter().find(|m| m.raft().is_some_and(Raft::needs_snapshot))
+        {
             return Err(format!("liveness: {} has no state in the calm", peer.id()));
         }
         if self.members.iter().any(|m| m.replica().is_some_and(|replica| replica.views() > 0)) {

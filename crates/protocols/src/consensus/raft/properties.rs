@@ -156,8 +156,7 @@ impl Properties {
         while seen.log.last().is_some_and(|term| log.term_at(seen.last()) != Some(*term)) {
             seen.log.pop();
         }
-        if seen.last() < last && seen.is_leader && raft.is_leader() && seen.term == raft.term()
-        {
+        if seen.last() < last && seen.is_leader && raft.is_leader() && seen.term == raft.term() {
             return Err(format!(
                 "leader append-only: {id} dropped entries after {} while it led term {}",
                 seen.last(),

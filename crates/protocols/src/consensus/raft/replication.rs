@@ -87,9 +87,9 @@ impl Progress {
     /// Whether nothing is being sent that would help: the follower may have come up to the snapshot by itself, while we
     /// compacted what it lacks next.
     pub(super) fn has_no_use_of_its_transfer(&self) -> bool {
-        self.transfer.as_ref().is_none_or(|transfer| {
-            !self.needs_snapshot && transfer.is_outdated(self.matched)
-        })
+        self.transfer
+            .as_ref()
+            .is_none_or(|transfer| !self.needs_snapshot && transfer.is_outdated(self.matched))
     }
 
     pub(super) fn transfer(&self) -> Option<&Transfer> {

@@ -203,9 +203,8 @@ impl Raft {
             _ => None,
         };
         let progress = leader.into_iter().flat_map(|leader| &leader.progress);
-        progress.filter_map(|(peer, progress)| {
-            Some((*peer, progress.transfer()?.snapshot.as_ref()?))
-        })
+        progress
+            .filter_map(|(peer, progress)| Some((*peer, progress.transfer()?.snapshot.as_ref()?)))
     }
 
     /// The oldest state that is being sent.
@@ -328,13 +327,7 @@ impl Raft {
         }
     }
 
-    fn tell_chunks_taken(
-        &self,
-        leader: NodeId,
-        transfer: u64,
-        next: u64,
-        out: &mut Out<'_, Self>,
-    ) {
+    fn tell_chunks_taken(&self, leader: NodeId, transfer: u64, next: u64, out: &mut Out<'_, Self>) {
         let outcome = Outcome::ChunksTaken { transfer, next };
         out.send(leader, Message::Appended { term: self.term, round: 0, outcome });
     }
@@ -359,7 +352,9 @@ impl Raft {
 
     /// Follower: the application can't make anything of what it was given. The transfer begins anew.
     pub fn chunk_refused(&mut self, out: &mut Out<'_, Self>) {
-        let Some(Receipt { from, name: (term, transfer), .. }) = self.receipt.take() else { return };
+        let Some(Receipt { from, name: (term, transfer), .. }) = self.receipt.take() else {
+            return;
+        };
         if term == self.term {
             self.tell_chunks_taken(from, transfer, 0, out);
         }
