@@ -5,6 +5,7 @@
 //! every node knows it.
 
 mod membership;
+mod snapshot;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 use super::{Envelope, Record};
 use membership::WireMembership;
+use snapshot::{WireChunksTaken, WireCompacted, WireInstallSnapshot};
 
 /// Bytes that hold no message or record of this version.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -62,6 +64,10 @@ pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
                 commit: commit.0,
             })
         }
+        raft::Record::Compacted { snapshot, keeps_tail, boot, term, vote, commit } => {
+            let said = (*boot, *term, *vote);
+            WireRecordKind::Compacted(snapshot::compacted(snapshot, *keeps_tail, said, *commit))
+        }
     };
     WireRecord { group: record.group.0, kind: Some(kind) }.encode_raw(buffer);
 }
@@ -81,6 +87,7 @@ pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
                 commit: Index(commit),
             }
         }
+        WireRecordKind::Compacted(compacted) => compacted.try_into()?,
     };
     Ok(Record { group: GroupId(group), record })
 }
@@ -95,7 +102,7 @@ struct WireEnvelope {
 struct WirePart {
     #[prost(uint32, tag = "1")]
     group: u32,
-    #[prost(oneof = "WireMessage", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "WireMessage", tags = "2, 3, 4, 5, 6, 7, 8, 9, 20")]
     message: Option<WireMessage>,
 }
 
@@ -117,6 +124,8 @@ enum WireMessage {
     ReadIndex(WireTicket),
     #[prost(message, tag = "9")]
     ReadIndexAnswer(WireTicket),
+    #[prost(message, tag = "20")]
+    InstallSnapshot(WireInstallSnapshot),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -180,7 +189,7 @@ struct WireAnswer {
     term: u64,
     #[prost(uint64, tag = "2")]
     round: u64,
-    #[prost(oneof = "WireOutcome", tags = "3, 4, 5")]
+    #[prost(oneof = "WireOutcome", tags = "3, 4, 5, 20, 21")]
     outcome: Option<WireOutcome>,
 }
 
@@ -192,6 +201,10 @@ enum WireOutcome {
     Conflict(WireConflict),
     #[prost(bool, tag = "5")]
     Stale(bool),
+    #[prost(uint64, tag = "20")]
+    NeedsSnapshot(u64),
+    #[prost(message, tag = "21")]
+    ChunksTaken(WireChunksTaken),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -238,7 +251,7 @@ struct WireTicket {
 struct WireRecord {
     #[prost(uint32, tag = "1")]
     group: u32,
-    #[prost(oneof = "WireRecordKind", tags = "2, 3, 4")]
+    #[prost(oneof = "WireRecordKind", tags = "2, 3, 4, 20")]
     kind: Option<WireRecordKind>,
 }
 
@@ -250,6 +263,8 @@ enum WireRecordKind {
     Voted(WireVoted),
     #[prost(message, tag = "4")]
     Appended(WireAppended),
+    #[prost(message, tag = "20")]
+    Compacted(WireCompacted),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -333,6 +348,7 @@ impl From<&raft::Message> for WireMessage {
                 round: *round,
                 outcome: Some(outcome.into()),
             }),
+            Message::InstallSnapshot(install) => WireMessage::InstallSnapshot(install.into()),
             Message::TimeoutNow { term } => WireMessage::TimeoutNow(term.0),
             Message::Submit(submission) => WireMessage::Submit(WireSubmission {
                 term: submission.term.0,
@@ -393,6 +409,7 @@ impl TryFrom<WireMessage> for raft::Message {
                 round,
                 outcome: outcome.ok_or(WireError::Unknown("outcome"))?.into(),
             },
+            WireMessage::InstallSnapshot(install) => Message::InstallSnapshot(install.try_into()?),
             WireMessage::TimeoutNow(term) => Message::TimeoutNow { term: Term(term) },
             WireMessage::Submit(submission) => Message::Submit(raft::Submission {
                 term: Term(submission.term),
@@ -428,6 +445,10 @@ impl From<&Outcome> for WireOutcome {
                 first: first.0,
             }),
             Outcome::Stale => WireOutcome::Stale(true),
+            Outcome::NeedsSnapshot(index) => WireOutcome::NeedsSnapshot(index.0),
+            Outcome::ChunksTaken { transfer, next } => {
+                WireOutcome::ChunksTaken(WireChunksTaken { transfer, next })
+            }
         }
     }
 }
@@ -442,6 +463,10 @@ impl From<WireOutcome> for Outcome {
                 first: Index(first),
             },
             WireOutcome::Stale(_) => Outcome::Stale,
+            WireOutcome::NeedsSnapshot(index) => Outcome::NeedsSnapshot(Index(index)),
+            WireOutcome::ChunksTaken(WireChunksTaken { transfer, next }) => {
+                Outcome::ChunksTaken { transfer, next }
+            }
         }
     }
 }

@@ -107,8 +107,8 @@ impl Storm {
             early_timer: [20, 80, 200][dice.below(3)],
             cut: [0, 4, 15][dice.below(3)],
             unrest: [0, 0, 30, 200][dice.below(4)],
-            saved: [0, 20, 100, 300][dice.below(4)],
-            compacted: [0, 10, 100][dice.below(3)],
+            saved: [20, 100, 300][dice.below(3)],
+            compacted: [0, 10, 50, 100][dice.below(4)],
             damaged: [0, 0, 0, 2][dice.below(4)],
         };
         let ids: Vec<NodeId> = (1..=size as u64).map(NodeId).collect();
@@ -472,6 +472,7 @@ impl Storm {
 
     fn heal(&mut self) {
         self.cuts.clear();
+        self.weather.crash = 0;
         for at in 0..self.members.len() {
             if !self.members[at].is_up() {
                 self.boot(at);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use quorate_protocols::consensus::raft::{
-    Append, Member, Membership, Message, Standing, Submission, VoteKind,
+    Append, InstallSnapshot, Member, Membership, Message, Snapshot, Standing, Submission, VoteKind,
 };
 
 use super::*;
@@ -34,10 +34,21 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     proptest::collection::vec(entry, 0..5)
 }
 
+fn snapshot() -> impl Strategy<Value = Snapshot> {
+    (any::<u64>(), any::<u64>(), membership()).prop_map(|(index, term, membership)| Snapshot {
+        index: Index(index),
+        term: Term(term),
+        membership: Arc::new(membership),
+    })
+}
+
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         any::<u64>().prop_map(|index| Outcome::Matched(Index(index))),
         Just(Outcome::Stale),
+        any::<u64>().prop_map(|index| Outcome::NeedsSnapshot(Index(index))),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(transfer, next)| Outcome::ChunksTaken { transfer, next }),
         (any::<u64>(), any::<Option<u64>>(), any::<u64>()).prop_map(|(rejected, term, first)| {
             Outcome::Conflict {
                 rejected: Index(rejected),
@@ -79,6 +90,18 @@ fn message() -> impl Strategy<Value = Message> {
         (any::<u64>(), any::<u64>(), outcome()).prop_map(|(term, round, outcome)| {
             Message::Appended { term: Term(term), round, outcome }
         }),
+        (any::<[u64; 3]>(), snapshot(), any::<[u8; 9]>(), any::<bool>()).prop_map(
+            |([term, transfer, number], snapshot, bytes, is_last)| {
+                Message::InstallSnapshot(InstallSnapshot {
+                    term: Term(term),
+                    transfer,
+                    snapshot,
+                    number,
+                    bytes: Bytes::copy_from_slice(&bytes),
+                    is_last,
+                })
+            }
+        ),
         any::<u64>().prop_map(|term| Message::TimeoutNow { term: Term(term) }),
         (any::<[u64; 3]>(), proposals).prop_map(|([term, boot, settled], proposals)| {
             let proposals = proposals
@@ -107,6 +130,16 @@ fn record() -> impl Strategy<Value = raft::Record> {
         (any::<u64>(), entries(), any::<u64>()).prop_map(|(after, entries, commit)| {
             raft::Record::Appended { after: Index(after), entries, commit: Index(commit) }
         }),
+        (snapshot(), any::<bool>(), any::<[u64; 3]>(), any::<Option<u64>>()).prop_map(
+            |(snapshot, keeps_tail, [boot, term, commit], vote)| raft::Record::Compacted {
+                snapshot,
+                keeps_tail,
+                boot,
+                term: Term(term),
+                vote: vote.map(NodeId),
+                commit: Index(commit),
+            }
+        ),
     ]
 }
 
