@@ -26,7 +26,7 @@ use std::ops::RangeBounds;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use memory::MemoryEngine;
+pub use memory::{MemoryDisk, MemoryEngine};
 
 /// The place of a batch among all that were given to an engine since it was opened, counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

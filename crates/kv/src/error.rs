@@ -42,6 +42,9 @@ pub enum Error {
     /// The node has as many requests under way as it holds.
     #[error("etcdserver: too many requests")]
     TooManyRequests,
+    /// The node's disk has no space left. The request did not happen; writes are taken again once there is space.
+    #[error("etcdserver: mvcc: database space exceeded")]
+    NoSpace,
     /// No leader answered in time. The request did not happen.
     #[error("etcdserver: no leader")]
     NoLeader,

@@ -57,8 +57,7 @@ impl Driven {
     /// The first of `members` nodes.
     fn boot(members: u64) -> Self {
         let members = (1..=members).map(NodeId).collect();
-        let config =
-            Config { groups: GROUPS.to_vec(), raft: raft::Config::new(NodeId(1), members) };
+        let config = Config::new(GROUPS.to_vec(), raft::Config::new(NodeId(1), members));
         let mut deeds = Deeds::default();
         let host = Host::boot(&config, Durable::in_memory(&config.groups), 0, &mut deeds);
         Driven { config, host, deeds }

@@ -178,7 +178,7 @@ fn node_config(config: &Config) -> node::Config {
     let mut raft = raft::Config::new(config.node, members);
     raft.heartbeat_interval = config.heartbeat_interval;
     raft.election_timeout = config.election_timeout;
-    node::Config { groups: vec![DEFAULT_GROUP], raft }
+    node::Config::new(vec![DEFAULT_GROUP], raft)
 }
 
 /// Where this node serves clients; its card says so to its peers.

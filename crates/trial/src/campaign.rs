@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::{GroupId, Mutants, NodeId};
+use quorate_engine::{MemoryDisk, MemoryEngine};
 use quorate_kv::node::{self, Node};
 use quorate_protocols::consensus::raft;
 use quorate_sim::{Bounds, Describe, Failure, LogDisk, Outcome, Plan, Report, Simulation};
@@ -79,7 +80,8 @@ fn simulation(
     plan: &Plan,
 ) -> Simulation<Node, LogDisk<Node, NodeRecords>, Trial> {
     let seed = plan.replay.seed;
-    let Setting { groups, election_timeout, append_bytes_max, hunted, .. } = Setting::of(seed);
+    let Setting { groups, election_timeout, append_bytes_max, hunted, keeping, .. } =
+        Setting::of(seed);
     let nodes = (1..=plan.bounds.nodes as u64).map(NodeId);
     let configs = nodes.clone().map(|me| {
         let mut raft = raft::Config::new(me, nodes.clone().collect());
@@ -87,7 +89,11 @@ fn simulation(
         raft.heartbeat_interval = election_timeout / 10;
         raft.append_bytes_max = append_bytes_max;
         raft.mutants = suspect.mutants;
-        node::Config { groups: groups.clone(), raft }
+        raft.entries_kept = keeping.entries_kept;
+        let mut config = node::Config::new(groups.clone(), raft);
+        config.upkeep_interval = keeping.upkeep_interval;
+        config.flush_entries = keeping.flush_entries;
+        config
     });
     let quarry = hunted.map(|hunted| match hunted {
         Hunted::Leaders => Quarry::Leaders(Leaders::default()),
@@ -96,8 +102,13 @@ fn simulation(
     let hunt = quarry.map(|quarry| Hunt::new(seed, quarry, groups[0], election_timeout));
     let trial = Trial::new(&groups, plan.bounds.operations).hunting(hunt);
     let disk = |_| {
-        let groups = groups.clone();
-        let base = move || node::Durable::in_memory(&groups);
+        let disks: Vec<(GroupId, MemoryDisk)> =
+            groups.iter().map(|group| (*group, MemoryDisk::new())).collect();
+        let base = move || {
+            let open =
+                |(group, disk): &(GroupId, MemoryDisk)| (*group, MemoryEngine::open(disk.clone()));
+            node::Durable::new(disks.iter().map(open).collect())
+        };
         LogDisk::with_options(NodeRecords, log_options(suspect), base)
     };
     Simulation::new(plan.clone(), configs.collect(), disk, trial)
@@ -123,9 +134,20 @@ struct Setting {
     /// In one run of eight there is a hunt. It needs many elections, and that for leaders a majority that is more than
     /// two, and entries that travel alone.
     hunted: Option<Hunted>,
+    /// How soon stores are durable, and how much of the log is kept after that.
+    keeping: Keeping,
     /// Enough to keep everybody busy. Where voters crash all the time, many are left open, and histories of more would be
     /// too hard to search.
     operations: u32,
+}
+
+/// How soon stores are durable, and how much of the log is kept after that: in most runs so little that those who were
+/// away need a snapshot.
+#[derive(Clone, Copy, Debug)]
+struct Keeping {
+    upkeep_interval: Duration,
+    flush_entries: u64,
+    entries_kept: u64,
 }
 
 impl Setting {
@@ -145,6 +167,13 @@ impl Setting {
             nodes: if is_small { 3 } else { 5 },
             groups: (1..=if seed % 4 == 3 { 3 } else { 1 }).map(GroupId).collect(),
             election_timeout: Duration::from_millis(timeout_ms),
+            keeping: Keeping {
+                upkeep_interval: Duration::from_millis(
+                    [20, 100, 100, 500][(seed / 3 % 4) as usize],
+                ),
+                flush_entries: [5, 20, 100, 1_000_000][(seed / 5 % 4) as usize],
+                entries_kept: [0, 3, 30][(seed / 7 % 3) as usize],
+            },
             append_bytes_max: if is_alone { 1 } else { 1 << 20 },
             hunted,
             operations: if hunted == Some(Hunted::Voters) { 75 } else { 300 },

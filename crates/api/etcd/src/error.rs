@@ -83,7 +83,7 @@ fn store_code(error: &StoreError) -> Code {
         StoreError::LeaseNotFound | StoreError::MemberNotFound => Code::NotFound,
         StoreError::NotLeader => Code::FailedPrecondition,
         StoreError::Compacted | StoreError::FutureRevision => Code::OutOfRange,
-        StoreError::TooManyRequests => Code::ResourceExhausted,
+        StoreError::TooManyRequests | StoreError::NoSpace => Code::ResourceExhausted,
         StoreError::NoLeader | StoreError::TimedOut | StoreError::Stopped => Code::Unavailable,
         // The code that etcd gives to a corrupt cluster.
         StoreError::Storage(_) => Code::DataLoss,

@@ -13,6 +13,8 @@
 
 mod outbox;
 mod shard;
+mod transfers;
+mod upkeep;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,9 +46,26 @@ pub struct Config {
     pub groups: Vec<GroupId>,
     /// How each of them replicates.
     pub raft: raft::Config,
+    /// How often stores are looked after.
+    pub upkeep_interval: Duration,
+    /// After how many entries a store is made durable, however little they changed.
+    pub flush_entries: u64,
+    /// How many bytes may be in a store and not durable until it is made so.
+    pub flush_bytes: u64,
 }
 
 impl Config {
+    /// The usual settings.
+    pub fn new(groups: Vec<GroupId>, raft: raft::Config) -> Self {
+        Config {
+            groups,
+            raft,
+            upkeep_interval: Duration::from_millis(100),
+            flush_entries: 1_000_000,
+            flush_bytes: 64 << 20,
+        }
+    }
+
     fn mutants(&self) -> Mutants {
         self.raft.mutants
     }
@@ -70,6 +89,8 @@ pub enum Timer {
     Overdue,
     /// Stores go on to remove what compactions have put out of reach.
     Collect,
+    /// Stores are looked after.
+    Upkeep,
     /// A timer of one replica.
     Group(GroupId, raft::Timer),
 }
@@ -116,6 +137,7 @@ pub struct Node<E: Engine = MemoryEngine> {
     outbox: Outbox,
     is_overdue_armed: bool,
     is_collect_armed: bool,
+    releases: Releases,
     /// What came for groups that are not here.
     strays: u64,
 }
@@ -170,18 +192,14 @@ impl<E: Engine> Node<E> {
         input: Input<Raft>,
         out: &mut Out<'_, Self>,
     ) {
-        let Some(shard) = self.shards.get_mut(&group) else {
+        let stepped = self.with_shard(group, |shard, lift| {
+            shard.step(config, input, lift, out);
+            (shard.has_waiting_queries(), shard.store().has_garbage())
+        });
+        let Some((is_waiting, has_garbage)) = stepped else {
             self.strays += 1;
             return;
         };
-        let mut lift = Lift {
-            group,
-            heartbeats: &mut self.heartbeats,
-            flushes: &mut self.flushes,
-            outbox: &mut self.outbox,
-        };
-        shard.step(config, input, &mut lift, out);
-        let (is_waiting, has_garbage) = (shard.has_waiting_queries(), shard.store().has_garbage());
         if is_waiting {
             self.arm_overdue(config, out);
         }
@@ -197,11 +215,13 @@ impl<E: Engine> Node<E> {
         }
     }
 
-    fn collect_garbage(&mut self, out: &mut Out<'_, Self>) {
+    fn collect_garbage(&mut self, config: &Config, out: &mut Out<'_, Self>) {
         self.is_collect_armed = false;
         let mut has_more = false;
-        for shard in self.shards.values_mut() {
-            has_more |= shard.collect_garbage(out);
+        for group in config.groups.iter().copied() {
+            self.with_shard(group, |shard, lift| {
+                has_more |= shard.collect_garbage(config, lift, out);
+            });
         }
         if has_more {
             self.arm_collect(out);
@@ -227,6 +247,29 @@ impl<E: Engine> Node<E> {
         }
     }
 
+    fn keep_up(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        for group in config.groups.iter().copied() {
+            self.with_shard(group, |shard, lift| shard.keep_up(config, lift, out));
+        }
+        out.arm(Timer::Upkeep, config.upkeep_interval..config.upkeep_interval);
+    }
+
+    fn with_shard<T>(
+        &mut self,
+        group: GroupId,
+        run: impl FnOnce(&mut Shard<E>, &mut Lift<'_>) -> T,
+    ) -> Option<T> {
+        let shard = self.shards.get_mut(&group)?;
+        let mut lift = Lift {
+            group,
+            heartbeats: &mut self.heartbeats,
+            flushes: &mut self.flushes,
+            outbox: &mut self.outbox,
+            releases: &mut self.releases,
+        };
+        Some(run(shard, &mut lift))
+    }
+
     fn step_groups(
         &mut self,
         config: &Config,
@@ -240,12 +283,33 @@ impl<E: Engine> Node<E> {
     }
 }
 
+/// From which record on each replica needs the log, which they share.
+#[derive(Debug, Default)]
+struct Releases {
+    /// None for those that need all of it.
+    needed: BTreeMap<GroupId, u64>,
+    released: u64,
+}
+
+impl Releases {
+    /// The first record that any replica needs, if that has moved.
+    fn advance(&mut self, config: &Config) -> Option<u64> {
+        let needed = |group| self.needed.get(group).copied().unwrap_or(0);
+        let before = config.groups.iter().map(needed).min()?;
+        (before > self.released).then(|| {
+            self.released = before;
+            before
+        })
+    }
+}
+
 /// Turns the effects of one replica's Raft into the node's.
 struct Lift<'a> {
     group: GroupId,
     heartbeats: &'a mut BTreeSet<GroupId>,
     flushes: &'a mut BTreeSet<GroupId>,
     outbox: &'a mut Outbox,
+    releases: &'a mut Releases,
 }
 
 impl Lift<'_> {
@@ -284,7 +348,12 @@ impl Lift<'_> {
                 self.flushes.remove(&group);
             }
             Effect::Disarm(timer) => out.disarm(Timer::Group(group, timer)),
-            Effect::Release { .. } => {}
+            Effect::Release { before } => {
+                self.releases.needed.insert(group, before);
+                if let Some(before) = self.releases.advance(config) {
+                    out.release(before);
+                }
+            }
         }
         None
     }
@@ -311,6 +380,7 @@ impl<E: Engine> Protocol for Node<E> {
             outbox: Outbox::default(),
             is_overdue_armed: false,
             is_collect_armed: false,
+            releases: Releases::default(),
             strays: 0,
         };
         for &group in &config.groups {
@@ -321,6 +391,7 @@ impl<E: Engine> Protocol for Node<E> {
                 heartbeats: &mut node.heartbeats,
                 flushes: &mut node.flushes,
                 outbox: &mut node.outbox,
+                releases: &mut node.releases,
             };
             let shard = Shard::recover(config, group, durable, engine, &mut lift, out);
             let has_garbage = shard.store().has_garbage();
@@ -329,6 +400,7 @@ impl<E: Engine> Protocol for Node<E> {
                 node.arm_collect(out);
             }
         }
+        out.arm(Timer::Upkeep, config.upkeep_interval..config.upkeep_interval);
         node.outbox.send(out);
         node
     }
@@ -349,7 +421,8 @@ impl<E: Engine> Protocol for Node<E> {
                 self.step_groups(config, groups, raft::Timer::Flush, out);
             }
             Input::Fire(Timer::Overdue) => self.give_up_overdue(config, out),
-            Input::Fire(Timer::Collect) => self.collect_garbage(out),
+            Input::Fire(Timer::Collect) => self.collect_garbage(config, out),
+            Input::Fire(Timer::Upkeep) => self.keep_up(config, out),
             Input::Fire(Timer::Group(group, timer)) => {
                 self.step_group(config, group, Input::Fire(timer), out);
             }

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use quorate_core::{GroupId, Input, NodeId, Out, Protocol, RequestId};
 use quorate_engine::{Engine, EngineError, MemoryEngine};
-use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal};
+use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal, Snapshot};
 
+use super::transfers::Transfers;
+use super::upkeep::Upkeep;
+use super::wire::{decode_snapshot, encode_snapshot};
 use super::{Config, Lift, Node};
 use crate::error::Error;
 use crate::request::{Command, Query, Response, Revision};
@@ -28,8 +32,10 @@ pub struct Shard<E: Engine = MemoryEngine> {
     queries: BTreeMap<RequestId, Query>,
     /// Compactions whose answer waits until their garbage is gone, in the order of the log.
     compactions: VecDeque<(Revision, RequestId, NodeResponse)>,
-    /// Why nothing is applied any more, if so.
+    /// Why nothing is applied and nothing answered, until another replica's state has taken the place of this one's.
     failed: Option<EngineError>,
+    pub(super) transfers: Transfers<E>,
+    pub(super) upkeep: Upkeep,
     /// Queries that wait until the store has come to their index.
     readable: BTreeMap<(Index, RequestId), Waiting>,
     /// The leader that was last known, and how often another one took its place.
@@ -75,6 +81,11 @@ impl<E: Engine> Shard<E> {
         self.undecodable
     }
 
+    /// Why this replica's own state can't be read, if so. It waits for another's.
+    pub fn failure(&self) -> Option<&EngineError> {
+        self.failed.as_ref()
+    }
+
     /// How this replica is doing.
     pub fn status(&self, config: &Config) -> Status {
         let role = match (self.raft.is_leader(), self.raft.is_candidate()) {
@@ -103,39 +114,60 @@ impl<E: Engine> Shard<E> {
     pub(super) fn recover(
         config: &Config,
         group: GroupId,
-        durable: raft::Durable,
+        mut durable: raft::Durable,
         engine: E,
         lift: &mut Lift<'_>,
         out: &mut Out<'_, Node<E>>,
     ) -> Self {
-        let raft = out.nest(
-            |effect, out| {
-                let reply = lift.effect(config, effect, out);
-                assert!(reply.is_none(), "an answer before any question");
-            },
-            |out| Raft::recover(&config.raft, durable, out),
-        );
-        // A node whose disk is damaged does not start: it says what is damaged, and the other replicas go on.
-        let store = Store::open(engine, config.mutants())
-            .unwrap_or_else(|error| panic!("{group} cannot be served: {error}"));
+        let (store, failed) = Store::open_anyway(engine, config.mutants());
+        let applied = if store.applied().is_empty() {
+            Snapshot::default()
+        } else {
+            decode_snapshot(Bytes::copy_from_slice(store.applied()))
+                .unwrap_or_else(|error| panic!("{group}'s store is another version's: {error}"))
+        };
+        durable.applied = Some(applied.clone());
         let mut shard = Shard {
-            raft,
-            applied: applied_in(store.applied()),
+            raft: Shard::recover_raft(config, durable, lift, out),
             store,
+            applied: applied.index,
             committed: VecDeque::new(),
             queries: BTreeMap::new(),
             compactions: VecDeque::new(),
             failed: None,
+            transfers: Transfers::default(),
+            upkeep: Upkeep::beginning(applied.index),
             readable: BTreeMap::new(),
             leader: None,
             leader_changes: 0,
             undecodable: 0,
         };
-        shard.apply_committed(config, out);
+        if let Some(error) = failed {
+            // Where there is no other replica, nothing can take this one's place.
+            let is_alone = shard.raft.membership().voters().iter().all(|n| *n == config.raft.me);
+            assert!(!is_alone, "{group} cannot be served, and has no other replica: {error}");
+            shard.fail(config, error.into(), lift, out);
+        }
+        shard.apply_committed(config, lift, out);
         if config.mutants().has("applies_twice_after_restart") {
             shard.applied = Index(0);
         }
         shard
+    }
+
+    fn recover_raft(
+        config: &Config,
+        durable: raft::Durable,
+        lift: &mut Lift<'_>,
+        out: &mut Out<'_, Node<E>>,
+    ) -> Raft {
+        out.nest(
+            |effect, out| {
+                let reply = lift.effect(config, effect, out);
+                assert!(reply.is_none(), "an answer before any question");
+            },
+            |out| Raft::recover(&config.raft, durable, out),
+        )
     }
 
     /// Looks at a request before Raft does: what is wrong is refused here, and what needs no agreement is answered.
@@ -151,6 +183,12 @@ impl<E: Engine> Shard<E> {
             }
             NodeRequest::TransferLeadership { to, .. } => {
                 Admitted::Ask(raft::Request::Transfer(to))
+            }
+            // What makes room is let through.
+            NodeRequest::Command { command: Command::Put(_) | Command::Txn(_), .. }
+                if self.upkeep.is_full() =>
+            {
+                Admitted::Answer(self.done(Err(Error::NoSpace)))
             }
             NodeRequest::Command { command, .. } => match validate::validate(&command) {
                 Ok(()) => Admitted::Ask(raft::Request::Propose(wire::encode(&command))),
@@ -178,6 +216,21 @@ impl<E: Engine> Shard<E> {
         lift: &mut Lift<'_>,
         out: &mut Out<'_, Node<E>>,
     ) {
+        self.with_raft(config, lift, out, |raft, out| raft.step(&config.raft, input, out));
+        self.note_leader(config);
+        self.apply_committed(config, lift, out);
+        self.answer_queries(config, lift, out);
+        self.transfer(config, lift, out);
+    }
+
+    /// Lets Raft act, and carries its effects out.
+    pub(super) fn with_raft<T>(
+        &mut self,
+        config: &Config,
+        lift: &mut Lift<'_>,
+        out: &mut Out<'_, Node<E>>,
+        run: impl FnOnce(&mut Raft, &mut Out<'_, Raft>) -> T,
+    ) -> T {
         let Shard { raft, committed, queries, readable, .. } = self;
         let term = raft.term().0;
         out.nest(
@@ -194,11 +247,59 @@ impl<E: Engine> Shard<E> {
                 }
                 None => {}
             },
-            |out| raft.step(&config.raft, input, out),
-        );
-        self.note_leader(config);
-        self.apply_committed(config, out);
-        self.answer_queries(config, out);
+            |out| run(raft, out),
+        )
+    }
+
+    pub(super) fn store_mut(&mut self) -> &mut Store<E> {
+        &mut self.store
+    }
+
+    /// What the store's state stands for.
+    pub(super) fn applied_snapshot(&self) -> Option<Snapshot> {
+        if self.applied == self.raft.commit() {
+            let membership = self.raft.committed_membership().clone();
+            let term = self.raft.log().term_at(self.applied)?;
+            Some(Snapshot { index: self.applied, term, membership })
+        } else {
+            self.raft.snapshot_at(self.applied)
+        }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// The engine could not be read: from here on this replica helps others to agree, and waits for a state to take the
+    /// place of its own. Nothing that was answered depends on what could not be read.
+    pub(super) fn fail(
+        &mut self,
+        config: &Config,
+        error: Error,
+        lift: &mut Lift<'_>,
+        out: &mut Out<'_, Node<E>>,
+    ) {
+        let Error::Storage(error) = error else { return };
+        if self.failed.is_none() {
+            self.failed = Some(error);
+            self.with_raft(config, lift, out, |raft, out| {
+                raft.request_snapshot(&config.raft, out);
+            });
+        }
+    }
+
+    /// The store has become another replica's, which had applied the entries up to `index`.
+    pub(super) fn resume_after(&mut self, index: Index, out: &mut Out<'_, Node<E>>) {
+        self.failed = None;
+        self.applied = index;
+        self.upkeep = Upkeep::beginning(index);
+        // Their effects are in the state, but what they answered is not.
+        while let Some((_, id)) = self.committed.pop_front_if(|(at, _)| *at <= index) {
+            out.reply(id, self.done(Err(Error::TimedOut)));
+        }
+        for (_, id, response) in std::mem::take(&mut self.compactions) {
+            out.reply(id, response);
+        }
     }
 
     fn done(&self, outcome: Result<Response, Error>) -> NodeResponse {
@@ -213,14 +314,22 @@ impl<E: Engine> Shard<E> {
         }
     }
 
-    /// Applies every committed entry to the store, and answers the commands that were put to this node. Stops for good
-    /// where the store's engine fails: what follows must not be applied before the entry that could not be.
-    fn apply_committed(&mut self, config: &Config, out: &mut Out<'_, Node<E>>) {
-        while self.applied < self.raft.commit() && self.failed.is_none() {
+    /// Applies every committed entry to the store, and answers the commands that were put to this node. Stops where the
+    /// store's engine fails: what follows must not be applied before the entry that could not be.
+    fn apply_committed(
+        &mut self,
+        config: &Config,
+        lift: &mut Lift<'_>,
+        out: &mut Out<'_, Node<E>>,
+    ) {
+        if self.applied >= self.raft.commit() || self.has_failed() || self.raft.needs_snapshot() {
+            return;
+        }
+        while self.applied < self.raft.commit() {
             let index = self.applied.next();
             let response = match self.apply(index) {
-                Err(Error::Storage(error)) => {
-                    self.failed = Some(error);
+                Err(error @ Error::Storage(_)) => {
+                    self.fail(config, error, lift, out);
                     break;
                 }
                 response => response,
@@ -230,10 +339,12 @@ impl<E: Engine> Shard<E> {
                 self.answer_command(index, id, response, out);
             }
         }
-        self.store.commit();
+        if let Some(snapshot) = self.applied_snapshot() {
+            self.store.commit_with(&encode_snapshot(&snapshot));
+        }
         assert!(
             self.committed.is_empty()
-                || self.failed.is_some()
+                || self.has_failed()
                 || config.mutants().has("applies_twice_after_restart"),
             "a command was committed at an index that was applied before"
         );
@@ -263,14 +374,22 @@ impl<E: Engine> Shard<E> {
     }
 
     /// Takes a step in removing what compactions have put out of reach, and returns whether there is more to remove.
-    pub(super) fn collect_garbage(&mut self, out: &mut Out<'_, Node<E>>) -> bool {
-        if self.failed.is_some() {
+    pub(super) fn collect_garbage(
+        &mut self,
+        config: &Config,
+        lift: &mut Lift<'_>,
+        out: &mut Out<'_, Node<E>>,
+    ) -> bool {
+        if self.has_failed() {
             return false;
         }
-        let has_more = self.store.collect_garbage(COLLECTED_PER_STEP).unwrap_or_else(|error| {
-            self.failed = Some(error);
-            false
-        });
+        let has_more = match self.store.collect_garbage(COLLECTED_PER_STEP) {
+            Ok(has_more) => has_more,
+            Err(error) => {
+                self.fail(config, error.into(), lift, out);
+                false
+            }
+        };
         let collected = self.store.collected();
         while let Some((_, id, response)) =
             self.compactions.pop_front_if(|(at, _, _)| *at <= collected)
@@ -282,29 +401,25 @@ impl<E: Engine> Shard<E> {
 
     /// Applies one committed entry. The empty entry that opens a term is nobody's command.
     fn apply(&mut self, index: Index) -> Result<Response, Error> {
-        let applied = index.0.to_le_bytes();
         let payload = match self.raft.log().get(index) {
             Some(entry) if entry.origin.is_some() => entry.payload.clone(),
-            _ => {
-                self.store.skip(&applied);
-                return Err(Error::Unsupported("an empty entry"));
-            }
+            Some(_) => return Err(Error::Unsupported("an empty entry")),
+            None => unreachable!("an entry was compacted before it was applied"),
         };
         match wire::decode(payload) {
-            Ok(command) => self.apply_command(&command, &applied),
+            Ok(command) => self.apply_command(&command),
             // The same on every replica of this version: the entry has no effect.
             Err(_) => {
                 self.undecodable += 1;
-                self.store.skip(&applied);
                 Err(Error::Unsupported("a command of another version"))
             }
         }
     }
 
     /// Where a revision comes from is decided here, and only here: with one shard it is counted.
-    fn apply_command(&mut self, command: &Command, applied: &[u8]) -> Result<Response, Error> {
+    fn apply_command(&mut self, command: &Command) -> Result<Response, Error> {
         let next = Revision(self.store.revision().0 + 1);
-        self.store.apply_at(command, next, applied)
+        self.store.apply_at(command, next)
     }
 
     /// Whether a query waits for the store to catch up.
@@ -324,23 +439,22 @@ impl<E: Engine> Shard<E> {
         });
     }
 
-    fn answer_queries(&mut self, config: &Config, out: &mut Out<'_, Node<E>>) {
+    fn answer_queries(&mut self, config: &Config, lift: &mut Lift<'_>, out: &mut Out<'_, Node<E>>) {
         let is_due = |index: Index, applied: Index| {
             index <= applied || config.mutants().has("reads_without_waiting")
         };
         while let Some(entry) = self.readable.first_entry() {
-            if !is_due(entry.key().0, self.applied) {
+            if !is_due(entry.key().0, self.applied) || self.failed.is_some() {
                 break;
             }
             let ((_, id), Waiting { query, .. }) = entry.remove_entry();
-            out.reply(id, self.done(self.store.query(&query)));
+            let outcome = self.store.query(&query);
+            if let Err(error @ Error::Storage(_)) = &outcome {
+                self.fail(config, error.clone(), lift, out);
+            }
+            out.reply(id, self.done(outcome));
         }
     }
-}
-
-/// The index in what the store keeps for its shard: 0 in an empty store.
-fn applied_in(kept: &[u8]) -> Index {
-    Index(kept.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
 }
 
 /// The answer to a request that Raft did not carry out.

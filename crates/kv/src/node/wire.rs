@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::{Envelope, Record};
 use membership::WireMembership;
-use snapshot::{WireChunksTaken, WireCompacted, WireInstallSnapshot};
+use snapshot::{WireChunksTaken, WireCompacted, WireInstallSnapshot, WireSnapshot};
 
 /// Bytes that hold no message or record of this version.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -70,6 +70,16 @@ pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
         }
     };
     WireRecord { group: record.group.0, kind: Some(kind) }.encode_raw(buffer);
+}
+
+/// What a state stands for, as its store keeps it.
+pub(super) fn encode_snapshot(snapshot: &raft::Snapshot) -> Vec<u8> {
+    WireSnapshot::from(snapshot).encode_to_vec()
+}
+
+/// Reads what a store keeps of what its state stands for.
+pub(super) fn decode_snapshot(bytes: Bytes) -> Result<raft::Snapshot, WireError> {
+    snapshot::required(Some(WireSnapshot::decode(bytes)?))
 }
 
 /// Reads a record; payloads share the memory of `bytes`.

@@ -116,7 +116,7 @@ pub struct Store<E: Engine = MemoryEngine> {
     /// The last batch.
     written: BatchNumber,
     meta: Meta,
-    /// What the caller gave to keep with the last command.
+    /// What the caller last gave to keep.
     applied: Vec<u8>,
     /// Whether the two above are not in the engine as they are here.
     is_meta_stale: bool,
@@ -136,19 +136,31 @@ impl<E: Engine> Store<E> {
     /// # Errors
     /// What the engine could not read, or what is no store that this version knows.
     pub fn open(engine: E, mutants: Mutants) -> Result<Self, Error> {
-        let (meta, applied) = match engine.get(META_KEY)? {
-            Some(record) => Meta::decode(&record)?,
-            None if engine.scan(..).next().transpose()?.is_none() => (Meta::EMPTY, Bytes::new()),
-            None => {
-                let why = "it is not there, though other records are";
-                return Err(damaged("the store's record about itself", why).into());
-            }
-        };
-        let mut store = Store::of(engine, meta, &applied, mutants);
-        if mutants.has("revision_goes_back_after_compaction_crash") {
-            store.meta.revision = store.newest_live_revision()?;
+        match Store::open_anyway(engine, mutants) {
+            (store, None) => Ok(store),
+            (_, Some(error)) => Err(error.into()),
         }
-        Ok(store)
+    }
+
+    /// As [`Store::open`]; but if the engine could not be read, says why, and gives a store that must not be used until
+    /// another one was taken in.
+    pub fn open_anyway(engine: E, mutants: Mutants) -> (Self, Option<EngineError>) {
+        match read_meta(&engine) {
+            Ok((meta, applied)) => {
+                let mut store = Store::of(engine, meta, &applied, mutants);
+                let failed = store.mutate().err();
+                (store, failed)
+            }
+            Err(error) => (Store::of(engine, Meta::EMPTY, &[], mutants), Some(error)),
+        }
+    }
+
+    /// The deliberate bugs that show when a store is opened.
+    fn mutate(&mut self) -> Result<(), EngineError> {
+        if self.mutants.has("revision_goes_back_after_compaction_crash") {
+            self.meta.revision = self.newest_live_revision()?;
+        }
+        Ok(())
     }
 
     fn of(engine: E, meta: Meta, applied: &[u8], mutants: Mutants) -> Self {
@@ -185,7 +197,7 @@ impl<E: Engine> Store<E> {
         self.meta.bytes
     }
 
-    /// What the caller gave to keep with the last command that was applied; empty before the first.
+    /// What the caller last gave to keep; empty before the first.
     pub fn applied(&self) -> &[u8] {
         &self.applied
     }
@@ -195,52 +207,31 @@ impl<E: Engine> Store<E> {
     /// # Errors
     /// As [`Store::apply_at`].
     pub fn apply(&mut self, command: &Command) -> Result<Response, Error> {
-        let outcome = self.carry_out_at(command, Revision(self.meta.revision.0 + 1));
-        self.is_meta_stale = true;
-        outcome
+        self.apply_at(command, Revision(self.meta.revision.0 + 1))
     }
 
-    /// Carries out a command at the revision `next`, which stays unused if the command changes nothing; and keeps
-    /// `applied`, in the same batch: the caller's note of how far it has come.
+    /// Carries out a command at the revision `next`, which stays unused if the command changes nothing.
     ///
     /// The command is expected to have passed [`crate::validate::validate`]. One that has not is still carried out
     /// in the same way on every replica.
     ///
     /// # Errors
-    /// `KeyNotFound`, `LeaseNotFound`, `Compacted` and `FutureRevision`, as etcd: then nothing but `applied` has
-    /// changed. `Storage` if the engine could not be read: then nothing has changed, `applied` included, and nothing
-    /// may be applied before this command was.
+    /// `KeyNotFound`, `LeaseNotFound`, `Compacted` and `FutureRevision`, as etcd, and `Storage` if the engine could not be
+    /// read: then nothing has changed. After `Storage`, nothing may be applied before this command was.
     ///
     /// # Panics
     /// If `next` is not above the store's revision: whoever hands out revisions must never go back.
-    pub fn apply_at(
-        &mut self,
-        command: &Command,
-        next: Revision,
-        applied: &[u8],
-    ) -> Result<Response, Error> {
-        let outcome = self.carry_out_at(command, next);
-        if !matches!(outcome, Err(Error::Storage(_))) {
-            self.skip(applied);
-        }
-        outcome
-    }
-
-    /// Keeps `applied` as [`Store::apply_at`] does, for what is no command.
-    pub fn skip(&mut self, applied: &[u8]) {
-        self.applied.clear();
-        self.applied.extend_from_slice(applied);
-        self.is_meta_stale = true;
-    }
-
-    fn carry_out_at(&mut self, command: &Command, next: Revision) -> Result<Response, Error> {
+    pub fn apply_at(&mut self, command: &Command, next: Revision) -> Result<Response, Error> {
         assert!(next > self.meta.revision, "a write was given a revision that is already taken");
         let before = self.meta;
         let mut step = Step::new(before.revision, next);
         self.pending.begin();
         let outcome = self.carry_out(command, &mut step);
         match &outcome {
-            Ok(_) => self.meta.revision = step.now(),
+            Ok(_) => {
+                self.meta.revision = step.now();
+                self.is_meta_stale = true;
+            }
             Err(_) => {
                 self.meta = before;
                 self.pending.roll_back();
@@ -260,6 +251,18 @@ impl<E: Engine> Store<E> {
             Command::Txn(txn) => Response::Txn(self.carry_out_txn(txn, step)?),
             Command::Compact(compact) => Response::Compact(self.compact(compact)?),
         })
+    }
+
+    /// As [`Store::commit`], and keeps `applied` in the same batch: the caller's note of how far it has come.
+    pub fn commit_with(&mut self, applied: &[u8]) -> BatchNumber {
+        self.keep(applied);
+        self.commit()
+    }
+
+    fn keep(&mut self, applied: &[u8]) {
+        self.applied.clear();
+        self.applied.extend_from_slice(applied);
+        self.is_meta_stale = true;
     }
 
     /// Gives all that was applied to the engine, as one batch. Returns the last batch, also if there was nothing to give.
@@ -380,7 +383,7 @@ impl<E: Engine> Store<E> {
         let (meta, info) = writer.adopt_into(&mut self.engine)?;
         self.pending = Pending::default();
         self.meta = meta;
-        self.skip(&info.applied);
+        self.keep(&info.applied);
         self.is_meta_stale = false;
         Ok(info)
     }
@@ -410,5 +413,17 @@ impl<E: Engine> Store<E> {
             newest = newest.max(Version::place_in(&found?.1)?.revision);
         }
         Ok(newest)
+    }
+}
+
+/// The store's record about itself, and what its caller gave it to keep.
+fn read_meta<E: Engine>(engine: &E) -> Result<(Meta, Bytes), EngineError> {
+    match engine.get(META_KEY)? {
+        Some(record) => Meta::decode(&record),
+        None if engine.scan(..).next().transpose()?.is_none() => Ok((Meta::EMPTY, Bytes::new())),
+        None => {
+            let why = "it is not there, though other records are";
+            Err(damaged("the store's record about itself", why))
+        }
     }
 }

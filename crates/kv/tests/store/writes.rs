@@ -116,10 +116,10 @@ fn a_lease_that_was_never_granted_is_refused_before_the_key_is_looked_for() {
 #[test]
 fn a_revision_that_comes_with_the_command_may_leave_gaps() {
     let mut store = Store::in_memory();
-    store.apply_at(&Command::Put(put("a", "1")), Revision(10), &[]).unwrap();
-    store.apply_at(&Command::DeleteRange(delete(key("b"))), Revision(15), &[]).unwrap();
+    store.apply_at(&Command::Put(put("a", "1")), Revision(10)).unwrap();
+    store.apply_at(&Command::DeleteRange(delete(key("b"))), Revision(15)).unwrap();
     assert_eq!(store.revision(), Revision(10));
-    store.apply_at(&Command::Put(put("a", "2")), Revision(20), &[]).unwrap();
+    store.apply_at(&Command::Put(put("a", "2")), Revision(20)).unwrap();
     assert_eq!(store.look("a"), Some((10, 20, 2, "2".into())));
     assert_eq!(store.content_of(get_at(key("a"), 19)), "a=1");
     assert_eq!(store.content_of(get_at(key("a"), 9)), "");
@@ -129,7 +129,7 @@ fn a_revision_that_comes_with_the_command_may_leave_gaps() {
 #[should_panic(expected = "a revision that is already taken")]
 fn a_revision_is_never_given_twice() {
     let mut store = store_with(&["a=1"]);
-    let _ = store.apply_at(&Command::Put(put("a", "2")), Revision(2), &[]);
+    let _ = store.apply_at(&Command::Put(put("a", "2")), Revision(2));
 }
 
 #[test]

@@ -51,6 +51,7 @@ async fn every_refusal_of_the_node_reads_as_etcds() {
         ),
         (Error::RequestTooLarge, Code::InvalidArgument, "etcdserver: request is too large"),
         (Error::TooManyRequests, Code::ResourceExhausted, "etcdserver: too many requests"),
+        (Error::NoSpace, Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         (Error::NoLeader, Code::Unavailable, "etcdserver: no leader"),
         (Error::TimedOut, Code::Unavailable, "etcdserver: request timed out"),
         (Error::Stopped, Code::Unavailable, "etcdserver: server stopped"),

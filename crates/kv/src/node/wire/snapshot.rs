@@ -68,7 +68,7 @@ impl From<&Snapshot> for WireSnapshot {
 }
 
 /// What a message or record says of the snapshot that it is about.
-fn required(snapshot: Option<WireSnapshot>) -> Result<Snapshot, WireError> {
+pub(super) fn required(snapshot: Option<WireSnapshot>) -> Result<Snapshot, WireError> {
     let WireSnapshot { index, term, membership } =
         snapshot.ok_or(WireError::Unknown("snapshot"))?;
     let membership = membership.ok_or(WireError::Unknown("membership of a snapshot"))?;

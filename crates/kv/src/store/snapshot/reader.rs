@@ -80,6 +80,11 @@ impl<V: View> SnapshotReader<V> {
         &self.info
     }
 
+    /// Whether the last chunk was read.
+    pub fn is_over(&self) -> bool {
+        self.at.stage == Stage::Over
+    }
+
     /// The place before the next chunk.
     pub fn mark(&self) -> SnapshotMark {
         self.at.clone()
