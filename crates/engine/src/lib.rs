@@ -17,15 +17,17 @@
 //!
 //! What never may live here: what the bytes mean. That is the store's affair.
 //!
-//! Open first: this file, then [`memory`].
+//! Open first: this file, then [`memory`], then [`lsm`].
 
+pub mod lsm;
 pub mod memory;
 
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
 use thiserror::Error;
 
+pub use lsm::{EngineOptions, LsmEngine};
 pub use memory::MemoryEngine;
 
 /// The place of a batch among all that were given to an engine since it was opened, counted from 1.
@@ -139,6 +141,11 @@ pub trait Engine: View + Sized + 'static {
     /// reported once, and is not the end: what is visible stays so, and what failed is tried again at the next call.
     fn poll(&mut self) -> Result<BatchNumber>;
 
+    /// Whether what goes on behind does not keep up with what is written. Whoever can wait should.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     /// How much it holds.
     fn size(&self) -> Size;
 
@@ -154,4 +161,14 @@ pub trait Engine: View + Sized + 'static {
 pub trait Import {
     /// Adds a pair. Keys must rise.
     fn add(&mut self, key: Bytes, value: Bytes) -> Result<()>;
+}
+
+/// Whether a range can hold any key, by its bounds alone.
+fn may_hold_a_key(range: &impl RangeBounds<Bytes>) -> bool {
+    use Bound::{Excluded, Included};
+    match (range.start_bound(), range.end_bound()) {
+        (Included(start), Included(end)) => start <= end,
+        (Included(start) | Excluded(start), Included(end) | Excluded(end)) => start < end,
+        _ => true,
+    }
 }

@@ -219,15 +219,7 @@ fn pairs(
     map: &Map,
     range: impl RangeBounds<Bytes>,
 ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes)>> {
-    let is_sound = {
-        use std::ops::Bound::{Excluded, Included};
-        match (range.start_bound(), range.end_bound()) {
-            (Included(start), Included(end)) => start <= end,
-            (Included(start) | Excluded(start), Included(end) | Excluded(end)) => start < end,
-            _ => true,
-        }
-    };
-    is_sound
+    crate::may_hold_a_key(&range)
         .then(|| map.range(range))
         .into_iter()
         .flatten()
