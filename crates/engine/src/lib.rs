@@ -30,6 +30,9 @@ use thiserror::Error;
 pub use lsm::{EngineOptions, LsmEngine};
 pub use memory::MemoryEngine;
 
+/// The longest key; the shortest has one byte. What a client names a thing is checked before it comes here.
+pub const KEY_BYTES_MAX: usize = 65_535;
+
 /// The place of a batch among all that were given to an engine since it was opened, counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchNumber(pub u64);
@@ -76,12 +79,16 @@ pub struct Batch {
 impl Batch {
     /// Sets a key.
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.changes.push((key.into(), Some(value.into())));
+        let key = key.into();
+        assert_key(&key);
+        self.changes.push((key, Some(value.into())));
     }
 
     /// Removes a key, whether it is there or not.
     pub fn delete(&mut self, key: impl Into<Bytes>) {
-        self.changes.push((key.into(), None));
+        let key = key.into();
+        assert_key(&key);
+        self.changes.push((key, None));
     }
 
     /// The changes, in order.
@@ -161,6 +168,11 @@ pub trait Engine: View + Sized + 'static {
 pub trait Import {
     /// Adds a pair. Keys must rise.
     fn add(&mut self, key: Bytes, value: Bytes) -> Result<()>;
+}
+
+fn assert_key(key: &[u8]) {
+    assert!(!key.is_empty(), "a key is empty");
+    assert!(key.len() <= KEY_BYTES_MAX, "a key is longer than an engine can keep");
 }
 
 /// Whether a range can hold any key, by its bounds alone.

@@ -206,6 +206,7 @@ pub struct MemoryImport {
 
 impl Import for MemoryImport {
     fn add(&mut self, key: Bytes, value: Bytes) -> Result<()> {
+        crate::assert_key(&key);
         if let Some((last, _)) = self.map.last_key_value() {
             assert!(*last < key, "imported keys must rise");
         }

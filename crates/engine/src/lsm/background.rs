@@ -290,9 +290,9 @@ impl Shared {
             if tables.version() != before {
                 continue;
             }
-            // Nothing presses. Deletions sink to the level of what they delete only as more is written above them; where
-            // they have become many, everything is rewritten without them.
-            if !tables.is_mostly_gone() {
+            // Nothing presses. But deletions, and what overwrites, sink to the level of what they are about only as more is
+            // written above them, which may be never.
+            if !tables.is_worth_rewriting() {
                 break;
             }
             self.working(|| {

@@ -52,7 +52,7 @@ impl LsmImport {
 
 impl Import for LsmImport {
     fn add(&mut self, key: Bytes, value: Bytes) -> Result<()> {
-        super::assert_key(&key);
+        crate::assert_key(&key);
         assert!(self.last.as_ref().is_none_or(|last| *last < key), "imported keys must rise");
         self.last = Some(key.clone());
         self.chunk_bytes += key.len() + value.len();

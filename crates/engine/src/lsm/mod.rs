@@ -10,8 +10,9 @@
 //! *Nobody waits.* The writer and the readers take no lock that is held over a sync: memtables are read without any, and
 //! tables never change. A view is a handle on the memtables and tables of its moment; their files stay for as long.
 //!
-//! *Space.* Tables are levelled, so overwritten values cost about a tenth. Deletions are values until they reach the last
-//! level; where they have become a quarter of all and nothing else is to be done, everything is rewritten without them.
+//! *Space.* Tables are levelled, so overwritten values cost about a tenth of a large tree, and no more than the whole of a
+//! small one. Deletions are values until they reach the last level; where they have become a quarter of all and nothing
+//! else is to be done, everything is rewritten without them.
 //!
 //! *Damage.* Every block of a table carries a checksum, the list of tables another, the pointer to the tree a third. The
 //! library that reads tables panics on some contradictions; that is caught, and is damage.
@@ -42,9 +43,6 @@ use memtable::{ChangeNumber, Memtable};
 use scan::Snapshot;
 
 pub use import::LsmImport;
-
-/// The longest key. To write a longer one is a bug of the caller.
-pub const KEY_BYTES_MAX: usize = 65_535;
 
 /// How many memtables' worth may wait to be flushed, and how many flushed ones to be merged, before an engine calls
 /// itself behind.
@@ -175,7 +173,6 @@ impl Engine for LsmEngine {
         let mut number: ChangeNumber = self.now.upto;
         let active = self.now.memtables[0].clone();
         for (key, value) in batch.drain() {
-            assert_key(&key);
             number += 1;
             active.insert(key, number, value);
         }
@@ -267,10 +264,6 @@ impl View for LsmView {
     ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes)>> {
         self.snapshot.scan((range.start_bound().cloned(), range.end_bound().cloned()))
     }
-}
-
-fn assert_key(key: &[u8]) {
-    assert!(key.len() <= KEY_BYTES_MAX, "a key is longer than an engine can keep");
 }
 
 /// Opens the tree in a directory, or makes it.

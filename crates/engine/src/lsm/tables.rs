@@ -21,6 +21,7 @@ use crate::Result;
 pub(super) struct Tables {
     runs: Vec<Vec<Table>>,
     newest_runs: usize,
+    newest_bytes: u64,
     disk_bytes: u64,
     entries: u64,
     tombstones: u64,
@@ -38,6 +39,7 @@ impl Tables {
         let all = || runs.iter().flatten();
         Tables {
             newest_runs: version.l0().run_count(),
+            newest_bytes: version.l0().size(),
             disk_bytes: all().map(|table| table.metadata.file_size).sum(),
             entries: all().map(|table| table.metadata.item_count).sum(),
             tombstones: all().map(Table::tombstone_count).sum(),
@@ -62,9 +64,12 @@ impl Tables {
         self.newest_runs
     }
 
-    /// Whether so many of the entries are deletions that rewriting everything is worth the space.
-    pub(super) fn is_mostly_gone(&self) -> bool {
-        self.tombstones > 0 && self.tombstones * 4 >= self.entries
+    /// Whether rewriting everything is worth the space, when nothing else is to be done: where a quarter of the entries
+    /// are deletions, or more is in the newest runs than below them. Either way a byte pays for few others.
+    pub(super) fn is_worth_rewriting(&self) -> bool {
+        let is_mostly_gone = self.tombstones > 0 && self.tombstones * 4 >= self.entries;
+        let is_mostly_new = self.newest_runs >= 2 && self.newest_bytes * 2 > self.disk_bytes;
+        is_mostly_gone || is_mostly_new
     }
 
     /// The ids of the tables.
