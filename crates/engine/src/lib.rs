@@ -17,16 +17,21 @@
 //!
 //! What never may live here: what the bytes mean. That is the store's affair.
 //!
-//! Open first: this file, then [`memory`].
+//! Open first: this file, then [`memory`], then [`lsm`].
 
+pub mod lsm;
 pub mod memory;
 
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
 use thiserror::Error;
 
+pub use lsm::{EngineOptions, LsmEngine};
 pub use memory::{MemoryDisk, MemoryEngine};
+
+/// The longest key; the shortest has one byte. What a client names a thing is checked before it comes here.
+pub const KEY_BYTES_MAX: usize = 65_535;
 
 /// The place of a batch among all that were given to an engine since it was opened, counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,12 +79,16 @@ pub struct Batch {
 impl Batch {
     /// Sets a key.
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.changes.push((key.into(), Some(value.into())));
+        let key = key.into();
+        assert_key(&key);
+        self.changes.push((key, Some(value.into())));
     }
 
     /// Removes a key, whether it is there or not.
     pub fn delete(&mut self, key: impl Into<Bytes>) {
-        self.changes.push((key.into(), None));
+        let key = key.into();
+        assert_key(&key);
+        self.changes.push((key, None));
     }
 
     /// The changes, in order.
@@ -139,6 +148,11 @@ pub trait Engine: View + Sized + 'static {
     /// reported once, and is not the end: what is visible stays so, and what failed is tried again at the next call.
     fn poll(&mut self) -> Result<BatchNumber>;
 
+    /// Whether what goes on behind does not keep up with what is written. Whoever can wait should.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     /// How much it holds.
     fn size(&self) -> Size;
 
@@ -154,4 +168,19 @@ pub trait Engine: View + Sized + 'static {
 pub trait Import {
     /// Adds a pair. Keys must rise.
     fn add(&mut self, key: Bytes, value: Bytes) -> Result<()>;
+}
+
+fn assert_key(key: &[u8]) {
+    assert!(!key.is_empty(), "a key is empty");
+    assert!(key.len() <= KEY_BYTES_MAX, "a key is longer than an engine can keep");
+}
+
+/// Whether a range can hold any key, by its bounds alone.
+fn may_hold_a_key(range: &impl RangeBounds<Bytes>) -> bool {
+    use Bound::{Excluded, Included};
+    match (range.start_bound(), range.end_bound()) {
+        (Included(start), Included(end)) => start <= end,
+        (Included(start) | Excluded(start), Included(end) | Excluded(end)) => start < end,
+        _ => true,
+    }
 }

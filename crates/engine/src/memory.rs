@@ -206,6 +206,7 @@ pub struct MemoryImport {
 
 impl Import for MemoryImport {
     fn add(&mut self, key: Bytes, value: Bytes) -> Result<()> {
+        crate::assert_key(&key);
         if let Some((last, _)) = self.map.last_key_value() {
             assert!(*last < key, "imported keys must rise");
         }
@@ -219,15 +220,7 @@ fn pairs(
     map: &Map,
     range: impl RangeBounds<Bytes>,
 ) -> impl DoubleEndedIterator<Item = Result<(Bytes, Bytes)>> {
-    let is_sound = {
-        use std::ops::Bound::{Excluded, Included};
-        match (range.start_bound(), range.end_bound()) {
-            (Included(start), Included(end)) => start <= end,
-            (Included(start) | Excluded(start), Included(end) | Excluded(end)) => start < end,
-            _ => true,
-        }
-    };
-    is_sound
+    crate::may_hold_a_key(&range)
         .then(|| map.range(range))
         .into_iter()
         .flatten()
