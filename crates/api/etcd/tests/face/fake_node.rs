@@ -60,7 +60,7 @@ impl FakeNode {
     }
 
     fn answer(&self, map: &mut Map, request: NodeRequest) -> NodeResponse {
-        let outcome = match (request, self.refusal) {
+        let outcome = match (request, self.refusal.clone()) {
             (NodeRequest::Status { .. }, _) => return NodeResponse::Status(self.status(map)),
             (NodeRequest::TransferLeadership { .. }, refusal) => {
                 return NodeResponse::Transfer(refusal.map_or(Ok(()), Err));
