@@ -335,6 +335,10 @@ impl<E: Engine> Shard<E> {
                 response => response,
             };
             self.applied = index;
+            if let Ok(Response::Compact(_)) = &response {
+                // Most leave little behind, and are done with one step.
+                self.collect_garbage(out);
+            }
             if let Some((_, id)) = self.committed.pop_front_if(|(at, _)| *at == index) {
                 self.answer_command(index, id, response, out);
             }
@@ -358,9 +362,11 @@ impl<E: Engine> Shard<E> {
         response: Result<Response, Error>,
         out: &mut Out<'_, Node<E>>,
     ) {
-        let is_compaction = matches!(response, Ok(Response::Compact(_)));
+        let is_waiting = matches!(response, Ok(Response::Compact(_)))
+            && self.is_physical(index)
+            && self.store.has_garbage();
         let response = self.done(response);
-        if is_compaction && self.is_physical(index) && self.store.has_garbage() {
+        if is_waiting {
             self.compactions.push_back((self.store.compact_revision(), id, response));
         } else {
             out.reply(id, response);

@@ -85,7 +85,7 @@ impl KeyDigest {
         if self.is_over {
             return Ok(());
         }
-        let version = Version::decode(record)?;
+        let version = Version::decode(record.clone())?;
         self.is_over = version.place.revision <= self.compacted;
         if self.is_over && !version.is_live() {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use quorate_engine::EngineError;
 
 use crate::request::{KeyRange, RangeEnd, Revision};
@@ -81,8 +81,9 @@ pub(super) fn live_key(key: &[u8]) -> Bytes {
 }
 
 /// The key in a key of the live family.
-pub(super) fn key_of_live(raw: &Bytes) -> Bytes {
-    raw.slice(1..)
+pub(super) fn key_of_live(mut raw: Bytes) -> Bytes {
+    raw.advance(1);
+    raw
 }
 
 /// What the keys of all older versions of a key begin with. Prefixes are in the order of their keys, and none is the

@@ -58,7 +58,7 @@ impl<'a, V: View> Map<'a, V> {
 
     /// The newest version of a key, if the key is there now.
     pub(super) fn live(self, key: &[u8]) -> Result<Option<Version>, EngineError> {
-        self.get(&live_key(key))?.map(|record| Version::decode(&record)).transpose()
+        self.get(&live_key(key))?.map(Version::decode).transpose()
     }
 
     /// What a read at a revision finds of a key.
@@ -78,7 +78,7 @@ impl<'a, V: View> Map<'a, V> {
         let start = at_or_before(&prefix, Place::last(at));
         let bounds = (Bound::Included(start), Bound::Excluded(past(&prefix)));
         let found = self.scan(bounds).next().transpose()?;
-        found.map(|(_, record)| Version::decode(&record)).transpose()
+        found.map(|(_, record)| Version::decode(record)).transpose()
     }
 }
 

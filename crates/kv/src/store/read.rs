@@ -128,7 +128,7 @@ impl<'a, V: View> Reading<'a, V> {
             _ => None,
         };
         let in_order = in_order.into_iter().flatten().filter_map(move |found| {
-            let found = found.and_then(|(key, record)| Ok((key, Version::decode(&record)?)));
+            let found = found.and_then(|(key, record)| Ok((key, Version::decode(record)?)));
             match found {
                 Ok((_, version)) if !is_within_bounds(request, &version) => None,
                 Ok((key, version)) => Some(Ok(version.into_key_value(key, request.keys_only))),
@@ -192,7 +192,7 @@ impl<'a, V: View> Reading<'a, V> {
             let mut bytes = 0;
             // One beyond the limit says that there are more; all beyond that one are only counted.
             if matching <= limit {
-                let version = Version::decode(&record)?;
+                let version = Version::decode(record)?;
                 if is_within_bounds(self.request, &version) {
                     matching = matching.saturating_add(1);
                     if matching <= limit {
@@ -225,7 +225,7 @@ impl<'a, V: View> Reading<'a, V> {
         let mut first = BinaryHeap::new();
         for found in self.visible()? {
             let (key, record) = found?;
-            let version = Version::decode(&record)?;
+            let version = Version::decode(record)?;
             if is_within_bounds(self.request, &version) {
                 let rank = Rank::new(target, &key, version);
                 matching += 1;

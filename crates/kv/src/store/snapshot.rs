@@ -14,8 +14,9 @@
 //!
 //! The body of the first chunk is the store's record about itself ([`SnapshotInfo`]). The bodies of the second kind,
 //! one after the other, are the pairs of the map in order, each with the lengths of key and value as varints before it;
-//! a chunk may end anywhere. The body of the last chunk is the number of pairs in 8 bytes, and the CRC-32C of all chunks
-//! before it in 4.
+//! a chunk may end anywhere. The body of the last chunk is the number of pairs in 8 bytes, and in 4 the CRC-32C of all chunks
+//! before it, each without its own: any bytes followed by their CRC leave a CRC in the same state, so that with them it
+//! would be blind to what they follow.
 //!
 //! *Life of a snapshot.* [`Store::snapshot`](super::Store::snapshot) takes a view, which costs nothing; the reader cuts
 //! its chunks from it on any thread, and goes back to any chunk that it has passed ([`SnapshotReader::rewind`]). The

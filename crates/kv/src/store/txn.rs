@@ -138,7 +138,7 @@ impl<E: Engine> Store<E> {
         let mut is_empty = true;
         for found in self.map().visible_now(&compare.range) {
             is_empty = false;
-            if !is_related(compare, Some(&Version::decode(&found?.1)?)) {
+            if !is_related(compare, Some(&Version::decode(found?.1)?)) {
                 return Ok(false);
             }
         }

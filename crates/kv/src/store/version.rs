@@ -1,6 +1,6 @@
 //! What one write of a key left behind, and what the index notes of it.
 
-use bytes::{BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use prost::encoding::{decode_varint, encode_varint};
 use quorate_engine::EngineError;
 
@@ -74,7 +74,7 @@ impl Version {
     }
 
     /// The version in a record. Its value shares the record's memory.
-    pub(super) fn decode(record: &Bytes) -> Result<Self, EngineError> {
+    pub(super) fn decode(mut record: Bytes) -> Result<Self, EngineError> {
         let mut rest = &record[..];
         let is_live = take_kind(&mut rest)?;
         let place = take_place(&mut rest)?;
@@ -82,7 +82,9 @@ impl Version {
         let version = take_number(&mut rest)?.cast_signed();
         let lease = LeaseId(take_number(&mut rest)?.cast_signed());
         let create_revision = Revision(place.revision.0.wrapping_sub(age));
-        let value = is_live.then(|| record.slice(record.len() - rest.len()..));
+        let header_bytes = record.len() - rest.len();
+        record.advance(header_bytes);
+        let value = is_live.then_some(record);
         Ok(Version { place, create_revision, version, lease, value })
     }
 

@@ -21,10 +21,7 @@ impl<'a, V: View> Map<'a, V> {
     /// The keys of a range that hold a value now, in order, each with its version's record.
     pub(super) fn visible_now(self, range: &KeyRange) -> impl Iterator<Item = Pair> + 'a {
         let pairs = live_bounds(range).map(|bounds| self.scan(bounds));
-        pairs
-            .into_iter()
-            .flatten()
-            .map(|pair| pair.map(|(raw, record)| (key_of_live(&raw), record)))
+        pairs.into_iter().flatten().map(|pair| pair.map(|(raw, record)| (key_of_live(raw), record)))
     }
 
     /// The keys of a range that held a value at a revision, in order, each with its version's record.

@@ -66,7 +66,7 @@ impl<E: Engine> Store<E> {
         let (value, lease) = self.content(request, step)?;
         let raw = live_key(&request.key);
         let record = self.map().get(&raw)?;
-        let before = record.as_ref().map(Version::decode).transpose()?;
+        let before = record.clone().map(Version::decode).transpose()?;
         let place = step.take_place();
         let mut version =
             Version { place, create_revision: step.next, version: 1, lease, value: Some(value) };
@@ -126,14 +126,14 @@ impl<E: Engine> Store<E> {
             RangeEnd::Single => {
                 let raw = live_key(&request.range.start);
                 let record = self.map().get(&raw)?;
-                record.map(|record| (key_of_live(&raw), record)).into_iter().collect()
+                record.map(|record| (key_of_live(raw), record)).into_iter().collect()
             }
             _ => self.map().visible_now(&request.range).collect::<Result<Vec<_>, _>>()?,
         };
         // All is decoded before anything is written.
         let doomed = doomed
             .into_iter()
-            .map(|(key, record)| Ok((key, Version::decode(&record)?, record)))
+            .map(|(key, record)| Ok((key, Version::decode(record.clone())?, record)))
             .collect::<Result<Vec<_>, EngineError>>()?;
         let deleted = doomed.len();
         let mut prev_kvs = Vec::new();

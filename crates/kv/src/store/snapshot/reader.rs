@@ -169,8 +169,8 @@ impl SnapshotMark {
             u32::try_from(body.len()).expect("a chunk is longer than its length can say"),
         );
         chunk.extend_from_slice(body);
-        chunk.put_u32_le(crc32c::crc32c(&chunk));
         self.checksum = crc32c::crc32c_append(self.checksum, &chunk);
+        chunk.put_u32_le(crc32c::crc32c(&chunk));
         self.number += 1;
         chunk.into()
     }

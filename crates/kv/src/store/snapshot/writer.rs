@@ -34,6 +34,8 @@ pub struct SnapshotWriter<E: Engine> {
 struct Chunk<'a> {
     kind: u8,
     body: &'a [u8],
+    /// All but its checksum.
+    checked: &'a [u8],
 }
 
 impl<E: Engine> SnapshotWriter<E> {
@@ -82,7 +84,7 @@ impl<E: Engine> SnapshotWriter<E> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
-        let Chunk { kind, body } = self.open(chunk)?;
+        let Chunk { kind, body, checked } = self.open(chunk)?;
         let taken = match (kind, &self.info) {
             (FIRST, None) => self.take_first(body),
             (PAIRS, Some(_)) => self.take_pairs(body),
@@ -93,7 +95,7 @@ impl<E: Engine> SnapshotWriter<E> {
             self.failed = Some(error.clone());
             return Err(error);
         }
-        self.checksum = crc32c::crc32c_append(self.checksum, chunk);
+        self.checksum = crc32c::crc32c_append(self.checksum, checked);
         self.taken += 1;
         Ok(())
     }
@@ -136,7 +138,7 @@ impl<E: Engine> SnapshotWriter<E> {
         if got != expected || self.is_whole {
             return Err(SnapshotError::OutOfOrder { expected, got });
         }
-        Ok(Chunk { kind, body: &checked[CHUNK_HEAD_BYTES..] })
+        Ok(Chunk { kind, body: &checked[CHUNK_HEAD_BYTES..], checked })
     }
 
     fn take_first(&mut self, body: &[u8]) -> Result<(), SnapshotError> {
