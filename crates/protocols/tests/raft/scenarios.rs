@@ -92,12 +92,24 @@ scenarios! {
     a_lost_connection_speeds_the_election,
     a_follower_cut_off_during_the_vote_adopts_the_new_leader,
     a_straggler_of_a_higher_term_is_heard_once,
+    a_follower_behind_the_base_gets_a_snapshot,
+    a_lost_chunk_is_sent_again,
+    a_transfer_goes_on_after_a_lost_connection,
+    a_follower_that_restarts_mid_transfer_begins_anew,
+    a_snapshot_keeps_the_tail_it_agrees_with,
+    a_snapshot_replaces_a_tail_that_differs,
+    an_old_snapshot_is_ignored,
+    a_leader_compacts_and_restarts_from_its_base,
+    a_vote_is_remembered_over_a_compaction,
+    proposals_inside_a_snapshot_end_unknown,
 }
 
 /// Bugs that storms seldom meet, each with the scenario that was made for it.
 pub(crate) const MUTANTS_TOLD: &[(&str, &str)] = &[
     ("votes_before_durable", "a_vote_leaves_only_after_it_is_durable"),
     ("forgets_its_vote", "a_vote_is_remembered_over_a_crash"),
+    ("forgets_vote_when_compacting", "a_vote_is_remembered_over_a_compaction"),
+    ("installs_without_resetting_log", "a_snapshot_replaces_a_tail_that_differs"),
     ("counts_older_term", "an_entry_of_an_older_term_is_not_committed_by_counting"),
     ("counts_itself_before_durable", "a_leader_counts_itself_only_once_its_copy_is_durable"),
     ("accepts_repeated_proposals", "a_repeated_submission_is_taken_once"),

@@ -86,10 +86,15 @@ impl Script {
                 self.is_quiet = false;
                 result
             }
-            ["members", count] => self.start(number(count), 1 << 20),
-            ["members", count, "bytes", append_bytes_max] => {
-                self.start(number(count), number(append_bytes_max) as usize)
-            }
+            ["members", count] => self.start(number(count), |_| {}),
+            ["members", count, "bytes", append_bytes_max] => self.start(number(count), |config| {
+                config.append_bytes_max = number(append_bytes_max) as usize;
+            }),
+            // Logs are compacted as far as they can be, and pieces of snapshots leave one at a time.
+            ["members", count, "compacting"] => self.start(number(count), |config| {
+                config.entries_kept = 0;
+                config.chunk_bytes_in_flight_max = 1;
+            }),
             ["fire", node, timer] => self.fire(member(node), render::timer(timer)),
             ["elect", node] => self.elect(member(node)),
             ["ask", node, "propose", payload] => {
@@ -142,6 +147,11 @@ impl Script {
                 self.observe()
             }
             ["restart", node] => self.act(member(node), Member::boot),
+            ["compact", node] => {
+                self.member(member(node)).save();
+                self.act(member(node), Member::compact)
+            }
+            ["damage", node] => self.act(member(node), Member::damage),
             ["show"] => {
                 self.show();
                 Ok(())
@@ -150,12 +160,12 @@ impl Script {
         }
     }
 
-    fn start(&mut self, count: u64, append_bytes_max: usize) -> Result<(), String> {
+    fn start(&mut self, count: u64, set: impl Fn(&mut Config)) -> Result<(), String> {
         let ids: Vec<NodeId> = (1..=count).map(NodeId).collect();
         for me in ids.iter().copied() {
             let mut config = Config::new(me, ids.clone());
             config.mutants = self.mutants;
-            config.append_bytes_max = append_bytes_max;
+            set(&mut config);
             self.members.push(Member::new(config));
             self.act(me, Member::boot)?;
         }
@@ -268,10 +278,15 @@ impl Script {
         self.finish(id)
     }
 
-    /// The end of a batch: what was gathered is sent, and the disk syncs unless it is stalled.
+    /// The end of a batch: a state that has arrived is put in place, what was gathered is sent, and the disk syncs
+    /// unless it is stalled.
     fn finish(&mut self, id: NodeId) -> Result<(), String> {
         loop {
-            if self.member(id).is_armed(Timer::Flush) {
+            if self.member(id).save_arrived() {
+                let index = self.member(id).saved().snapshot.index;
+                self.say(format!("{id} installs the state at {index}"));
+                self.take_step(id, Member::install)?;
+            } else if self.member(id).is_armed(Timer::Flush) {
                 self.take_step(id, |member| member.fire(Timer::Flush))?;
             } else if self.member(id).unsynced() > 0 && !self.stalled.contains(&id) {
                 self.take_step(id, |member| member.sync(member.unsynced()))?;
