@@ -102,6 +102,11 @@ scenarios! {
     a_leader_compacts_and_restarts_from_its_base,
     a_vote_is_remembered_over_a_compaction,
     proposals_inside_a_snapshot_end_unknown,
+    a_lease_read_takes_no_round,
+    a_lease_ends_before_a_vote_can_be_won,
+    a_paused_leader_answers_no_lease_read,
+    a_leader_that_hands_over_forgoes_its_lease,
+    a_follower_keeps_its_promise_over_a_crash,
 }
 
 /// Bugs that storms seldom meet, each with the scenario that was made for it.
@@ -110,6 +115,9 @@ pub(crate) const MUTANTS_TOLD: &[(&str, &str)] = &[
     ("forgets_its_vote", "a_vote_is_remembered_over_a_crash"),
     ("forgets_vote_when_compacting", "a_vote_is_remembered_over_a_compaction"),
     ("installs_without_resetting_log", "a_snapshot_replaces_a_tail_that_differs"),
+    ("keeps_lease_through_transfer", "a_leader_that_hands_over_forgoes_its_lease"),
+    ("lease_survives_pause", "a_paused_leader_answers_no_lease_read"),
+    ("votes_within_lease_after_restart", "a_follower_keeps_its_promise_over_a_crash"),
     ("counts_older_term", "an_entry_of_an_older_term_is_not_committed_by_counting"),
     ("counts_itself_before_durable", "a_leader_counts_itself_only_once_its_copy_is_durable"),
     ("accepts_repeated_proposals", "a_repeated_submission_is_taken_once"),

@@ -6,13 +6,15 @@
 //! After each command the members that it touched finish their batch (flush), and their disks sync at once unless they
 //! were told to `stall`. Messages wait until they are delivered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use quorate_core::{Input, Mutants, NodeId, Protocol, Visible};
+use quorate_core::{Input, Mutants, NodeId, Protocol, RequestId, Visible};
 use quorate_protocols::consensus::raft::properties::Properties;
-use quorate_protocols::consensus::raft::{Config, Message, Raft, Request, Timer};
+use quorate_protocols::consensus::raft::{
+    Config, Index, Lease, Message, Raft, Request, Response, Timer,
+};
 
 use crate::member::{Deeds, Member};
 use crate::render;
@@ -58,6 +60,11 @@ struct Script {
     cuts: BTreeSet<(NodeId, NodeId)>,
     /// Members whose disk syncs nothing until it is told to.
     stalled: BTreeSet<NodeId>,
+    /// Members whose batch doesn't end.
+    paused: BTreeSet<NodeId>,
+    /// Requests that are not answered, each with the newest index that anybody was told is committed when it came.
+    asked: BTreeMap<(NodeId, RequestId), Index>,
+    acknowledged: Index,
     properties: Properties,
     trace: String,
     is_quiet: bool,
@@ -72,6 +79,9 @@ impl Script {
             kept: Vec::new(),
             cuts: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            acknowledged: Index(0),
             properties: Properties::default(),
             trace: String::new(),
             is_quiet: false,
@@ -90,11 +100,19 @@ impl Script {
             ["members", count, "bytes", append_bytes_max] => self.start(number(count), |config| {
                 config.append_bytes_max = number(append_bytes_max) as usize;
             }),
+            ["members", count, "leased"] => self.start(number(count), |config| {
+                config.lease = Some(Lease { drift_ppm: 1000 });
+            }),
             // Logs are compacted as far as they can be, and pieces of snapshots leave one at a time.
             ["members", count, "compacting"] => self.start(number(count), |config| {
                 config.entries_kept = 0;
                 config.chunk_bytes_in_flight_max = 1;
             }),
+            ["fire", node, "lease"] => {
+                let armed: Vec<Timer> = self.member(member(node)).armed().collect();
+                let mut rounds = armed.into_iter().filter(|timer| matches!(timer, Timer::Lease(_)));
+                rounds.try_for_each(|timer| self.fire(member(node), timer))
+            }
             ["fire", node, timer] => self.fire(member(node), render::timer(timer)),
             ["elect", node] => self.elect(member(node)),
             ["ask", node, "propose", payload] => {
@@ -132,6 +150,15 @@ impl Script {
             ["heal"] => {
                 self.cuts.clear();
                 Ok(())
+            }
+            // Inputs gather, and the batch doesn't end before `resume`.
+            ["pause", node] => {
+                self.paused.insert(member(node));
+                Ok(())
+            }
+            ["resume", node] => {
+                self.paused.remove(&member(node));
+                self.finish(member(node))
             }
             ["stall", node] => {
                 self.stalled.insert(member(node));
@@ -195,7 +222,13 @@ impl Script {
     }
 
     fn ask(&mut self, to: NodeId, request: Request) -> Result<(), String> {
-        self.act(to, |member| member.ask(request).1)
+        let acknowledged = self.acknowledged;
+        self.take_step_with(to, |member, asked| {
+            let (id, deeds) = member.ask(request);
+            asked.insert((to, id), acknowledged);
+            deeds
+        })?;
+        self.finish(to)
     }
 
     fn fire(&mut self, id: NodeId, timer: Timer) -> Result<(), String> {
@@ -211,6 +244,9 @@ impl Script {
             let hears_leader = self.members[at].raft().is_some_and(|raft| {
                 !raft.is_leader() && raft.leader(&self.members[at].config).is_some()
             });
+            if is_hearing && self.members[at].is_armed(Timer::Promise) {
+                self.fire(id, Timer::Promise)?;
+            }
             if is_hearing && hears_leader {
                 self.fire(id, Timer::Election)?;
             }
@@ -281,7 +317,7 @@ impl Script {
     /// The end of a batch: a state that has arrived is put in place, what was gathered is sent, and the disk syncs
     /// unless it is stalled.
     fn finish(&mut self, id: NodeId) -> Result<(), String> {
-        loop {
+        while !self.paused.contains(&id) {
             if self.member(id).save_arrived() {
                 let index = self.member(id).saved().snapshot.index;
                 self.say(format!("{id} installs the state at {index}"));
@@ -294,6 +330,7 @@ impl Script {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     fn take_step(
@@ -301,8 +338,16 @@ impl Script {
         id: NodeId,
         act: impl FnOnce(&mut Member) -> Deeds,
     ) -> Result<(), String> {
+        self.take_step_with(id, |member, _| act(member))
+    }
+
+    fn take_step_with(
+        &mut self,
+        id: NodeId,
+        act: impl FnOnce(&mut Member, &mut BTreeMap<(NodeId, RequestId), Index>) -> Deeds,
+    ) -> Result<(), String> {
         let before = self.member(id).raft().map(Raft::view);
-        let deeds = act(self.member(id));
+        let deeds = act(&mut self.members[id.0 as usize - 1], &mut self.asked);
         let after = self.member(id).raft().map(Raft::view);
         if before.is_some() && before != after {
             self.say(format!("{id} is {}", after.unwrap_or_default()));
@@ -325,10 +370,31 @@ impl Script {
                 }
                 Visible::Reply { id: request, response } => {
                     self.say(format!("{id} answers {request}: {response:?}"));
+                    self.judge(id, request, response)?;
                 }
             }
         }
         self.observe()
+    }
+
+    fn judge(
+        &mut self,
+        node: NodeId,
+        request: RequestId,
+        response: Response,
+    ) -> Result<(), String> {
+        let acknowledged = self.asked.remove(&(node, request)).unwrap_or_default();
+        match response {
+            Response::Committed(index) => self.acknowledged = self.acknowledged.max(index),
+            Response::Readable(index) if index < acknowledged => {
+                return Err(format!(
+                    "linearizable reads: {node} let {request} read at {index}, though {acknowledged} was acknowledged \
+                     before"
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn observe(&mut self) -> Result<(), String> {

@@ -15,6 +15,7 @@
 //! Read next: [`Raft::step`], then `on_append` in `replication.rs`, then `advance_commit`; the traces in
 //! `tests/raft/golden`, `the_first_election` first.
 
+pub mod lease;
 pub mod log;
 pub mod membership;
 pub mod message;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::{Input, Mutants, NodeId, Out, Protocol, RequestId};
 
+pub use lease::Lease;
 pub use log::{Entry, Index, Log, Origin, Term};
 pub use membership::{Member, Membership, Standing};
 pub use message::{Append, InstallSnapshot, Message, Outcome, Submission, Ticket, VoteKind};
@@ -67,6 +69,10 @@ pub const MUTANTS: &[&str] = &[
     "forgets_vote_when_compacting",
     "resubmits_after_snapshot",
     "releases_too_early",
+    "lease_without_drift",
+    "keeps_lease_through_transfer",
+    "lease_survives_pause",
+    "votes_within_lease_after_restart",
 ];
 
 /// What a member knows before it starts.
@@ -98,6 +104,8 @@ pub struct Config {
     pub entries_kept: u64,
     /// The size of these entries, at most.
     pub bytes_kept: usize,
+    /// How far clocks are trusted to save reads a round of messages; none if not at all. The same at all members.
+    pub lease: Option<Lease>,
     /// Deliberate bugs.
     pub mutants: Mutants,
 }
@@ -119,6 +127,7 @@ impl Config {
             chunk_bytes_in_flight_max: 4 << 20,
             entries_kept: 10_000,
             bytes_kept: 16 << 20,
+            lease: None,
             mutants: Mutants::NONE,
         }
     }
@@ -152,6 +161,10 @@ pub enum Timer {
     Flush,
     /// Requests are waiting: those that were lost are to be sent again.
     Retry,
+    /// Leader: a round no longer keeps others from leading.
+    Lease(u64),
+    /// Follower: may vote again.
+    Promise,
 }
 
 /// A durable write.
@@ -280,6 +293,8 @@ pub struct Raft {
     role: Role,
     /// Whether a leader was heard within the last election timeout (thesis §4.2.3).
     has_heard_leader: bool,
+    /// Whether a leader may count on this member to vote for nobody (`lease`).
+    has_promised: bool,
     proposals: Proposals,
     reads: Reads,
     is_flush_armed: bool,
@@ -307,6 +322,7 @@ struct Leader {
     /// The proposals of other members that we have taken in this term.
     taken: BTreeMap<NodeId, proposals::Taken>,
     reads: LeaderReads,
+    lease: lease::Held,
     /// Whom we are handing leadership to.
     transfer_to: Option<NodeId>,
     /// The number of transfers of snapshots that were begun.
@@ -414,6 +430,7 @@ impl Raft {
         self.is_flush_armed = false;
         if self.is_leader() {
             self.append_batch(config, out);
+            self.read_by_lease(config, out);
             self.open_read_round(config);
             self.replicate(config, out);
             self.confirm_reads(config, out);
@@ -506,6 +523,7 @@ impl Protocol for Raft {
             needs_snapshot: false,
             role: Role::Follower { leader: None },
             has_heard_leader: false,
+            has_promised: false,
             proposals: Proposals::default(),
             reads: Reads::default(),
             is_flush_armed: false,
@@ -516,6 +534,7 @@ impl Protocol for Raft {
         out.persist(Record::Booted { boot: raft.boot });
         raft.release_at_start(out);
         raft.take_in_applied(config, applied.unwrap_or_default(), out);
+        raft.promise_again(config, out);
         // If there is a leader, its voters refuse the pre-vote; if there is none, there should be one soon.
         out.arm(Timer::Election, Duration::ZERO..config.election_timeout);
         raft
@@ -529,6 +548,8 @@ impl Protocol for Raft {
             Input::Fire(Timer::Quorum) => self.check_quorum(config, out),
             Input::Fire(Timer::Flush) => self.flush(config, out),
             Input::Fire(Timer::Retry) => self.retry(config, out),
+            Input::Fire(Timer::Lease(round)) => self.on_lease_timeout(round),
+            Input::Fire(Timer::Promise) => self.has_promised = false,
             Input::Ask { id, request } => self.ask(config, id, request, out),
             Input::Synced { upto } => self.on_synced(config, upto, out),
             Input::Lost { peer } => self.on_lost(config, peer, out),
