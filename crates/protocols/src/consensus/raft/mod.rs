@@ -4,14 +4,19 @@
 //! Ongaro and Ousterhout, "In search of an understandable consensus algorithm (extended version)", 2014).
 //! Model: crash and recovery, asynchronous; messages are lost, repeated and reordered; n = 2f + 1.
 //! Safety: election safety, leader append-only, log matching, leader completeness, state machine safety; a proposal is
-//! committed at most once, however often it was sent ([`proposals`]); reads are linearizable. All but the last, which
-//! can only be seen from where the clients are, are checked by [`properties`].
+//! committed at most once, however often it was sent ([`proposals`]); what stands for the beginning of a log was
+//! committed ([`snapshot`]); reads are linearizable. All but the last, which can only be seen from where the clients are,
+//! are checked by [`properties`].
 //! Liveness: a proposal is committed. Needs: a majority that is up and can reach each other for a few election
 //! timeouts.
 //! Departures: proposals and reads may be put to any member, which passes them on; a proposal that a change of leader
-//! lost is submitted again by the member it was put to, never by the client.
-//! Omitted: snapshots, log compaction, changes of membership, leases.
-//! Cost: 2 message delays and 2(n − 1) messages a batch at the leader; a read 2 delays; through a follower 2 more.
+//! lost is submitted again by the member it was put to, never by the client. A snapshot travels in pieces, which the
+//! application makes and takes ([`transfer`]); nothing of it is held here. A member whose state is damaged gets one too.
+//! Omitted: changes of membership; catching up from another follower; what became of own proposals in a part of the log
+//! that a snapshot stands for (their outcome is unknown).
+//! Cost: 2 message delays and 2(n − 1) messages a batch at the leader; a read 2 delays, or none with a lease ([`lease`],
+//! off unless clocks are trusted); through a follower 2 more. In memory, the entries behind the newest compaction and
+//! those it kept for slow followers, however slow they are.
 //! Read next: [`Raft::step`], then `on_append` in `replication.rs`, then `advance_commit`; the traces in
 //! `tests/raft/golden`, `the_first_election` first.
 
