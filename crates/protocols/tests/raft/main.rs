@@ -4,6 +4,7 @@
 //! What must hold is the same in both: the public `properties` of the protocol.
 
 mod dice;
+mod lease;
 mod member;
 mod nonsense;
 mod render;

@@ -5,8 +5,8 @@ use quorate_core::{Input, NodeId, RequestId, Visible};
 use quorate_protocols::consensus::raft;
 use quorate_protocols::consensus::raft::properties::Properties;
 use quorate_protocols::consensus::raft::{
-    Append, Config, Entry, Index, Membership, Message, Origin, Outcome, Raft, Request, Standing,
-    Submission, Term, Ticket, Timer, VoteKind,
+    Append, Config, Entry, Index, InstallSnapshot, Membership, Message, Origin, Outcome, Raft,
+    Request, Snapshot, Standing, Submission, Term, Ticket, Timer, VoteKind,
 };
 
 use crate::dice::Dice;
@@ -78,6 +78,29 @@ fn repeated_transfers_do_not_keep_a_leader_from_looking_for_its_majority() {
     let arms = |deeds: Deeds| deeds.armed.iter().any(|(timer, _)| *timer == Timer::Quorum);
     assert!(arms(member.ask(Request::Transfer(NodeId(2))).1), "a transfer has a whole timeout");
     assert!(!arms(member.ask(Request::Transfer(NodeId(3))).1), "its repetition has no more");
+}
+
+#[test]
+fn a_snapshot_of_no_possible_log_is_not_taken() {
+    let mut member = three();
+    for (index, snapshot_term) in [(Index::END.0, 1), (u64::MAX, 1), (5, 2)] {
+        let snapshot = Snapshot {
+            index: Index(index),
+            term: Term(snapshot_term),
+            membership: Default::default(),
+        };
+        let install = InstallSnapshot {
+            term: Term(1),
+            transfer: 1,
+            snapshot,
+            number: 0,
+            bytes: Bytes::new(),
+            is_last: true,
+        };
+        hear(&mut member, 2, Message::InstallSnapshot(install));
+    }
+    let raft = member.raft().expect("it is up");
+    assert_eq!((raft.term(), raft.nonsense()), (Term(0), 3));
 }
 
 #[test]
@@ -159,8 +182,10 @@ fn membership(dice: &mut Dice) -> Membership {
 }
 
 fn outcome(dice: &mut Dice) -> Outcome {
-    match dice.below(3) {
+    match dice.below(5) {
         0 => Outcome::Matched(Index(number(dice))),
+        3 => Outcome::NeedsSnapshot(Index(number(dice))),
+        4 => Outcome::ChunksTaken { transfer: number(dice), next: number(dice) },
         1 => Outcome::Conflict {
             rejected: Index(number(dice)),
             term: dice.chance(500).then_some(term(dice)),
@@ -172,7 +197,7 @@ fn outcome(dice: &mut Dice) -> Outcome {
 
 fn anything(dice: &mut Dice) -> Message {
     let ticket = Ticket { boot: number(dice), number: number(dice) };
-    match dice.below(8) {
+    match dice.below(9) {
         0 => Message::RequestVote {
             term: term(dice),
             last_term: term(dice),
@@ -201,6 +226,18 @@ fn anything(dice: &mut Dice) -> Message {
             proposals: proposals(dice),
         }),
         6 => Message::ReadIndex { ticket },
+        7 => Message::InstallSnapshot(InstallSnapshot {
+            term: term(dice),
+            transfer: number(dice),
+            snapshot: Snapshot {
+                index: Index(number(dice)),
+                term: term(dice),
+                membership: Default::default(),
+            },
+            number: number(dice),
+            bytes: Bytes::from_static(b"zz"),
+            is_last: dice.chance(200),
+        }),
         _ => Message::ReadIndexAnswer { ticket, index: Index(number(dice)) },
     }
 }

@@ -16,6 +16,7 @@ pub(crate) fn timer(name: &str) -> Timer {
         "quorum" => Timer::Quorum,
         "flush" => Timer::Flush,
         "retry" => Timer::Retry,
+        "promise" => Timer::Promise,
         _ => panic!("no timer is called {name}"),
     }
 }

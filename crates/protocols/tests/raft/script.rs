@@ -6,13 +6,15 @@
 //! After each command the members that it touched finish their batch (flush), and their disks sync at once unless they
 //! were told to `stall`. Messages wait until they are delivered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use quorate_core::{Input, Mutants, NodeId, Protocol, Visible};
+use quorate_core::{Input, Mutants, NodeId, Protocol, RequestId, Visible};
 use quorate_protocols::consensus::raft::properties::Properties;
-use quorate_protocols::consensus::raft::{Change, Config, Message, Raft, Request, Timer};
+use quorate_protocols::consensus::raft::{
+    Change, Config, Index, Lease, Message, Raft, Request, Response, Timer,
+};
 
 use crate::member::{Deeds, Member};
 use crate::render;
@@ -58,6 +60,11 @@ struct Script {
     cuts: BTreeSet<(NodeId, NodeId)>,
     /// Members whose disk syncs nothing until it is told to.
     stalled: BTreeSet<NodeId>,
+    /// Members whose batch doesn't end.
+    paused: BTreeSet<NodeId>,
+    /// Requests that are not answered, each with the newest index that anybody was told is committed when it came.
+    asked: BTreeMap<(NodeId, RequestId), Index>,
+    acknowledged: Index,
     properties: Properties,
     trace: String,
     is_quiet: bool,
@@ -72,6 +79,9 @@ impl Script {
             kept: Vec::new(),
             cuts: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            acknowledged: Index(0),
             properties: Properties::default(),
             trace: String::new(),
             is_quiet: false,
@@ -86,10 +96,25 @@ impl Script {
                 self.is_quiet = false;
                 result
             }
-            ["members", count] => self.start(number(count), 0, 1 << 20),
-            ["members", count, "spare", spare] => self.start(number(count), number(spare), 1 << 20),
+            ["members", count, "spare", spare] => self.start(number(count), number(spare), |_| {}),
+            ["members", count] => self.start(number(count), 0, |_| {}),
             ["members", count, "bytes", append_bytes_max] => {
-                self.start(number(count), 0, number(append_bytes_max) as usize)
+                self.start(number(count), 0, |config| {
+                    config.append_bytes_max = number(append_bytes_max) as usize;
+                })
+            }
+            ["members", count, "leased"] => self.start(number(count), 0, |config| {
+                config.lease = Some(Lease { drift_ppm: 1000 });
+            }),
+            // Logs are compacted as far as they can be, and pieces of snapshots leave one at a time.
+            ["members", count, "compacting"] => self.start(number(count), 0, |config| {
+                config.entries_kept = 0;
+                config.chunk_bytes_in_flight_max = 1;
+            }),
+            ["fire", node, "lease"] => {
+                let armed: Vec<Timer> = self.member(member(node)).armed().collect();
+                let mut rounds = armed.into_iter().filter(|timer| matches!(timer, Timer::Lease(_)));
+                rounds.try_for_each(|timer| self.fire(member(node), timer))
             }
             ["fire", node, timer] => self.fire(member(node), render::timer(timer)),
             ["elect", node] => self.elect(member(node), true),
@@ -133,6 +158,15 @@ impl Script {
                 self.cuts.clear();
                 Ok(())
             }
+            // Inputs gather, and the batch doesn't end before `resume`.
+            ["pause", node] => {
+                self.paused.insert(member(node));
+                Ok(())
+            }
+            ["resume", node] => {
+                self.paused.remove(&member(node));
+                self.finish(member(node))
+            }
             ["stall", node] => {
                 self.stalled.insert(member(node));
                 Ok(())
@@ -147,6 +181,11 @@ impl Script {
                 self.observe()
             }
             ["restart", node] => self.act(member(node), Member::boot),
+            ["compact", node] => {
+                self.member(member(node)).save();
+                self.act(member(node), Member::compact)
+            }
+            ["damage", node] => self.act(member(node), Member::damage),
             ["show"] => {
                 self.show();
                 Ok(())
@@ -156,11 +195,11 @@ impl Script {
     }
 
     /// Starts the first `voters` with each other, and `spare` nodes that don't take part.
-    fn start(&mut self, voters: u64, spare: u64, append_bytes_max: usize) -> Result<(), String> {
+    fn start(&mut self, voters: u64, spare: u64, set: impl Fn(&mut Config)) -> Result<(), String> {
         for me in (1..=voters + spare).map(NodeId) {
             let mut config = Config::new(me, (1..=voters).map(NodeId).collect());
             config.mutants = self.mutants;
-            config.append_bytes_max = append_bytes_max;
+            set(&mut config);
             self.members.push(Member::new(config));
             self.act(me, Member::boot)?;
         }
@@ -190,7 +229,13 @@ impl Script {
     }
 
     fn ask(&mut self, to: NodeId, request: Request) -> Result<(), String> {
-        self.act(to, |member| member.ask(request).1)
+        let acknowledged = self.acknowledged;
+        self.take_step_with(to, |member, asked| {
+            let (id, deeds) = member.ask(request);
+            asked.insert((to, id), acknowledged);
+            deeds
+        })?;
+        self.finish(to)
     }
 
     fn fire(&mut self, id: NodeId, timer: Timer) -> Result<(), String> {
@@ -207,6 +252,9 @@ impl Script {
             let hears_leader = self.members[at].raft().is_some_and(|raft| {
                 !raft.is_leader() && raft.leader(&self.members[at].config).is_some()
             });
+            if is_hearing && self.members[at].is_armed(Timer::Promise) {
+                self.fire(id, Timer::Promise)?;
+            }
             if is_hearing && hears_leader {
                 self.fire(id, Timer::Election)?;
             }
@@ -283,10 +331,15 @@ impl Script {
         self.finish(id)
     }
 
-    /// The end of a batch: what was gathered is sent, and the disk syncs unless it is stalled.
+    /// The end of a batch: a state that has arrived is put in place, what was gathered is sent, and the disk syncs
+    /// unless it is stalled.
     fn finish(&mut self, id: NodeId) -> Result<(), String> {
-        loop {
-            if self.member(id).is_armed(Timer::Flush) {
+        while !self.paused.contains(&id) {
+            if self.member(id).save_arrived() {
+                let index = self.member(id).saved().snapshot.index;
+                self.say(format!("{id} installs the state at {index}"));
+                self.take_step(id, Member::install)?;
+            } else if self.member(id).is_armed(Timer::Flush) {
                 self.take_step(id, |member| member.fire(Timer::Flush))?;
             } else if self.member(id).unsynced() > 0 && !self.stalled.contains(&id) {
                 self.take_step(id, |member| member.sync(member.unsynced()))?;
@@ -294,6 +347,7 @@ impl Script {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     fn take_step(
@@ -301,8 +355,16 @@ impl Script {
         id: NodeId,
         act: impl FnOnce(&mut Member) -> Deeds,
     ) -> Result<(), String> {
+        self.take_step_with(id, |member, _| act(member))
+    }
+
+    fn take_step_with(
+        &mut self,
+        id: NodeId,
+        act: impl FnOnce(&mut Member, &mut BTreeMap<(NodeId, RequestId), Index>) -> Deeds,
+    ) -> Result<(), String> {
         let before = self.member(id).raft().map(Raft::view);
-        let deeds = act(self.member(id));
+        let deeds = act(&mut self.members[id.0 as usize - 1], &mut self.asked);
         let after = self.member(id).raft().map(Raft::view);
         if before.is_some() && before != after {
             self.say(format!("{id} is {}", after.unwrap_or_default()));
@@ -325,10 +387,31 @@ impl Script {
                 }
                 Visible::Reply { id: request, response } => {
                     self.say(format!("{id} answers {request}: {response:?}"));
+                    self.judge(id, request, response)?;
                 }
             }
         }
         self.observe()
+    }
+
+    fn judge(
+        &mut self,
+        node: NodeId,
+        request: RequestId,
+        response: Response,
+    ) -> Result<(), String> {
+        let acknowledged = self.asked.remove(&(node, request)).unwrap_or_default();
+        match response {
+            Response::Committed(index) => self.acknowledged = self.acknowledged.max(index),
+            Response::Readable(index) if index < acknowledged => {
+                return Err(format!(
+                    "linearizable reads: {node} let {request} read at {index}, though {acknowledged} was acknowledged \
+                     before"
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn observe(&mut self) -> Result<(), String> {

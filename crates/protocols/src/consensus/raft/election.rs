@@ -48,8 +48,9 @@ impl Raft {
     }
 
     fn campaign(&mut self, config: &Config, kind: VoteKind, out: &mut Out<'_, Self>) {
-        if self.needs_snapshot {
-            // A leader's state is what others are sent, and what reads are answered from.
+        // A leader's state is what others are sent, and what reads are answered from. Nor does a vote for ourselves
+        // keep a promise to vote for nobody.
+        if self.needs_snapshot || (self.has_promised && kind != VoteKind::Handover) {
             self.await_leader(config, out);
             return;
         }
@@ -97,8 +98,8 @@ impl Raft {
     ) {
         let is_pre = kind == VoteKind::Pre;
         // Thesis §4.2.3: whoever hears a leader keeps to it, and doesn't even enter the candidate's term.
-        let keeps_leader =
-            (self.has_heard_leader || self.is_leader()) && kind != VoteKind::Handover;
+        let keeps_leader = (self.has_heard_leader || self.has_promised || self.is_leader())
+            && kind != VoteKind::Handover;
         if term > self.term && !keeps_leader && !is_pre {
             self.follow(config, term, None, out);
         }
@@ -108,7 +109,9 @@ impl Raft {
             && if is_pre {
                 term > self.term && !keeps_leader
             } else {
-                term == self.term && self.vote.is_none_or(|vote| vote == from)
+                (!self.has_promised || kind == VoteKind::Handover)
+                    && term == self.term
+                    && self.vote.is_none_or(|vote| vote == from)
             };
         if is_granted && !is_pre && self.vote.is_none() {
             self.vote = Some(from);
@@ -186,6 +189,7 @@ impl Raft {
             transfer_to: None,
             transfers: 0,
             changes: Default::default(),
+            lease: Default::default(),
         }));
         self.follow_membership(config, &Membership::default(), next);
         out.disarm(Timer::Election);
@@ -288,15 +292,16 @@ impl Raft {
             _ => Response::Refused(Refusal::NotLeader { leader: None }),
         };
         out.reply(id, response);
-        self.hand_over(out);
+        self.hand_over(config, out);
     }
 
     /// Leader: once the receiver of a transfer has all we have, tells it to campaign.
-    pub(super) fn hand_over(&mut self, out: &mut Out<'_, Self>) {
+    pub(super) fn hand_over(&mut self, config: &Config, out: &mut Out<'_, Self>) {
         let Role::Leader(leader) = &self.role else { return };
         if let Some(to) = leader.transfer_to
             && leader.progress.get(&to).is_some_and(|p| p.matched() == self.log.last_index())
         {
+            self.forgo_lease(config);
             out.send(to, Message::TimeoutNow { term: self.term });
         }
     }

@@ -73,6 +73,7 @@ impl Properties {
             }
             self.terms_rise(id, raft, &seen)?;
             self.snapshot_safety(id, raft, &seen)?;
+            self.follows_base(id, raft)?;
             self.log_matching(id, raft, &mut seen)?;
             self.state_machine_safety(id, raft, &seen)?;
             self.election_safety(id, raft)?;
@@ -134,6 +135,19 @@ impl Properties {
             ));
         }
         Ok(())
+    }
+
+    /// Log matching at the base: the entry that follows it is one that follows it elsewhere.
+    fn follows_base(&self, id: NodeId, raft: &Raft) -> Result<(), String> {
+        let (base, first) = (raft.log().base(), raft.log().first_index());
+        let Some(entry) = raft.log().get(first) else { return Ok(()) };
+        match self.entries.get(&(first, entry.term)) {
+            Some((term_before, _)) if *term_before != base.term => Err(format!(
+                "log matching: {id}'s entry {first} of term {} follows one of term {term_before}, and no base of term {}",
+                entry.term, base.term
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Log matching: entries of one index and term are the same, and so is all before them. Leader append-only: a

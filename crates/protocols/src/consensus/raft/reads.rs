@@ -92,11 +92,21 @@ impl LeaderReads {
     pub(super) fn round(&self) -> u64 {
         self.round
     }
+
+    /// Opens a round that covers no questions.
+    pub(super) fn next_round(&mut self) -> u64 {
+        self.round += 1;
+        self.round
+    }
 }
 
 impl Raft {
     pub(super) fn read(&mut self, config: &Config, id: RequestId, out: &mut Out<'_, Self>) {
         if config.mutants.has("serves_stale_reads") && self.is_leader() {
+            out.reply(id, Response::Readable(self.commit));
+            return;
+        }
+        if config.mutants.has("lease_survives_pause") && self.holds_lease(config) {
             out.reply(id, Response::Readable(self.commit));
             return;
         }
@@ -132,6 +142,21 @@ impl Raft {
             for id in self.reads.answer(ticket.number).into_keys() {
                 out.reply(id, Response::Readable(index));
             }
+        }
+    }
+
+    /// Leader: while nobody else can lead, what is committed here is all that was ever acknowledged (`lease`).
+    pub(super) fn read_by_lease(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        if !self.holds_lease(config) {
+            return;
+        }
+        let index = self.commit;
+        if let Some(number) = self.reads.ask() {
+            self.on_read_index_answer(Ticket { boot: self.boot, number }, index, out);
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        for (asker, ticket) in std::mem::take(&mut leader.reads.waiting) {
+            out.send(asker, Message::ReadIndexAnswer { ticket, index });
         }
     }
 

@@ -192,6 +192,7 @@ impl Raft {
                 transfer.heartbeat();
             }
         }
+        self.open_lease_round(config, out);
         out.arm(Timer::Heartbeat, config.heartbeat_interval..config.heartbeat_interval);
         self.arm_flush(out);
     }
@@ -314,6 +315,7 @@ impl Raft {
             self.has_heard_leader = true;
             self.await_leader(config, out);
         }
+        self.promise(config, out);
     }
 
     /// Follower: leaves out what we have compacted, and therefore have in common with every later leader (§5.4.3). None
@@ -437,7 +439,7 @@ impl Raft {
                     self.arm_flush(out);
                 }
                 self.advance_commit(config, out);
-                self.hand_over(out);
+                self.hand_over(config, out);
             }
             Outcome::Conflict { rejected, term, first }
                 // Below `matched` there is no conflict: the answer is older than what we know.
