@@ -325,6 +325,7 @@ impl<E: Engine> Shard<E> {
         if self.applied >= self.raft.commit() || self.has_failed() || self.raft.needs_snapshot() {
             return;
         }
+        let mut has_compacted = false;
         while self.applied < self.raft.commit() {
             let index = self.applied.next();
             let response = match self.apply(index) {
@@ -335,16 +336,17 @@ impl<E: Engine> Shard<E> {
                 response => response,
             };
             self.applied = index;
-            if let Ok(Response::Compact(_)) = &response {
-                // Most leave little behind, and are done with one step.
-                self.collect_garbage(out);
-            }
+            has_compacted |= matches!(&response, Ok(Response::Compact(_)));
             if let Some((_, id)) = self.committed.pop_front_if(|(at, _)| *at == index) {
                 self.answer_command(index, id, response, out);
             }
         }
         if let Some(snapshot) = self.applied_snapshot() {
             self.store.commit_with(&encode_snapshot(&snapshot));
+        }
+        if has_compacted {
+            // Most leave little behind, and are done with one step.
+            self.collect_garbage(config, lift, out);
         }
         assert!(
             self.committed.is_empty()
