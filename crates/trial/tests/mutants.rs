@@ -11,8 +11,22 @@ use quorate_trial::{Suspect, plan, run};
 /// room for changes that shuffle the seeds.
 const SEEDS_MAX: u64 = 600;
 
+/// Bugs in what the database doesn't use yet, compaction and leases: Raft's own tests catch them.
+const OUT_OF_REACH: &[&str] = &[
+    "installs_without_resetting_log",
+    "compacts_uncommitted",
+    "forgets_vote_when_compacting",
+    "resubmits_after_snapshot",
+    "releases_too_early",
+    "lease_without_drift",
+    "keeps_lease_through_transfer",
+    "lease_survives_pause",
+    "votes_within_lease_after_restart",
+];
+
 fn suspects() -> Vec<(String, Suspect)> {
-    let of_nodes = raft::MUTANTS.iter().chain(node::MUTANTS).map(|name| {
+    let of_raft = raft::MUTANTS.iter().filter(|name| !OUT_OF_REACH.contains(name));
+    let of_nodes = of_raft.chain(node::MUTANTS).map(|name| {
         let suspect = Suspect { mutants: Mutants::only(name), ..Suspect::default() };
         ((*name).to_owned(), suspect)
     });
