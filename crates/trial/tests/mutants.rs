@@ -11,9 +11,18 @@ use quorate_trial::{Suspect, plan, run};
 /// room for changes that shuffle the seeds.
 const SEEDS_MAX: u64 = 600;
 
+/// Bugs in what the trial doesn't do yet, leases: Raft's own tests catch them.
+const OUT_OF_REACH: &[&str] = &[
+    "lease_without_drift",
+    "keeps_lease_through_transfer",
+    "lease_survives_pause",
+    "votes_within_lease_after_restart",
+];
+
 fn suspects() -> Vec<(String, Suspect)> {
-    // A trial's groups keep their members: what shows only where members come and go is caught by Raft's own tests.
-    let shows = |name: &&&str| !raft::changes::MUTANTS.contains(name);
+    // A trial's groups keep their members, and their clocks aren't trusted.
+    let shows =
+        |name: &&&str| !raft::changes::MUTANTS.contains(name) && !OUT_OF_REACH.contains(name);
     let of_raft = raft::MUTANTS.iter().filter(shows);
     let of_nodes = of_raft.chain(node::MUTANTS).map(|name| {
         let suspect = Suspect { mutants: Mutants::only(name), ..Suspect::default() };

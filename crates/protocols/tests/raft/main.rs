@@ -1,6 +1,7 @@
 //! Raft under test: named scenarios told as golden traces, storms of random faults, and messages that make no sense.
 //!
-//! `cluster` holds one member with its disk and timers, `script` drives a few of them by hand, `storm` by chance.
+//! `replica` gives a member an application, `member` its disks and timers; `script` drives a few of them by hand, `storm`
+//! by chance.
 //! What must hold is the same in both: the public `properties` of the protocol.
 
 mod dice;
@@ -12,3 +13,4 @@ mod replica;
 mod scenarios;
 mod script;
 mod storm;
+mod weather;

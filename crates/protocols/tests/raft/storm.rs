@@ -20,32 +20,12 @@ use crate::lease;
 use crate::member::{Deeds, Member};
 use crate::replica::{Replica, State};
 use crate::scenarios::MUTANTS_TOLD;
+use crate::weather::Weather;
 
 /// The steps of one storm.
 const STEPS: usize = 1500;
 /// How long the calm may take to resolve everything: many election timeouts.
 const CALM: Duration = Duration::from_secs(20);
-
-/// How often what happens, each in a thousand; drawn anew for each storm.
-struct Weather {
-    lost: usize,
-    repeated: usize,
-    overtaking: usize,
-    crash: usize,
-    /// Crashes of members whose disk has work to do.
-    crash_writing: usize,
-    restart: usize,
-    lagging_disk: usize,
-    early_timer: usize,
-    cut: usize,
-    /// Elections that nobody needs.
-    unrest: usize,
-    /// States made durable, and logs compacted up to there.
-    saved: usize,
-    compacted: usize,
-    /// States that turn out to be of no use.
-    damaged: usize,
-}
 
 struct Letter {
     from: NodeId,
@@ -97,21 +77,7 @@ struct Storm {
 impl Storm {
     fn new(seed: u64, size: usize, mutants: Mutants) -> Self {
         let mut dice = Dice(seed);
-        let weather = Weather {
-            lost: [0, 10, 100, 300][dice.below(4)],
-            repeated: [0, 20, 100][dice.below(3)],
-            overtaking: [0, 100, 500][dice.below(3)],
-            crash: [0, 2, 8, 30][dice.below(4)],
-            crash_writing: [0, 0, 50, 200][dice.below(4)],
-            restart: [30, 300][dice.below(2)],
-            lagging_disk: [100, 500, 900][dice.below(3)],
-            early_timer: [20, 80, 200][dice.below(3)],
-            cut: [0, 4, 15][dice.below(3)],
-            unrest: [0, 0, 30, 200][dice.below(4)],
-            saved: [20, 100, 300][dice.below(3)],
-            compacted: [0, 10, 50, 100][dice.below(4)],
-            damaged: [0, 0, 0, 2][dice.below(4)],
-        };
+        let weather = Weather::draw(&mut dice);
         let ids: Vec<NodeId> = (1..=size as u64).map(NodeId).collect();
         let members = ids.iter().map(|me| {
             let mut config = Config::new(*me, ids.clone());
