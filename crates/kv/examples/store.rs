@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p quorate-kv --example store -- [KEYS] [VALUE_BYTES]`
 
+#![expect(clippy::disallowed_types, reason = "it measures time, and is no state machine")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -5,11 +5,16 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_core::{GroupId, Host, Input, NodeId, RequestId, Visible, World};
+use quorate_core::{GroupId, Host, Input, Mutants, NodeId, Protocol, RequestId, Visible, World};
+use quorate_engine::MemoryEngine;
+use quorate_engine::memory::MemoryDisk;
 use quorate_kv::error::Error;
 use quorate_kv::node::{Config, Durable, Envelope, Node, Record, Timer};
-use quorate_kv::request::{Command, PutRequest, Query, RangeEnd, RangeRequest, Response, Revision};
+use quorate_kv::request::{
+    Command, CompactRequest, PutRequest, Query, RangeEnd, RangeRequest, Response, Revision,
+};
 use quorate_kv::service::{NodeRequest, NodeResponse, Role};
+use quorate_kv::store::Store;
 use quorate_protocols::consensus::raft::{self, Entry, Index, Message, Origin, Outcome, Term};
 
 const GROUPS: [GroupId; 3] = [GroupId(1), GroupId(2), GroupId(3)];
@@ -199,6 +204,79 @@ fn shards_count_their_revisions_each_for_itself() {
     }
     let revision = |group| node.host.state().shard(group).map(|shard| shard.store().revision());
     assert_eq!(GROUPS.map(revision), [3, 2, 1].map(|revision| Some(Revision(revision))));
+}
+
+#[test]
+fn a_physical_compaction_is_answered_once_its_garbage_is_gone() {
+    let mut node = Driven::boot(1);
+    node.fire(Timer::Group(GROUPS[0], raft::Timer::Election));
+    node.settle();
+    const PUTS: u64 = 2500;
+    for id in 0..PUTS {
+        node.ask(id, put(GROUPS[0], "k", "v"));
+        if id % 100 == 0 {
+            node.settle();
+        }
+    }
+    node.settle();
+    let revision = Revision(1 + PUTS as i64);
+    for (id, physical) in [(PUTS, false), (PUTS + 1, true)] {
+        let revision = if physical { revision } else { Revision(revision.0 - 1) };
+        let command = Command::Compact(CompactRequest { revision, physical });
+        node.ask(id, NodeRequest::Command { group: GROUPS[0], command });
+    }
+    node.settle();
+    let is_answered = |node: &Driven, id| node.deeds.answers.contains_key(&RequestId(id));
+    assert!(is_answered(&node, PUTS), "the one that is not physical waits for nothing");
+    let mut steps = 0;
+    while !is_answered(&node, PUTS + 1) {
+        let shard = node.host.state().shard(GROUPS[0]).expect("the shard is here");
+        assert!(shard.store().has_garbage(), "nothing is left to wait for");
+        node.fire(Timer::Collect);
+        steps += 1;
+    }
+    assert!(steps > 0, "so much is not removed in one step");
+    let shard = node.host.state().shard(GROUPS[0]).expect("the shard is here");
+    assert_eq!((shard.store().collected(), shard.store().bytes()), (revision, 2));
+    assert!(!node.deeds.timers.contains(&Timer::Collect), "and then it rests");
+}
+
+#[test]
+fn a_restart_applies_only_what_its_store_has_not() {
+    let mut node = Driven::boot(1);
+    node.fire(Timer::Group(GROUPS[0], raft::Timer::Election));
+    node.settle();
+    // The entry that opens the term is at 1.
+    for id in 2..5 {
+        node.ask(id, put(GROUPS[0], "k", "v"));
+        node.settle();
+    }
+    let disk = MemoryDisk::new();
+    let mut store = Store::open(MemoryEngine::open(disk.clone()), Mutants::NONE).unwrap();
+    for index in 2..4_u64 {
+        let NodeRequest::Command { command, .. } = put(GROUPS[0], "k", "v") else {
+            unreachable!("a put is a command")
+        };
+        store.apply_at(&command, Revision(index as i64), &index.to_le_bytes()).unwrap();
+    }
+    store.commit();
+    store.flush();
+    store.poll().unwrap();
+
+    let mut durable = Durable::in_memory(&GROUPS);
+    durable.engines.insert(GROUPS[0], MemoryEngine::open(disk));
+    for (number, record) in (1..).zip(node.deeds.records.clone()) {
+        <Node as Protocol>::fold(&mut durable, number, record);
+    }
+    let last = node.host.persisted();
+    let mut deeds = Deeds::default();
+    let host = Host::boot(&node.config, durable, last, &mut deeds);
+    let mut again = Driven { config: node.config.clone(), host, deeds };
+    again.fire(Timer::Group(GROUPS[0], raft::Timer::Election));
+    again.settle();
+    let digest =
+        |node: &Driven| node.host.state().shard(GROUPS[0]).map(|shard| shard.store().digest());
+    assert_eq!(digest(&again), digest(&node));
 }
 
 #[test]
