@@ -61,10 +61,14 @@ struct Driven {
 impl Driven {
     /// The first of `members` nodes.
     fn boot(members: u64) -> Self {
+        Driven::boot_on(members, Durable::in_memory(&GROUPS))
+    }
+
+    fn boot_on(members: u64, durable: Durable) -> Self {
         let members = (1..=members).map(NodeId).collect();
         let config = Config::new(GROUPS.to_vec(), raft::Config::new(NodeId(1), members));
         let mut deeds = Deeds::default();
-        let host = Host::boot(&config, Durable::in_memory(&config.groups), 0, &mut deeds);
+        let host = Host::boot(&config, durable, 0, &mut deeds);
         Driven { config, host, deeds }
     }
 
@@ -243,28 +247,28 @@ fn a_physical_compaction_is_answered_once_its_garbage_is_gone() {
 
 #[test]
 fn a_restart_applies_only_what_its_store_has_not() {
-    let mut node = Driven::boot(1);
+    let disks: BTreeMap<GroupId, MemoryDisk> =
+        GROUPS.iter().map(|group| (*group, MemoryDisk::new())).collect();
+    let base = || {
+        let open =
+            |(group, disk): (&GroupId, &MemoryDisk)| (*group, MemoryEngine::open(disk.clone()));
+        Durable::new(disks.iter().map(open).collect())
+    };
+    let mut node = Driven::boot_on(1, base());
+    node.config.flush_entries = 1;
     node.fire(Timer::Group(GROUPS[0], raft::Timer::Election));
     node.settle();
-    // The entry that opens the term is at 1.
-    for id in 2..5 {
+    for id in 1..4 {
         node.ask(id, put(GROUPS[0], "k", "v"));
         node.settle();
+        if id == 2 {
+            node.fire(Timer::Upkeep);
+            node.settle();
+        }
     }
-    let disk = MemoryDisk::new();
-    let mut store = Store::open(MemoryEngine::open(disk.clone()), Mutants::NONE).unwrap();
-    for index in 2..4_u64 {
-        let NodeRequest::Command { command, .. } = put(GROUPS[0], "k", "v") else {
-            unreachable!("a put is a command")
-        };
-        store.apply_at(&command, Revision(index as i64), &index.to_le_bytes()).unwrap();
-    }
-    store.commit();
-    store.flush();
-    store.poll().unwrap();
-
-    let mut durable = Durable::in_memory(&GROUPS);
-    durable.engines.insert(GROUPS[0], MemoryEngine::open(disk));
+    let mut durable = base();
+    let kept = Store::open(MemoryEngine::open(disks[&GROUPS[0]].clone()), Mutants::NONE).unwrap();
+    assert_eq!(kept.revision(), Revision(3), "two of three puts are durable in the store");
     for (number, record) in (1..).zip(node.deeds.records.clone()) {
         <Node as Protocol>::fold(&mut durable, number, record);
     }

@@ -11,8 +11,11 @@ use quorate_trial::{Suspect, plan, run};
 /// room for changes that shuffle the seeds.
 const SEEDS_MAX: u64 = 600;
 
-/// Bugs in what the trial doesn't do yet, leases: Raft's own tests catch them.
+/// Bugs that Raft's own scenarios catch: random faults hardly ever bring about what they break, and clocks aren't
+/// trusted here.
 const OUT_OF_REACH: &[&str] = &[
+    "installs_without_resetting_log",
+    "forgets_vote_when_compacting",
     "lease_without_drift",
     "keeps_lease_through_transfer",
     "lease_survives_pause",

@@ -15,7 +15,8 @@ fn rich_store() -> Store {
     let mut store = store_with(&["a=1", "a=2", "b=1", "a\0b=1", "\0=1", "a=3"]);
     store.put(put("long", &"long".repeat(200))).unwrap();
     store.delete(delete(key("b"))).unwrap();
-    store.apply_at(&Command::Put(put("c", "")), Revision(20), b"entry 9").unwrap();
+    store.apply_at(&Command::Put(put("c", "")), Revision(20)).unwrap();
+    store.commit_with(b"entry 9");
     store.compact(4, false).unwrap();
     store.collect_garbage(1).unwrap();
     store
