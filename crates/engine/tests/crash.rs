@@ -111,7 +111,10 @@ fn kill_and_look() {
     let mut model = Map::new();
     let mut applied = 0;
     let mut durable = 0;
-    for round in 0..ROUNDS {
+    let mut round = 0;
+    // On a slow machine it takes more kills until enough was written to mean something.
+    while round < ROUNDS || applied < ROUNDS * IMPORT_EVERY {
+        round += 1;
         let mut child = Command::new(std::env::current_exe().expect("this program has a name"))
             .env(CHILD, dir.path())
             .stdout(Stdio::piped())
@@ -143,9 +146,8 @@ fn kill_and_look() {
         let trees = std::fs::read_dir(dir.path()).expect("it is there").count();
         assert_eq!(trees, 2, "the pointer, and the tree that it points to");
     }
-    assert!(applied > ROUNDS * IMPORT_EVERY, "too little was written to mean much: {applied}");
     println!(
-        "an engine that is killed at any moment holds the first batches, whole: {ROUNDS} kills, {applied} batches"
+        "an engine that is killed at any moment holds the first batches, whole: {round} kills, {applied} batches"
     );
 }
 

@@ -67,6 +67,14 @@ struct Shared {
     working: RwLock<()>,
 }
 
+/// What the engine reads no more. It takes a while to free a memtable, or to remove the files of tables, so the thread that
+/// flushes does it, and not the one that writes.
+#[derive(Default)]
+pub(super) struct Retired {
+    pub(super) memtables: Vec<Arc<Memtable>>,
+    pub(super) tables: Vec<Arc<Tables>>,
+}
+
 struct State {
     /// Oldest first.
     sealed: VecDeque<Sealed>,
@@ -77,8 +85,7 @@ struct State {
     merge_error: Option<EngineError>,
     /// All tables that ever were part of the tree since it was opened.
     known: HashSet<u64>,
-    /// Memtables that nobody reads any more: it takes a while to free one.
-    retired: Vec<Arc<Memtable>>,
+    retired: Retired,
 }
 
 impl Background {
@@ -93,7 +100,7 @@ impl Background {
             has_new_tables: true,
             flush_error: None,
             merge_error: None,
-            retired: Vec::new(),
+            retired: Retired::default(),
         };
         let shared = Arc::new(Shared {
             tree,
@@ -137,9 +144,11 @@ impl Background {
         Progress { tables: state.tables.clone(), durable: state.durable, error }
     }
 
-    /// Frees memtables elsewhere.
-    pub(super) fn retire(&self, memtables: impl Iterator<Item = Arc<Memtable>>) {
-        self.shared.state().retired.extend(memtables);
+    /// Frees what is read no more, elsewhere.
+    pub(super) fn retire(&self, retired: Retired) {
+        let mut state = self.shared.state();
+        state.retired.memtables.extend(retired.memtables);
+        state.retired.tables.extend(retired.tables);
         self.shared.changed.notify_all();
     }
 
@@ -198,7 +207,9 @@ impl Shared {
 
     fn flush_until_stopped(&self) {
         let has_work = |state: &State| {
-            !state.retired.is_empty() || !state.sealed.is_empty() && state.flush_error.is_none()
+            !state.retired.memtables.is_empty()
+                || !state.retired.tables.is_empty()
+                || !state.sealed.is_empty() && state.flush_error.is_none()
         };
         while self.wait_for(has_work) {
             let retired = std::mem::take(&mut self.state().retired);
@@ -325,7 +336,9 @@ impl Shared {
             if tables.version() >= state.tables.version() {
                 state.has_new_tables |= tables.version() != state.tables.version();
                 state.known.extend(tables.ids());
-                state.tables = tables;
+                let old = std::mem::replace(&mut state.tables, tables);
+                state.retired.tables.push(old);
+                self.changed.notify_all();
                 return state;
             }
         }

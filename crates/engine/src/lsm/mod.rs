@@ -37,7 +37,7 @@ use lsm_tree::config::CompressionPolicy;
 use lsm_tree::{Cache, CompressionType, Config, SequenceNumberCounter};
 
 use crate::{Batch, BatchNumber, Engine, Result, Size, View};
-use background::{Background, OpenTree, Sealed, StopFilter};
+use background::{Background, OpenTree, Retired, Sealed, StopFilter};
 use home::Home;
 use memtable::{ChangeNumber, Memtable};
 use scan::Snapshot;
@@ -135,13 +135,14 @@ impl LsmEngine {
     fn pick_up(&mut self) -> Result<()> {
         let progress = self.background.progress();
         self.durable = self.durable.max(progress.durable);
-        self.now.tables = progress.tables;
         // Of the sealed memtables the oldest is last.
         let flushed = self.sealed_upto.iter().rev().take_while(|upto| **upto <= progress.durable);
         let kept = self.sealed_upto.len() - flushed.count();
         self.sealed_upto.truncate(kept);
-        if self.now.memtables.len() > kept + 1 {
-            self.background.retire(self.now.memtables.drain(kept + 1..));
+        if !Arc::ptr_eq(&self.now.tables, &progress.tables) {
+            let memtables = self.now.memtables.split_off(kept + 1);
+            let tables = std::mem::replace(&mut self.now.tables, progress.tables);
+            self.background.retire(Retired { memtables, tables: vec![tables] });
         }
         self.leaving.retain(|background| !background.has_stopped());
         progress.error.map_or(Ok(()), Err)
@@ -237,7 +238,7 @@ impl Engine for LsmEngine {
         let new = Snapshot { memtables: vec![Arc::default()], tables, upto: self.now.upto };
         let now = std::mem::replace(&mut self.now, new);
         old.home().give_up(true);
-        old.retire(now.memtables.into_iter());
+        old.retire(Retired { memtables: now.memtables, tables: vec![now.tables] });
         old.stop();
         self.leaving.push(old);
         self.sealed_upto.clear();
