@@ -9,6 +9,9 @@ pub enum Error {
     /// A request without a key.
     #[error("etcdserver: key is not provided")]
     EmptyKey,
+    /// A key longer than [`crate::request::KEY_BYTES_MAX`].
+    #[error("etcdserver: key is too long: at most {} bytes", crate::request::KEY_BYTES_MAX)]
+    KeyTooLong,
     /// `ignore_value` or `ignore_lease` for a key that is not there.
     #[error("etcdserver: key not found")]
     KeyNotFound,

@@ -140,9 +140,14 @@ where
         Ok((driver, handle))
     }
 
-    /// Runs the node until `shutdown` ends, all handles are gone, or the log fails: then the process must end, since
-    /// what is on the disk is no longer known.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), DriverError> {
+    /// The node as it is before it runs.
+    pub fn node(&self) -> &P {
+        self.host.state()
+    }
+
+    /// Runs the node until `shutdown` ends or all handles are gone, and gives it back as it is then; or until the log
+    /// fails: then the process must end, since what is on the disk is no longer known.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<P, DriverError> {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut messages = Vec::with_capacity(BATCH_MAX);
         let mut questions = Vec::with_capacity(BATCH_MAX);
@@ -185,7 +190,8 @@ where
             }
             self.settle()?;
         }
-        self.world.journal.close()
+        self.world.journal.close()?;
+        Ok(self.host.into_state())
     }
 
     fn take_event(&mut self, event: PeerEvent<P::Message>) {

@@ -13,6 +13,7 @@ use quorate_storage::vfs::MemoryVfs;
 use tokio::sync::oneshot;
 
 /// Adds up what it is told, durably, and tells the others.
+#[derive(Debug)]
 struct Sum {
     me: NodeId,
     total: u64,
@@ -85,12 +86,12 @@ impl Codec<Sum> for Numbers {
 struct Running {
     handle: Handle<Request, u64>,
     stop: oneshot::Sender<()>,
-    ended: tokio::task::JoinHandle<Result<(), DriverError>>,
+    ended: tokio::task::JoinHandle<Result<Sum, DriverError>>,
 }
 
 impl Running {
     /// Asks it to stop, and waits until it has.
-    async fn stop(self) -> Result<(), DriverError> {
+    async fn stop(self) -> Result<Sum, DriverError> {
         // It may have ended by itself already.
         let _ = self.stop.send(());
         self.ended.await.expect("the loop does not panic")

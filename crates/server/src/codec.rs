@@ -1,13 +1,14 @@
 //! The database's encodings, as the runtime asks for them.
 
 use bytes::{Bytes, BytesMut};
+use quorate_engine::LsmEngine;
 use quorate_kv::node::{Envelope, Node, Record, wire};
 use quorate_runtime::{Codec, Undecodable};
 
 /// See [`wire`].
 pub(crate) struct NodeCodec;
 
-impl Codec<Node> for NodeCodec {
+impl Codec<Node<LsmEngine>> for NodeCodec {
     fn encode_message(message: &Envelope, buffer: &mut BytesMut) {
         wire::encode_envelope(message, buffer);
     }

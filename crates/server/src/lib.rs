@@ -14,6 +14,8 @@ pub mod config;
 pub mod node;
 
 mod codec;
+mod engines;
 
 pub use config::{Config, ConfigError, Settings};
+pub use engines::EnginesError;
 pub use node::{ServerError, serve};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use quorate_api_etcd::{Face, FaceConfig, Member};
 use quorate_core::NodeId;
+use quorate_engine::LsmEngine;
 use quorate_kv::node::{self, DEFAULT_GROUP, Durable, Node};
 use quorate_protocols::consensus::raft;
 use quorate_runtime::{Cards, Driver, DriverError, Identity, Metrics, Options};
@@ -22,6 +23,7 @@ use tracing::info;
 
 use crate::codec::NodeCodec;
 use crate::config::Config;
+use crate::engines::{self, EnginesError};
 
 /// Why a node stopped, or did not start.
 #[derive(Debug, Error)]
@@ -41,6 +43,21 @@ pub enum ServerError {
     /// The data directory could not be taken.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// What the stores lie in could not be opened.
+    #[error(transparent)]
+    Engines(#[from] EnginesError),
+    /// What a store lies in can't be used, and no other node has the data.
+    #[error(
+        "the data of {name} is damaged or missing ({why}), and the cluster has no other member to fetch it from; restore a backup into an empty directory (what is left is in {data_dir})"
+    )]
+    Unservable {
+        /// The node.
+        name: String,
+        /// What is wrong.
+        why: String,
+        /// Where its data is.
+        data_dir: String,
+    },
     /// The log, or what is in it.
     #[error(transparent)]
     Driver(#[from] DriverError),
@@ -86,12 +103,21 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         log_dir: data_dir.path().join("log"),
         log: LogOptions::new(data_dir.log_id()),
     };
-    let (driver, handle) = Driver::<Node, NodeCodec, _>::start(
-        node_config(&config),
-        Durable::in_memory(&[DEFAULT_GROUP]),
+    let node_config = node_config(&config);
+    let engines = engines::open(data_dir.path(), &node_config.groups)?;
+    let (driver, handle) = Driver::<Node<LsmEngine>, NodeCodec, _>::start(
+        node_config.clone(),
+        Durable::new(engines),
         options,
         metrics.clone(),
     )?;
+    if let Some(why) = driver.node().why_unservable(&node_config) {
+        return Err(ServerError::Unservable {
+            name: config.name.clone(),
+            why,
+            data_dir: data_dir.path().display().to_string(),
+        });
+    }
     info!(
         name = config.name,
         node = %config.node,
@@ -125,7 +151,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         drop(stop);
         while faces.join_next().await.is_some() {}
     });
-    run.await?;
+    engines::close(run.await?.into_engines());
     why_it_ended(lost)?;
     info!(name = config.name, "node stopped");
     Ok(())

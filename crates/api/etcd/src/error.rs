@@ -73,6 +73,7 @@ impl From<Error> for Status {
 fn store_code(error: &StoreError) -> Code {
     match error {
         StoreError::EmptyKey
+        | StoreError::KeyTooLong
         | StoreError::KeyNotFound
         | StoreError::ValueProvided
         | StoreError::LeaseProvided

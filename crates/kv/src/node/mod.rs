@@ -153,6 +153,19 @@ impl<E: Engine> Node<E> {
         self.shards.iter().map(|(group, shard)| (*group, shard))
     }
 
+    /// Why this node can never serve one of its shards: its state is damaged or missing, and there is no other replica
+    /// to have it from.
+    pub fn why_unservable(&self, config: &Config) -> Option<String> {
+        self.shards.iter().find_map(|(group, shard)| {
+            Some(format!("shard {group}: {}", shard.why_unservable(config)?))
+        })
+    }
+
+    /// What the stores lie in, of a node that has stopped.
+    pub fn into_engines(self) -> impl Iterator<Item = (GroupId, E)> {
+        self.shards.into_iter().map(|(group, shard)| (group, shard.into_engine()))
+    }
+
     /// The number of messages that made no sense, or came for groups that are not here.
     pub fn nonsense(&self) -> u64 {
         self.strays + self.shards.values().map(|shard| shard.raft().nonsense()).sum::<u64>()
@@ -393,7 +406,7 @@ impl<E: Engine> Protocol for Node<E> {
                 outbox: &mut node.outbox,
                 releases: &mut node.releases,
             };
-            let shard = Shard::recover(config, group, durable, engine, &mut lift, out);
+            let shard = Shard::recover(config, durable, engine, &mut lift, out);
             let has_garbage = shard.store().has_garbage();
             node.shards.insert(group, shard);
             if has_garbage {

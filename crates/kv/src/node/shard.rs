@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use quorate_core::{GroupId, Input, NodeId, Out, Protocol, RequestId};
+use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
 use quorate_engine::{Engine, EngineError, MemoryEngine};
 use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal, Snapshot};
 
@@ -86,6 +86,24 @@ impl<E: Engine> Shard<E> {
         self.failed.as_ref()
     }
 
+    /// Why this replica can never serve, if it has lost its state and there is no other to have it from.
+    pub(super) fn why_unservable(&self, config: &Config) -> Option<String> {
+        let why = match &self.failed {
+            Some(error) => error.to_string(),
+            None if self.raft.needs_snapshot() => {
+                let base = self.raft.log().base().index;
+                format!("the log begins after entry {base}, and the store ends before it")
+            }
+            None => return None,
+        };
+        let is_alone = self.raft.membership().voters().iter().all(|node| *node == config.raft.me);
+        is_alone.then_some(why)
+    }
+
+    pub(super) fn into_engine(self) -> E {
+        self.store.into_engine()
+    }
+
     /// How this replica is doing.
     pub fn status(&self, config: &Config) -> Status {
         let role = match (self.raft.is_leader(), self.raft.is_candidate()) {
@@ -113,18 +131,19 @@ impl<E: Engine> Shard<E> {
 
     pub(super) fn recover(
         config: &Config,
-        group: GroupId,
         mut durable: raft::Durable,
         engine: E,
         lift: &mut Lift<'_>,
         out: &mut Out<'_, Node<E>>,
     ) -> Self {
-        let (store, failed) = Store::open_anyway(engine, config.mutants());
-        let applied = if store.applied().is_empty() {
-            Snapshot::default()
-        } else {
-            decode_snapshot(Bytes::copy_from_slice(store.applied()))
-                .unwrap_or_else(|error| panic!("{group}'s store is another version's: {error}"))
+        let (store, mut failed) = Store::open_anyway(engine, config.mutants());
+        let applied = match Bytes::copy_from_slice(store.applied()) {
+            none if none.is_empty() => Snapshot::default(),
+            bytes => decode_snapshot(bytes).unwrap_or_else(|error| {
+                let what = "what a store says of itself".into();
+                failed = Some(EngineError::Corrupt { what, why: error.to_string() });
+                Snapshot::default()
+            }),
         };
         durable.applied = Some(applied.clone());
         let mut shard = Shard {
@@ -143,9 +162,6 @@ impl<E: Engine> Shard<E> {
             undecodable: 0,
         };
         if let Some(error) = failed {
-            // Where there is no other replica, nothing can take this one's place.
-            let is_alone = shard.raft.membership().voters().iter().all(|n| *n == config.raft.me);
-            assert!(!is_alone, "{group} cannot be served, and has no other replica: {error}");
             shard.fail(config, error.into(), lift, out);
         }
         shard.apply_committed(config, lift, out);
