@@ -225,10 +225,11 @@ fn survivors(
     let boundary = |number: usize| (offset / sector + number) * sector;
     match choose(if boundaries == 0 { 2 } else { 4 }) {
         0 => Vec::new(),
-        1 => vec![offset..end],
+        1 => std::iter::once(offset..end).collect(),
         2 => {
             let boundary = boundary(1 + index(choose(boundaries as u64)));
-            vec![if choose(2) == 0 { offset..boundary } else { boundary..end }]
+            let spared = if choose(2) == 0 { offset..boundary } else { boundary..end };
+            std::iter::once(spared).collect()
         }
         _ => {
             let sectors = (0..=boundaries)
