@@ -241,7 +241,7 @@ fn an_entry_that_holds_no_known_command_has_no_effect_and_is_counted() {
     let mut node = Driven::boot(3);
     let origin = Some(Origin { node: NodeId(2), boot: 1, request: RequestId(1) });
     let payload = Bytes::from_static(b"\xff not a command");
-    let entries = vec![Entry { term: Term(1), origin, payload }];
+    let entries = vec![Entry { term: Term(1), origin, payload, membership: None }];
     let append = raft::Append {
         term: Term(1),
         previous_index: Index(0),
