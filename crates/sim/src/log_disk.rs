@@ -374,7 +374,9 @@ impl<P: Protocol, C: RecordCodec<P>> SimDisk<P> for LogDisk<P, C> {
     }
 
     fn regain(&mut self) -> Result<bool, LogDiskError> {
-        let Some((data_dir, _)) = &mut self.open else { return Ok(false) };
+        let Some((data_dir, _)) = self.open.as_mut().filter(|_| !self.has_failed) else {
+            return Ok(false);
+        };
         let errors = self.vfs.errors();
         match data_dir.regain_memory(&self.vfs) {
             Ok(()) => Ok(true),

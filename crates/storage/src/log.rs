@@ -73,6 +73,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+#[cfg(feature = "mutants")]
+pub use crate::mutant::Mutant;
 pub use error::{LogError, Result};
 pub use options::LogOptions;
 pub use record::{LogId, RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES_MAX, Sequence};
@@ -85,6 +87,7 @@ use record::{ALIGNMENT, Epoch, Kind, Stamp};
 use recovery::Tail;
 use segment::{HEADER_BYTES, Header, Index};
 
+#[cfg(not(feature = "mutants"))]
 use crate::mutant::Mutant;
 use crate::vfs::{SECTOR_BYTES, Vfs, VfsFile};
 

@@ -9,6 +9,7 @@
 //!
 //! The log's id is that of the log which begins anew.
 
+use std::io;
 use std::path::PathBuf;
 
 use super::{
@@ -64,7 +65,11 @@ impl<V: Vfs> DataDir<V> {
     pub fn regain_memory(&mut self, vfs: &V) -> Result<()> {
         if self.memory_lost.is_some() {
             let path = self.path.join(MARK_NAME);
-            vfs.remove(&path).attempt("remove", &path)?;
+            match vfs.remove(&path) {
+                // An earlier attempt came so far, and no further.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => outcome.attempt("remove", &path)?,
+            }
             vfs.sync_dir(&self.path).attempt("sync directory", &self.path)?;
             self.memory_lost = None;
         }
