@@ -170,15 +170,6 @@ impl<P: Protocol> Process<P> {
         !self.inbox.is_empty() || !self.expired.is_empty() || !self.at_end.is_empty()
     }
 
-    /// Takes in the deadlines of this very instant, of which word may not have come yet.
-    pub(crate) fn look_at_clock(&mut self, shared: &Shared<P>) {
-        if shared.queue.next_time() == Some(shared.now) {
-            let due = self.timers.iter().filter(|(_, armed)| armed.due == Some(shared.now));
-            let due = due.map(|(timer, armed)| ((shared.now, armed.token), timer.clone()));
-            self.expired.extend(due);
-        }
-    }
-
     /// Unsets a timer that has run out, if it is still the setting of that token.
     pub(crate) fn runs_out(&mut self, timer: &P::Timer, token: u64) -> bool {
         let is_set = self.timers.get(timer).is_some_and(|armed| armed.token == token);

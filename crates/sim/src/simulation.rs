@@ -273,7 +273,8 @@ where
             let Some(waiting) = self.processes[place].inbox.pop_front() else { break };
             self.take(place, waiting)?;
         }
-        self.processes[place].look_at_clock(&self.shared);
+        // Word of a deadline of this very instant has come already: timers are set in turns, before the next turn is
+        // scheduled, and events of one instant come in the order of their scheduling.
         for _ in 0..self.processes[place].expired.len() {
             let Some(((_, token), timer)) = self.processes[place].expired.pop_first() else {
                 break;
