@@ -5,8 +5,12 @@
 //! persisted; hand over what waited for that. Messages are taken first because they complete older requests, whose
 //! answers then need not wait for the disk on account of newer ones.
 //!
+//! The clock is read once for the timers of a turn, after its inputs were taken and before any of its timers fires: a
+//! timer for the end of the batch comes after every timer whose deadline has passed by then.
+//!
 //! The sync happens in the loop. While it runs, requests gather for the next batch, which is so as large as the disk
-//! is slow; and a node whose disk stalls stops speaking, which is how its peers learn of it.
+//! is slow; and a node whose disk stalls stops speaking, which is how its peers learn of it. A node whose disk is full
+//! goes on taking inputs, and what waits for the disk waits until there is room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -153,9 +157,10 @@ where
         let mut questions = Vec::with_capacity(BATCH_MAX);
         self.settle()?;
         loop {
-            let wake_at = self.world.timers.next_at();
-            let has_work =
-                self.world.timers.has_now() || self.host.persisted() > self.host.durable();
+            let retry_at = self.world.journal.retry_at();
+            let wake_at = self.world.timers.next_at().into_iter().chain(retry_at).min();
+            let is_behind = self.host.persisted() > self.host.durable();
+            let has_work = self.world.timers.has_now() || (is_behind && retry_at.is_none());
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
@@ -217,10 +222,11 @@ where
         self.fire_due();
         self.world.flush();
         if self.host.persisted() > self.host.durable() {
-            let upto = self.world.journal.sync()?;
-            self.host.synced(&self.config, upto, &mut self.world);
-            self.fire_due();
-            self.world.flush();
+            if let Some(upto) = self.world.journal.sync()? {
+                self.host.synced(&self.config, upto, &mut self.world);
+                self.fire_due();
+                self.world.flush();
+            }
         } else {
             self.world.journal.rest()?;
         }

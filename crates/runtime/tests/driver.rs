@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_core::{Input, NodeId, Out, Protocol};
@@ -85,6 +86,7 @@ impl Codec<Sum> for Numbers {
 /// A node that runs as a task of the test.
 struct Running {
     handle: Handle<Request, u64>,
+    metrics: Arc<Metrics>,
     stop: oneshot::Sender<()>,
     ended: tokio::task::JoinHandle<Result<Sum, DriverError>>,
 }
@@ -123,14 +125,15 @@ fn start(
         log_dir: "log".into(),
         log,
     };
+    let metrics = Arc::<Metrics>::default();
     let (driver, handle) =
-        Driver::<Sum, Numbers, _>::start((me, members), 0, options, Arc::<Metrics>::default())
+        Driver::<Sum, Numbers, _>::start((me, members), 0, options, metrics.clone())
             .expect("the log opens");
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(driver.run(async {
         let _ = stopped.await;
     }));
-    Running { handle, stop, ended }
+    Running { handle, metrics, stop, ended }
 }
 
 async fn start_alone(vfs: MemoryVfs) -> Running {
@@ -161,6 +164,32 @@ async fn a_failed_sync_ends_the_loop_and_nothing_that_waited_for_it_leaves() {
     assert_eq!(node.handle.ask(Request::Add(3)).await, Err(Stopped));
     let ended = node.ended.await.expect("the loop does not panic");
     assert!(matches!(ended, Err(DriverError::Log(LogError::Io { .. }))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_holds_answers_back_until_there_is_room_and_ends_nothing() {
+    let disk = MemoryVfs::new();
+    let node = start_alone(disk.clone()).await;
+    disk.set_capacity(Some(disk.used_bytes()));
+    let handle = node.handle.clone();
+    // More than fits into a segment, which is all that there is room for.
+    let asks = tokio::spawn(async move {
+        let mut last = 0;
+        for _ in 0..2_000 {
+            last = handle.ask(Request::Add(1)).await.expect("the node runs");
+        }
+        last
+    });
+    while node.metrics.syncs_put_off.load(Relaxed) < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(node.metrics.is_disk_full() && !asks.is_finished());
+    disk.set_capacity(None);
+    assert_eq!(asks.await.expect("nothing panics"), 2_000);
+    assert!(!node.metrics.is_disk_full());
+    node.stop().await.expect("it stops in good order");
+    let node = start_alone(disk).await;
+    assert_eq!(node.handle.ask(Request::Add(0)).await, Ok(2_000));
 }
 
 #[tokio::test]

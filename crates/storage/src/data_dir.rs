@@ -14,15 +14,38 @@
 //! crc32c 5d2a91f3
 //! ```
 //!
-//! `IDENTITY` is written once, to a temporary name, synced, and renamed, so that it is there whole
-//! or not at all. A directory that has other files and no `IDENTITY` is refused and left as it is.
+//! `IDENTITY` is written to a temporary name, synced, and renamed, so that it is there whole or not
+//! at all. A directory that has other files and no `IDENTITY` is refused and left as it is.
+//!
+//! # A node that has lost its memory
+//!
+//! A log that is [damaged](crate::LogError::is_damage) is no use any more, but what a node knew can
+//! come back from its peers, if it comes back as one that remembers nothing: it must not vote as if
+//! it had never voted. [`DataDir::set_aside`] makes it such a node. The log goes to `corrupt-1` (or
+//! the next number that is free) and is never deleted; a new one, with an id of its own, can begin
+//! in its place; and the file `MEMORY_LOST` says, at this opening and each later one, that memory
+//! was lost, until someone knows better and says so with [`DataDir::regain_memory`].
+//!
+//! The mark comes first, then the move, then the new log's id in `IDENTITY`, each durable before the
+//! next. From the moment that the mark is durable the log counts as lost; whoever opens the
+//! directory next finishes what was begun, which is recognised by a mark and an `IDENTITY` that do
+//! not name the same log.
+//!
+//! What lies here beside the log and depends on it is the caller's to give up as well. A directory
+//! that was emptied, or replaced by an older copy of itself, looks new, or well.
+
+mod memory_lost;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::log::LogId;
+use crate::mutant::Mutant;
 use crate::vfs::{Vfs, VfsFile};
 
+pub use self::memory_lost::MemoryLost;
+
+const LOG_NAME: &str = "log";
 const LOCK_NAME: &str = "LOCK";
 const IDENTITY_NAME: &str = "IDENTITY";
 const IDENTITY_TEMPORARY_NAME: &str = "IDENTITY.tmp";
@@ -34,8 +57,8 @@ const TITLE: &str = "quorate data directory";
 /// The latest format that this code writes and reads. Any later one keeps the first two lines and
 /// the checksum in the last.
 const FORMAT: u32 = 1;
-/// No identity of any format is longer; a longer file is something else.
-const IDENTITY_BYTES_MAX: u64 = 4096;
+/// No file of this module's is longer, in any format; a longer one is something else.
+const FILE_BYTES_MAX: u64 = 4096;
 
 /// Whose data it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +145,12 @@ type Result<T> = std::result::Result<T, DataDirError>;
 #[derive(Debug)]
 pub struct DataDir<V: Vfs> {
     path: PathBuf,
+    identity: Identity,
     log_id: LogId,
     is_new: bool,
+    memory_lost: Option<MemoryLost>,
+    #[cfg(feature = "mutants")]
+    mutant: Option<Mutant>,
     /// Never read: dropping it gives up the lock.
     _lock: V::File,
 }
@@ -143,12 +170,28 @@ impl<V: Vfs> DataDir<V> {
         } else {
             check_identity(vfs, path, identity)?
         };
-        Ok(Self { path: path.to_owned(), log_id, is_new, _lock: lock })
+        let mut data_dir = Self {
+            path: path.to_owned(),
+            identity: *identity,
+            log_id,
+            is_new,
+            memory_lost: None,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+            _lock: lock,
+        };
+        data_dir.remember_loss(vfs)?;
+        Ok(data_dir)
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the log lives.
+    pub fn log_dir(&self) -> PathBuf {
+        self.path.join(LOG_NAME)
     }
 
     /// The id of the log that lives here.
@@ -159,6 +202,23 @@ impl<V: Vfs> DataDir<V> {
     /// Whether the directory has been given its identity just now.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Switches a deliberate bug on, for tests of the tests.
+    #[cfg(feature = "mutants")]
+    pub fn with_mutant(mut self, mutant: Option<Mutant>) -> Self {
+        self.mutant = mutant;
+        self
+    }
+
+    #[cfg(feature = "mutants")]
+    fn has(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    fn has(&self, _: Mutant) -> bool {
+        false
     }
 }
 
@@ -201,30 +261,36 @@ fn holder(file: &impl VfsFile) -> String {
 }
 
 fn write_identity(vfs: &impl Vfs, dir: &Path, identity: &Identity, log_id: LogId) -> Result<()> {
-    let temporary = dir.join(IDENTITY_TEMPORARY_NAME);
+    let names = (IDENTITY_TEMPORARY_NAME, IDENTITY_NAME);
+    write_whole(vfs, dir, names, &encode(identity, log_id))
+}
+
+/// Writes a file that is durable and whole when this returns, and whole or not there until then.
+fn write_whole(
+    vfs: &impl Vfs,
+    dir: &Path,
+    (temporary, name): (&str, &str),
+    text: &str,
+) -> Result<()> {
+    let temporary = dir.join(temporary);
     let file = match vfs.create_new(&temporary) {
         // Left by a process that died while it was writing it.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => vfs.open(&temporary),
         outcome => outcome,
     };
     let file = file.attempt("create", &temporary)?;
-    let text = encode(identity, log_id);
     file.set_len(0).attempt("write", &temporary)?;
     file.write_at(text.as_bytes(), 0).attempt("write", &temporary)?;
     file.sync_data().attempt("sync", &temporary)?;
-    vfs.rename(&temporary, &dir.join(IDENTITY_NAME)).attempt("rename", &temporary)?;
+    vfs.rename(&temporary, &dir.join(name)).attempt("rename", &temporary)?;
     vfs.sync_dir(dir).attempt("sync directory", dir)
 }
 
 fn check_identity(vfs: &impl Vfs, dir: &Path, expected: &Identity) -> Result<LogId> {
     let path = dir.join(IDENTITY_NAME);
-    let file = vfs.open(&path).attempt("open", &path)?;
-    let length = file.len().attempt("measure", &path)?;
-    if length > IDENTITY_BYTES_MAX {
+    let Some(bytes) = read_small(vfs, &path)? else {
         return Err(DataDirError::Corrupt { path, what: "it is too long" });
-    }
-    let mut bytes = vec![0; length as usize];
-    file.read_at(&mut bytes, 0).attempt("read", &path)?;
+    };
     let (found, log_id) = match decode(&bytes) {
         Ok(decoded) => decoded,
         Err(Undecodable::Corrupt(what)) => return Err(DataDirError::Corrupt { path, what }),
@@ -247,6 +313,22 @@ fn check_identity(vfs: &impl Vfs, dir: &Path, expected: &Identity) -> Result<Log
     Ok(log_id)
 }
 
+/// The content of a file; none if it is longer than any of this module's. A read that fails is tried
+/// once more: some failures pass, and there is a checksum over what is read.
+fn read_small(vfs: &impl Vfs, path: &Path) -> Result<Option<Vec<u8>>> {
+    let read = || {
+        let file = vfs.open(path)?;
+        let length = file.len()?;
+        if length > FILE_BYTES_MAX {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; length as usize];
+        file.read_at(&mut bytes, 0)?;
+        Ok(Some(bytes))
+    };
+    read().or_else(|_| read()).attempt("read", path)
+}
+
 fn encode(identity: &Identity, log_id: LogId) -> String {
     let Identity { cluster_id, node_id } = identity;
     with_checksum(format!(
@@ -259,6 +341,21 @@ fn with_checksum(body: String) -> String {
     format!("{body}crc32c {checksum:08x}\n")
 }
 
+/// The lines after the first one, of a text whose checksum and first line are right.
+fn checked_lines<'a>(
+    bytes: &'a [u8],
+    title: &str,
+) -> std::result::Result<std::str::Lines<'a>, &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
+    let checksum_at = text.rfind("crc32c ").ok_or("its checksum is missing")?;
+    let (body, _) = text.split_at(checksum_at);
+    if with_checksum(body.to_owned()) != text {
+        return Err("its checksum does not match");
+    }
+    let mut lines = body.lines();
+    if lines.next() == Some(title) { Ok(lines) } else { Err("its first line is another file's") }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Undecodable {
     Corrupt(&'static str),
@@ -267,16 +364,7 @@ enum Undecodable {
 
 fn decode(bytes: &[u8]) -> std::result::Result<(Identity, LogId), Undecodable> {
     use Undecodable::Corrupt;
-    let text = std::str::from_utf8(bytes).map_err(|_| Corrupt("it is not text"))?;
-    let checksum_at = text.rfind("crc32c ").ok_or(Corrupt("its checksum is missing"))?;
-    let (body, _) = text.split_at(checksum_at);
-    if with_checksum(body.to_owned()) != text {
-        return Err(Corrupt("its checksum does not match"));
-    }
-    let mut lines = body.lines();
-    if lines.next() != Some(TITLE) {
-        return Err(Corrupt("its first line is another file's"));
-    }
+    let mut lines = checked_lines(bytes, TITLE).map_err(Corrupt)?;
     let mut field = |name| {
         let line = lines.next().unwrap_or_default();
         line.strip_prefix(name).ok_or(Corrupt("a line is missing"))
