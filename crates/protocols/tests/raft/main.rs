@@ -3,6 +3,7 @@
 //! `cluster` holds one member with its disk and timers, `script` drives a few of them by hand, `storm` by chance.
 //! What must hold is the same in both: the public `properties` of the protocol.
 
+mod churn;
 mod dice;
 mod member;
 mod nonsense;
