@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_core::NodeId;
-use quorate_protocols::consensus::raft::{Change, Raft, Request, Standing};
+use quorate_protocols::consensus::raft::{Change, Member as Named, Raft, Request, Standing};
 
 use crate::dice::Dice;
 use crate::member::Member;
@@ -54,7 +54,7 @@ impl Storm {
 
     /// A member that all agree on loses its disk, unless another has not got over that yet.
     pub(crate) fn wipe(&mut self, at: usize) -> Result<(), String> {
-        if self.damaged.is_some_and(|at| !self.is_whole(at)) {
+        if self.damaged.is_some_and(|at| !self.is_whole_to_all(at)) {
             return Ok(());
         }
         self.crash(at)?;
@@ -62,6 +62,17 @@ impl Storm {
         self.damaged = Some(at);
         self.tally.wipes += 1;
         Ok(())
+    }
+
+    /// Whether every member is up, and the membership in its log names this one as it is, or not at all: so does any
+    /// membership that may ever come to be committed.
+    fn is_whole_to_all(&self, at: usize) -> bool {
+        let Some(life) = self.members[at].raft().map(Raft::life) else { return false };
+        self.members.iter().map(Member::raft).all(|raft| {
+            let member = raft.map(|raft| raft.membership().get(self.members[at].id()));
+            let is_whole = |m: &Named| m.life == life && m.standing != Standing::Recovering;
+            member.is_some_and(|member| member.is_none_or(is_whole))
+        })
     }
 
     /// Whether the newest membership that anybody knows to be committed names the member as it is, or not at all.
