@@ -16,8 +16,9 @@ use quorate_protocols::consensus::raft::{
     Change, Config, Index, Lease, Message, Raft, Request, Response, Timer,
 };
 
-use crate::member::{Deeds, Member};
+use crate::member::{Deeds, Disk, Member};
 use crate::render;
+use crate::replica::State;
 
 /// Runs every block of a golden file. Returns the file as it should be, or the broken promise.
 pub(crate) fn run(golden: &str, mutants: Mutants) -> Result<String, String> {
@@ -65,6 +66,8 @@ struct Script {
     /// Requests that are not answered, each with the newest index that anybody was told is committed when it came.
     asked: BTreeMap<(NodeId, RequestId), Index>,
     acknowledged: Index,
+    /// Copies of disks.
+    copies: BTreeMap<NodeId, (Disk, State)>,
     properties: Properties,
     trace: String,
     is_quiet: bool,
@@ -82,6 +85,7 @@ impl Script {
             paused: BTreeSet::new(),
             asked: BTreeMap::new(),
             acknowledged: Index(0),
+            copies: BTreeMap::new(),
             properties: Properties::default(),
             trace: String::new(),
             is_quiet: false,
@@ -180,6 +184,34 @@ impl Script {
                 self.member(member(node)).crash(0);
                 self.observe()
             }
+            ["copy", node] => {
+                let original = self.member(member(node));
+                let copy = (original.copy_disk(), original.saved().clone());
+                self.copies.insert(member(node), copy);
+                Ok(())
+            }
+            // Its disks are lost; whether it is told, or finds itself as new as on its first day.
+            ["wipe", node] => {
+                self.member(member(node)).replace_disk(None, true);
+                self.member(member(node)).replace_saved(None);
+                Ok(())
+            }
+            ["wipe", node, "untold"] => {
+                self.member(member(node)).replace_disk(None, false);
+                self.member(member(node)).replace_saved(None);
+                Ok(())
+            }
+            // The disk of its log is lost, and that of its application is not.
+            ["wipe", node, "log"] => {
+                self.member(member(node)).replace_disk(None, true);
+                Ok(())
+            }
+            ["put", "back", node] => {
+                let (disk, state) = self.copies.remove(&member(node)).expect("a copy was made");
+                self.member(member(node)).replace_disk(Some(disk), false);
+                self.member(member(node)).replace_saved(Some(state));
+                Ok(())
+            }
             ["restart", node] => self.act(member(node), Member::boot),
             ["compact", node] => {
                 self.member(member(node)).save();
@@ -196,6 +228,7 @@ impl Script {
 
     /// Starts the first `voters` with each other, and `spare` nodes that don't take part.
     fn start(&mut self, voters: u64, spare: u64, set: impl Fn(&mut Config)) -> Result<(), String> {
+        let was_quiet = std::mem::replace(&mut self.is_quiet, true);
         for me in (1..=voters + spare).map(NodeId) {
             let mut config = Config::new(me, (1..=voters).map(NodeId).collect());
             config.mutants = self.mutants;
@@ -203,6 +236,8 @@ impl Script {
             self.members.push(Member::new(config));
             self.act(me, Member::boot)?;
         }
+        self.deliver_all()?;
+        self.is_quiet = was_quiet;
         Ok(())
     }
 
