@@ -1,8 +1,11 @@
 //! The database's encodings, as the runtime asks for them.
 
+use std::collections::BTreeMap;
+
 use bytes::{Bytes, BytesMut};
+use quorate_core::NodeId;
 use quorate_kv::node::{Envelope, Node, Record, wire};
-use quorate_runtime::{Codec, Undecodable};
+use quorate_runtime::{Codec, Roster, Undecodable};
 
 /// See [`wire`].
 pub(crate) struct NodeCodec;
@@ -22,6 +25,16 @@ impl Codec<Node> for NodeCodec {
 
     fn decode_record(bytes: Bytes) -> Result<Record, Undecodable> {
         wire::decode_record(bytes).map_err(undecodable)
+    }
+}
+
+impl Roster<Node> for NodeCodec {
+    fn version(_: &Node) -> u64 {
+        0
+    }
+
+    fn peers(_: &Node) -> BTreeMap<NodeId, String> {
+        BTreeMap::new()
     }
 }
 

@@ -10,7 +10,7 @@ use quorate_api_etcd::{Face, FaceConfig, Member};
 use quorate_core::NodeId;
 use quorate_kv::node::{self, DEFAULT_GROUP, Durable, Node};
 use quorate_protocols::consensus::raft;
-use quorate_runtime::{Cards, Driver, DriverError, Identity, Metrics, Options};
+use quorate_runtime::{Cards, Driver, DriverError, Handle, Identity, Metrics, Options};
 use quorate_storage::data_dir::{self, DataDir, DataDirError};
 use quorate_storage::log::{LogId, LogOptions};
 use quorate_storage::vfs::DiskVfs;
@@ -76,11 +76,12 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         identity: Identity {
             cluster: config.cluster.0,
             me: config.node,
-            members: config.members.iter().map(|member| member.id).collect(),
+            address: own_peer_address(&config),
         },
         card: client_urls(&config).join(",").into(),
         cards: cards.clone(),
         addresses: peer_addresses(&config),
+        enquiries: Handle::channel().0,
         listeners: peer_listeners,
         vfs,
         log_dir: data_dir.path().join("log"),
@@ -171,6 +172,11 @@ fn draw_log_id() -> LogId {
 
 fn peer_addresses(config: &Config) -> BTreeMap<NodeId, String> {
     config.members.iter().map(|member| (member.id, member.peer_url.authority())).collect()
+}
+
+fn own_peer_address(config: &Config) -> String {
+    let own = config.members.iter().find(|member| member.id == config.node);
+    own.map(|member| member.peer_url.authority()).unwrap_or_default()
 }
 
 fn node_config(config: &Config) -> node::Config {
