@@ -274,7 +274,7 @@ fn failed(term: u64, response: raft::Response) -> NodeResponse {
         raft::Response::Refused(Refusal::Overloaded) => Error::TooManyRequests,
         raft::Response::Unknown => Error::TimedOut,
         raft::Response::Transferring => return NodeResponse::Transfer(Ok(())),
-        raft::Response::Refused(Refusal::NotLeader) => {
+        raft::Response::Refused(Refusal::NotLeader { .. }) => {
             return NodeResponse::Transfer(Err(Error::NotLeader));
         }
         raft::Response::Refused(Refusal::NoSuchMember) => {
@@ -283,6 +283,15 @@ fn failed(term: u64, response: raft::Response) -> NodeResponse {
         raft::Response::Committed(_) | raft::Response::Readable(_) => {
             unreachable!("success is not failure")
         }
+        raft::Response::Changed(_)
+        | raft::Response::Refused(
+            Refusal::AlreadyThere
+            | Refusal::ChangeUnderWay
+            | Refusal::TermNotOpen
+            | Refusal::LastVoter
+            | Refusal::NotCaughtUp
+            | Refusal::NoQuorum,
+        ) => unreachable!("nobody asks for a change of membership"),
     };
     NodeResponse::Done { term, outcome: Err(error) }
 }

@@ -1,7 +1,11 @@
 //! How messages, records and logs look in a trace.
 
+use std::collections::BTreeMap;
+
+use quorate_core::NodeId;
 use quorate_protocols::consensus::raft::{
-    Append, Entry, Index, Message, Outcome, Raft, Record, Submission, Timer,
+    Append, Entry, Index, Member, Membership, Message, Outcome, Raft, Record, Standing, Submission,
+    Timer,
 };
 
 /// The timer of that name.
@@ -83,17 +87,45 @@ pub(crate) fn log(raft: &Raft) -> String {
     format!("[{}]", entries(Index(0), log.slice(Index(1)..=log.last_index())))
 }
 
-/// Each as `index:term`, and `=payload` unless it opens a term.
+/// Each as `index:term`, and `=payload` or `={members}` unless it opens a term.
 fn entries(after: Index, entries: &[Entry]) -> String {
     let entries: Vec<String> = entries
         .iter()
         .zip(after.0 + 1..)
-        .map(|(entry, at)| match entry.origin {
-            Some(_) => format!("{at}:{}={}", entry.term, String::from_utf8_lossy(&entry.payload)),
-            None => format!("{at}:{}", entry.term),
+        .map(|(entry, at)| match (&entry.origin, &entry.membership) {
+            (Some(_), _) => {
+                format!("{at}:{}={}", entry.term, String::from_utf8_lossy(&entry.payload))
+            }
+            (None, Some(membership)) => {
+                format!("{at}:{}={}", entry.term, self::membership(membership))
+            }
+            (None, None) => format!("{at}:{}", entry.term),
         })
         .collect();
     entries.join(" ")
+}
+
+/// Voters by number, learners in brackets; while the membership is joint, the voters before the change first.
+fn membership(membership: &Membership) -> String {
+    let names = |members: &BTreeMap<NodeId, Member>| {
+        let names: Vec<String> = members
+            .iter()
+            .map(|(node, member)| {
+                let life = if member.life == 0 { "" } else { "'" };
+                match member.standing {
+                    Standing::Voter => format!("{}{life}", node.0),
+                    Standing::Learner => format!("({}{life})", node.0),
+                }
+            })
+            .collect();
+        names.join(",")
+    };
+    let now = names(&membership.members);
+    if membership.is_joint() {
+        format!("{{{} to {now}}}", names(&membership.outgoing))
+    } else {
+        format!("{{{now}}}")
+    }
 }
 
 fn round(round: u64) -> String {

@@ -92,6 +92,17 @@ scenarios! {
     a_lost_connection_speeds_the_election,
     a_follower_cut_off_during_the_vote_adopts_the_new_leader,
     a_straggler_of_a_higher_term_is_heard_once,
+    a_member_is_added_as_learner_and_promoted,
+    a_learner_does_not_vote,
+    a_leader_removes_itself,
+    two_changes_in_flight_are_refused,
+    a_joint_change_replaces_two_members,
+    a_joint_vote_needs_both_majorities,
+    a_change_that_is_truncated_rolls_back,
+    a_change_before_the_first_commit_is_refused,
+    a_removed_member_does_not_disrupt,
+    a_joint_change_is_not_committed_by_the_new_majority_alone,
+    learners_make_no_majority,
 }
 
 /// Bugs that storms seldom meet, each with the scenario that was made for it.
@@ -105,6 +116,14 @@ pub(crate) const MUTANTS_TOLD: &[(&str, &str)] = &[
         "accepts_settled_proposals",
         "a_submission_that_comes_after_its_proposal_is_settled_is_refused",
     ),
+    ("changes_before_first_commit", "a_change_before_the_first_commit_is_refused"),
+    ("counts_learners", "learners_make_no_majority"),
+    (
+        "commits_joint_by_new_majority_only",
+        "a_joint_change_is_not_committed_by_the_new_majority_alone",
+    ),
+    ("votes_by_old_majority_only", "a_joint_vote_needs_both_majorities"),
+    ("learner_campaigns", "a_learner_does_not_vote"),
 ];
 
 #[test]

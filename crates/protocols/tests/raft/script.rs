@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use quorate_core::{Input, Mutants, NodeId, Protocol, Visible};
 use quorate_protocols::consensus::raft::properties::Properties;
-use quorate_protocols::consensus::raft::{Config, Message, Raft, Request, Timer};
+use quorate_protocols::consensus::raft::{Change, Config, Message, Raft, Request, Timer};
 
 use crate::member::{Deeds, Member};
 use crate::render;
@@ -86,18 +86,23 @@ impl Script {
                 self.is_quiet = false;
                 result
             }
-            ["members", count] => self.start(number(count), 1 << 20),
+            ["members", count] => self.start(number(count), 0, 1 << 20),
+            ["members", count, "spare", spare] => self.start(number(count), number(spare), 1 << 20),
             ["members", count, "bytes", append_bytes_max] => {
-                self.start(number(count), number(append_bytes_max) as usize)
+                self.start(number(count), 0, number(append_bytes_max) as usize)
             }
             ["fire", node, timer] => self.fire(member(node), render::timer(timer)),
-            ["elect", node] => self.elect(member(node)),
+            ["elect", node] => self.elect(member(node), true),
+            ["elect", node, "unheard"] => self.elect(member(node), false),
             ["ask", node, "propose", payload] => {
                 let payload = Bytes::copy_from_slice(payload.as_bytes());
                 self.ask(member(node), Request::Propose(payload))
             }
             ["ask", node, "read"] => self.ask(member(node), Request::Read),
             ["ask", node, "transfer", to] => self.ask(member(node), Request::Transfer(member(to))),
+            ["ask", node, ref change @ ..] => {
+                self.ask(member(node), Request::ChangeMembership(changes(change)))
+            }
             ["deliver", "all"] => self.deliver_all(),
             ["deliver", from, to] => self.deliver(member(from), member(to)),
             ["repeat", from, to] => {
@@ -150,10 +155,10 @@ impl Script {
         }
     }
 
-    fn start(&mut self, count: u64, append_bytes_max: usize) -> Result<(), String> {
-        let ids: Vec<NodeId> = (1..=count).map(NodeId).collect();
-        for me in ids.iter().copied() {
-            let mut config = Config::new(me, ids.clone());
+    /// Starts the first `voters` with each other, and `spare` nodes that don't take part.
+    fn start(&mut self, voters: u64, spare: u64, append_bytes_max: usize) -> Result<(), String> {
+        for me in (1..=voters + spare).map(NodeId) {
+            let mut config = Config::new(me, (1..=voters).map(NodeId).collect());
             config.mutants = self.mutants;
             config.append_bytes_max = append_bytes_max;
             self.members.push(Member::new(config));
@@ -192,8 +197,9 @@ impl Script {
         self.act(id, |member| member.fire(timer))
     }
 
-    /// Everybody who hears the candidate notes the leader's silence; then it campaigns, and all is delivered.
-    fn elect(&mut self, candidate: NodeId) -> Result<(), String> {
+    /// Everybody who hears the candidate notes the leader's silence; then it campaigns, and all is delivered. One that is
+    /// to stay unheard says nothing that anybody hears once it leads.
+    fn elect(&mut self, candidate: NodeId, is_heard: bool) -> Result<(), String> {
         let was_quiet = std::mem::replace(&mut self.is_quiet, true);
         for at in 0..self.members.len() {
             let id = self.members[at].id();
@@ -206,7 +212,16 @@ impl Script {
             }
         }
         self.fire(candidate, Timer::Election)?;
-        self.deliver_all()?;
+        if is_heard {
+            self.deliver_all()?;
+        }
+        while !self.letters.is_empty() {
+            let Letter { from, to, message } = self.letters.remove(0);
+            self.hand(from, to, message)?;
+            if self.member(candidate).raft().is_some_and(Raft::is_leader) {
+                self.letters.clear();
+            }
+        }
         self.is_quiet = was_quiet;
         let view = self.member(candidate).raft().map(Raft::view);
         self.say(format!("{candidate} is {}", view.unwrap_or_default()));
@@ -320,6 +335,24 @@ impl Script {
         let up: Vec<(NodeId, &Raft)> =
             self.members.iter().filter_map(|m| Some((m.id(), m.raft()?))).collect();
         self.properties.observe(&up)
+    }
+}
+
+/// Changes of membership, separated by `and`.
+fn changes(words: &[&str]) -> Change {
+    let mut changes: Vec<Change> = words.split(|word| *word == "and").map(change).collect();
+    if changes.len() == 1 { changes.remove(0) } else { Change::All(changes) }
+}
+
+fn change(words: &[&str]) -> Change {
+    let context = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    match *words {
+        ["add-learner", node] => Change::AddLearner { node: member(node), context: Bytes::new() },
+        ["promote", node] => Change::Promote { node: member(node) },
+        ["demote", node] => Change::Demote { node: member(node) },
+        ["remove", node] => Change::Remove { node: member(node) },
+        ["update", node, text] => Change::Update { node: member(node), context: context(text) },
+        _ => panic!("not a change: {words:?}"),
     }
 }
 

@@ -202,7 +202,7 @@ impl Storm {
                 self.tally.refused += 1;
             }
             (Request::Read, Response::Refused(Refusal::NoLeader))
-            | (Request::Transfer(_), Response::Refused(Refusal::NotLeader)) => {
+            | (Request::Transfer(_), Response::Refused(Refusal::NotLeader { .. })) => {
                 self.tally.refused += 1;
             }
             (Request::Transfer(_), Response::Transferring) => {}

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use quorate_core::{NodeId, Out, RequestId, quorum};
+use quorate_core::{NodeId, Out, RequestId};
 
+use super::changes::Count;
 use super::log::{Entry, Index, Term};
+use super::membership::{Membership, voters_of};
 use super::message::{Message, VoteKind};
-use super::replication::Progress;
 use super::{Config, Leader, Raft, Record, Refusal, Response, Role, Timer};
 
 impl Raft {
@@ -46,17 +47,23 @@ impl Raft {
     }
 
     fn campaign(&mut self, config: &Config, kind: VoteKind, out: &mut Out<'_, Self>) {
-        let votes = BTreeSet::from([config.me]);
+        if !self.may_campaign(config) {
+            return;
+        }
         let term = self.term.next();
         if kind == VoteKind::Pre {
-            self.role = Role::PreCandidate { votes };
+            self.role = Role::PreCandidate { votes: BTreeSet::from([config.me]) };
         } else {
             self.enter_term(config, term, Some(config.me), out);
-            self.role = Role::Candidate { votes };
+            let voted = out.persisted();
+            self.role = Role::Candidate { votes: BTreeSet::from([config.me]), voted };
         }
         self.has_heard_leader = false;
         out.arm(Timer::Election, config.election_timeout..config.election_timeout * 2);
-        for peer in config.peers() {
+        for peer in self.memberships.newest().voters() {
+            if peer == config.me {
+                continue;
+            }
             // Waits until our vote for ourselves is durable.
             out.send(
                 peer,
@@ -68,7 +75,9 @@ impl Raft {
                 },
             );
         }
-        self.count_votes(config, out);
+        if kind == VoteKind::Pre {
+            self.count_votes(config, out);
+        }
     }
 
     pub(super) fn on_request_vote(
@@ -126,7 +135,7 @@ impl Raft {
             Role::PreCandidate { votes } if is_granted && is_pre && term == self.term.next() => {
                 votes.insert(from);
             }
-            Role::Candidate { votes } if is_granted && !is_pre && term == self.term => {
+            Role::Candidate { votes, .. } if is_granted && !is_pre && term == self.term => {
                 votes.insert(from);
             }
             _ if !is_granted && term > self.term => {
@@ -138,27 +147,40 @@ impl Raft {
         self.count_votes(config, out);
     }
 
+    /// Candidate: once our own vote is durable it counts; the others were asked only after that.
+    pub(super) fn on_vote_synced(&mut self, config: &Config, upto: u64, out: &mut Out<'_, Self>) {
+        if matches!(self.role, Role::Candidate { voted, .. } if voted <= upto) {
+            self.count_votes(config, out);
+        }
+    }
+
     fn count_votes(&mut self, config: &Config, out: &mut Out<'_, Self>) {
-        let needed = quorum::majority(config.members.len());
-        match &self.role {
-            Role::PreCandidate { votes } if votes.len() >= needed => {
-                self.campaign(config, VoteKind::Real, out);
-            }
-            Role::Candidate { votes } if votes.len() >= needed => self.lead(config, out),
-            _ => {}
+        let (Role::PreCandidate { votes } | Role::Candidate { votes, .. }) = &self.role else {
+            return;
+        };
+        let membership = self.counted(config, Count::Votes);
+        if !membership.has_majority(|node| votes.contains(&node)) {
+            return;
+        }
+        if matches!(self.role, Role::PreCandidate { .. }) {
+            self.campaign(config, VoteKind::Real, out);
+        } else {
+            self.lead(config, out);
         }
     }
 
     fn lead(&mut self, config: &Config, out: &mut Out<'_, Self>) {
         let next = self.log.last_index().next();
         self.role = Role::Leader(Box::new(Leader {
-            progress: config.peers().map(|peer| (peer, Progress::new(next))).collect(),
+            progress: Default::default(),
             opened_at: next,
             batch: Vec::new(),
             taken: Default::default(),
             reads: Default::default(),
             transfer_to: None,
+            changes: Default::default(),
         }));
+        self.follow_membership(config, &Membership::default(), next);
         out.disarm(Timer::Election);
         out.arm(Timer::Quorum, config.election_timeout..config.election_timeout);
         // §5.4.2 and §8: only an entry of our own term tells which older ones are committed.
@@ -190,6 +212,7 @@ impl Raft {
         if self.is_leader() {
             out.disarm(Timer::Heartbeat);
             out.disarm(Timer::Quorum);
+            self.leave_change(out);
         }
         self.role = Role::Follower { leader };
         self.has_heard_leader = leader.is_some();
@@ -217,11 +240,17 @@ impl Raft {
     /// Leader: steps down unless a majority has answered since the last look (thesis §6.2).
     pub(super) fn check_quorum(&mut self, config: &Config, out: &mut Out<'_, Self>) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let answered = leader.progress.values_mut().filter_map(Progress::take_answered).count();
+        let answered = leader
+            .progress
+            .iter_mut()
+            .filter_map(|(node, progress)| progress.take_answered().then_some(*node));
+        let answered: BTreeSet<NodeId> = answered.collect();
         // A transfer that has not happened by now was lost, or its receiver is; we go on.
         leader.transfer_to = None;
-        if answered + 1 >= quorum::majority(config.members.len()) {
+        let membership = self.memberships.newest();
+        if membership.has_majority(|node| node == config.me || answered.contains(&node)) {
             out.arm(Timer::Quorum, config.election_timeout..config.election_timeout);
+            self.look_after_members(config, answered);
             self.arm_flush(out);
         } else {
             self.follow(config, self.term, None, out);
@@ -236,7 +265,7 @@ impl Raft {
         out: &mut Out<'_, Self>,
     ) {
         let response = match &mut self.role {
-            _ if to != config.me && !config.members.contains(&to) => {
+            _ if !voters_of(&self.memberships.newest().members).any(|voter| voter == to) => {
                 Response::Refused(Refusal::NoSuchMember)
             }
             Role::Leader(_) if to == config.me => Response::Transferring,
@@ -248,7 +277,8 @@ impl Raft {
                 }
                 Response::Transferring
             }
-            _ => Response::Refused(Refusal::NotLeader),
+            Role::Follower { leader } => Response::Refused(Refusal::NotLeader { leader: *leader }),
+            _ => Response::Refused(Refusal::NotLeader { leader: None }),
         };
         out.reply(id, response);
         self.hand_over(out);

@@ -9,12 +9,14 @@
 //! Liveness: a proposal is committed. Needs: a majority that is up and can reach each other for a few election
 //! timeouts.
 //! Departures: proposals and reads may be put to any member, which passes them on; a proposal that a change of leader
-//! lost is submitted again by the member it was put to, never by the client.
-//! Omitted: snapshots, log compaction, changes of membership, leases.
+//! lost is submitted again by the member it was put to, never by the client. Changes of membership are made one vote at a
+//! time or by joint consensus, whichever does ([`changes`]).
+//! Omitted: snapshots, log compaction, leases.
 //! Cost: 2 message delays and 2(n − 1) messages a batch at the leader; a read 2 delays; through a follower 2 more.
 //! Read next: [`Raft::step`], then `on_append` in `replication.rs`, then `advance_commit`; the traces in
 //! `tests/raft/golden`, `the_first_election` first.
 
+pub mod changes;
 pub mod log;
 pub mod membership;
 pub mod message;
@@ -27,16 +29,20 @@ mod reads;
 mod replication;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_core::{Input, Mutants, NodeId, Out, Protocol, RequestId};
 
+pub use changes::Change;
 pub use log::{Entry, Index, Log, Origin, Term};
 pub use membership::{Member, Membership, Standing};
 pub use message::{Append, Message, Outcome, Submission, Ticket, VoteKind};
 pub use snapshot::Snapshot;
 
+use changes::Changes;
+use membership::Memberships;
 use proposals::Proposals;
 use reads::{LeaderReads, Reads};
 use replication::Progress;
@@ -59,6 +65,11 @@ pub const MUTANTS: &[&str] = &[
     "acknowledges_conflicts",
     "truncates_on_old_messages",
     "reads_before_its_term_opens",
+    "counts_learners",
+    "changes_before_first_commit",
+    "commits_joint_by_new_majority_only",
+    "votes_by_old_majority_only",
+    "learner_campaigns",
 ];
 
 /// What a member knows before it starts.
@@ -66,8 +77,9 @@ pub const MUTANTS: &[&str] = &[
 pub struct Config {
     /// This member.
     pub me: NodeId,
-    /// All members, this one included, each once.
-    pub members: Vec<NodeId>,
+    /// Who takes part before any entry says otherwise: the same at every member that the group began with. One that
+    /// joined later must not be named in its own.
+    pub bootstrap: Arc<Membership>,
     /// How long a follower hears nothing before it suspects the leader. It campaigns up to as long again after that.
     pub election_timeout: Duration,
     /// How often a leader speaks, at least.
@@ -84,16 +96,18 @@ pub struct Config {
     pub bytes_in_flight_max: usize,
     /// The number of entries sent to a follower and not yet acknowledged, at most.
     pub entries_in_flight_max: u64,
+    /// How many entries a learner may lack and be promoted all the same.
+    pub caught_up_within: u64,
     /// Deliberate bugs.
     pub mutants: Mutants,
 }
 
 impl Config {
-    /// The usual settings for a member of a cluster on one site.
-    pub fn new(me: NodeId, members: Vec<NodeId>) -> Self {
+    /// The usual settings for a member of a cluster on one site, in a group that begins with these voters.
+    pub fn new(me: NodeId, voters: Vec<NodeId>) -> Self {
         Config {
             me,
-            members,
+            bootstrap: Arc::new(Membership::of_voters(voters)),
             election_timeout: Duration::from_millis(500),
             heartbeat_interval: Duration::from_millis(50),
             request_timeout: Duration::from_secs(5),
@@ -102,13 +116,9 @@ impl Config {
             append_bytes_max: 1 << 20,
             bytes_in_flight_max: 8 << 20,
             entries_in_flight_max: 1 << 14,
+            caught_up_within: 1 << 12,
             mutants: Mutants::NONE,
         }
-    }
-
-    /// The other members.
-    pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.members.iter().copied().filter(|member| *member != self.me)
     }
 
     /// How often lost proposals and reads are sent again.
@@ -186,8 +196,10 @@ pub enum Request {
     /// Name an index such that a state machine that has applied the log up to it holds everything that was
     /// acknowledged before this request.
     Read,
-    /// Hand leadership to another member. Only the leader can.
+    /// Hand leadership to another voter. Only the leader can.
     Transfer(NodeId),
+    /// Change who takes part. Only the leader can.
+    ChangeMembership(Change),
 }
 
 /// What it is answered.
@@ -199,9 +211,11 @@ pub enum Response {
     Readable(Index),
     /// The transfer has begun.
     Transferring,
+    /// The change is committed; its last entry is at this index.
+    Changed(Index),
     /// The request did not happen.
     Refused(Refusal),
-    /// Time ran out. The proposal may be committed, now or later, or never.
+    /// Time ran out, or leadership was lost. The proposal or change may be committed, now or later, or never.
     Unknown,
 }
 
@@ -211,11 +225,26 @@ pub enum Refusal {
     /// No leader was found in time.
     NoLeader,
     /// This member is not the leader, and the request is for the leader alone.
-    NotLeader,
+    NotLeader {
+        /// The leader, if it is known.
+        leader: Option<NodeId>,
+    },
     /// Too many requests are under way at this member.
     Overloaded,
-    /// The named node is not another member.
+    /// The named node takes no part, or doesn't vote where only a voter will do.
     NoSuchMember,
+    /// The named node is already what the change would make it.
+    AlreadyThere,
+    /// Another change, or a transfer of leadership, is under way.
+    ChangeUnderWay,
+    /// The leader has not committed an entry of its own term yet.
+    TermNotOpen,
+    /// Nobody would be left to vote.
+    LastVoter,
+    /// The learner lacks too much of the log to vote.
+    NotCaughtUp,
+    /// Too few of those who would vote have been heard lately: nothing could be committed any more.
+    NoQuorum,
 }
 
 /// A member of a Raft group.
@@ -228,6 +257,9 @@ pub struct Raft {
     term: Term,
     vote: Option<NodeId>,
     log: Log,
+    memberships: Memberships,
+    /// Whether this member was ever named in a committed membership.
+    was_member: bool,
     commit: Index,
     /// The newest index of our own log that is durable here.
     durable: Index,
@@ -246,9 +278,17 @@ pub struct Raft {
 
 #[derive(Clone, Debug)]
 enum Role {
-    Follower { leader: Option<NodeId> },
-    PreCandidate { votes: BTreeSet<NodeId> },
-    Candidate { votes: BTreeSet<NodeId> },
+    Follower {
+        leader: Option<NodeId>,
+    },
+    PreCandidate {
+        votes: BTreeSet<NodeId>,
+    },
+    /// Our own vote counts once the record of this number is durable.
+    Candidate {
+        votes: BTreeSet<NodeId>,
+        voted: u64,
+    },
     Leader(Box<Leader>),
 }
 
@@ -265,6 +305,7 @@ struct Leader {
     reads: LeaderReads,
     /// Whom we are handing leadership to.
     transfer_to: Option<NodeId>,
+    changes: Changes,
 }
 
 impl Raft {
@@ -302,6 +343,22 @@ impl Raft {
         &self.log
     }
 
+    /// Who takes part, as the newest entry of the log says that says so, committed or not.
+    pub fn membership(&self) -> &Arc<Membership> {
+        self.memberships.newest()
+    }
+
+    /// Who takes part, as the newest such entry says that is known to be committed.
+    pub fn committed_membership(&self) -> &Arc<Membership> {
+        self.memberships.committed(self.commit)
+    }
+
+    /// Whether this member took part and has learnt that it doesn't any more. One that was taken in again learns that
+    /// as well once it hears of it.
+    pub fn is_removed(&self, config: &Config) -> bool {
+        self.was_member && self.committed_membership().get(config.me).is_none()
+    }
+
     /// How often this member has started; it marks the proposals of this run.
     pub fn boot(&self) -> u64 {
         self.boot
@@ -325,6 +382,7 @@ impl Raft {
             Request::Propose(payload) => self.propose(config, id, payload, out),
             Request::Read => self.read(config, id, out),
             Request::Transfer(to) => self.transfer(config, id, to, out),
+            Request::ChangeMembership(change) => self.change(config, id, &change, out),
         }
     }
 
@@ -335,8 +393,8 @@ impl Raft {
         message: Message,
         out: &mut Out<'_, Self>,
     ) {
-        let is_stranger = from == config.me || !config.members.contains(&from);
-        if is_stranger || message.term().is_some_and(|term| term >= Term::END) {
+        // Nobody is a stranger: those who know us may know of a membership that we have yet to hear of (thesis §4.1).
+        if from == config.me || message.term().is_some_and(|term| term >= Term::END) {
             self.nonsense += 1;
             return;
         }
@@ -431,12 +489,15 @@ impl Protocol for Raft {
     fn recover(config: &Config, durable: Durable, out: &mut Out<'_, Self>) -> Self {
         let Durable { boot, term, vote, commit, log } = durable;
         assert!(commit <= log.last_index(), "the durable commit index is beyond the durable log");
+        let memberships = changes::memberships_of(config, &log, commit);
         let raft = Raft {
             boot: boot + 1,
             term,
             vote,
             durable: log.last_index(),
             log,
+            was_member: memberships.1,
+            memberships: memberships.0,
             commit,
             unsynced: Default::default(),
             role: Role::Follower { leader: None },
@@ -473,7 +534,7 @@ impl Protocol for Raft {
             Role::Follower { leader: Some(leader) } => format!("follower of {leader}"),
             Role::Follower { leader: None } => "follower".into(),
             Role::PreCandidate { votes } => format!("pre-candidate with {}", votes.len()),
-            Role::Candidate { votes } => format!("candidate with {}", votes.len()),
+            Role::Candidate { votes, .. } => format!("candidate with {}", votes.len()),
             Role::Leader(_) => "leader".into(),
         };
         format!("{role}@{} commit={} last={}", self.term, self.commit, self.log.last_index())

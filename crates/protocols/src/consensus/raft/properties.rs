@@ -22,8 +22,6 @@ pub struct Properties {
     /// The proposals among them, each by its origin.
     origins: BTreeSet<(NodeId, u64, RequestId)>,
     members: BTreeMap<NodeId, Seen>,
-    /// The number of members, as far as it shows.
-    size: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -50,14 +48,7 @@ impl Properties {
     /// A member that is missing is down. Observe it missing at least once between two of its runs: a boot number is
     /// used again if the crash came before it was durable.
     pub fn observe(&mut self, members: &[(NodeId, &Raft)]) -> Result<(), String> {
-        let known = self.members.len();
         self.members.retain(|known, _| members.iter().any(|(id, _)| id == known));
-        if self.size <= 1 && self.members.len() < known {
-            // Alone, a member leads before its vote for itself is durable. Nobody else can have heard of what it lost,
-            // so it may say something else in that term.
-            self.entries.clear();
-        }
-        self.size = self.size.max(members.len());
         for &(id, raft) in members {
             let mut seen = self.members.remove(&id).unwrap_or_default();
             if raft.boot() != seen.boot {
@@ -181,7 +172,7 @@ impl Properties {
         Ok(())
     }
 
-    /// Election safety: one leader a term. Leader completeness: it holds all that was committed in earlier terms.
+    /// Election safety: one leader a term, a voter. Leader completeness: it holds all that was committed in earlier terms.
     fn election_safety(&mut self, id: NodeId, raft: &Raft) -> Result<(), String> {
         if !raft.is_leader() {
             return Ok(());
@@ -194,6 +185,10 @@ impl Properties {
             }
             None => self.leaders.insert(term, id),
         };
+        // Just elected, it has had no time yet to vote itself out.
+        if !raft.membership().is_voter(id) {
+            return Err(format!("{id} leads term {term}, and is no voter"));
+        }
         let earlier = self.committed.partition_point(|committed| committed.known_in < term);
         let Some(newest) = earlier.checked_sub(1) else { return Ok(()) };
         if raft.log().get(Index(earlier as u64)) != Some(&self.committed[newest].entry) {

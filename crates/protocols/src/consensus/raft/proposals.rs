@@ -220,6 +220,9 @@ impl Raft {
         out: &mut Out<'_, Self>,
     ) {
         let Role::Leader(leader) = &mut self.role else { return };
+        if self.memberships.newest().get(from).is_none() {
+            return;
+        }
         let repeats_allowed = config.mutants.has("accepts_repeated_proposals");
         if submission.term != self.term && !repeats_allowed {
             return;

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate_core::{NodeId, Out, RequestId, quorum};
+use quorate_core::{NodeId, Out, RequestId};
 
 use super::log::Index;
 use super::message::{Message, Ticket};
+use super::replication::Progress;
 use super::{Config, Raft, Refusal, Response, Role};
 
 /// The own reads of a member that are not answered.
@@ -167,10 +168,10 @@ impl Raft {
         if leader.reads.open.is_empty() {
             return;
         }
-        let mut rounds: Vec<u64> =
-            leader.progress.values().map(|progress| progress.round()).collect();
-        rounds.push(leader.reads.round);
-        let confirmed = quorum::reached_by_majority(&mut rounds);
+        let (progress, newest) = (&leader.progress, leader.reads.round);
+        let confirmed = self.memberships.newest().reached_by_majority(|node| {
+            if node == config.me { newest } else { progress.get(&node).map_or(0, Progress::round) }
+        });
         let mut own = Vec::new();
         while leader.reads.open.front().is_some_and(|round| round.number <= confirmed) {
             let Some(Round { index, questions, .. }) = leader.reads.open.pop_front() else { break };

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use quorate_core::{NodeId, Out, quorum};
+use quorate_core::{NodeId, Out};
 
+use super::changes::Count;
 use super::log::{Entry, Index, Term};
 use super::message::{Append, Message, Outcome};
 use super::{Config, Raft, Record, Role, Timer};
@@ -58,8 +59,13 @@ impl Progress {
         self.owes_message = true;
     }
 
-    pub(super) fn take_answered(&mut self) -> Option<()> {
-        std::mem::take(&mut self.has_answered).then_some(())
+    /// Whether it has answered since the last look of [`Raft::check_quorum`].
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
+    pub(super) fn take_answered(&mut self) -> bool {
+        std::mem::take(&mut self.has_answered)
     }
 
     /// The last entry of the next message; below `next` if it is to carry none.
@@ -115,6 +121,9 @@ impl Raft {
             let after = self.log.last_index();
             for entry in &entries {
                 self.log.push(entry.clone());
+                if let Some(membership) = &entry.membership {
+                    self.memberships.push(self.log.last_index(), membership.clone());
+                }
             }
             self.persist_entries(after, entries, out);
             entries = rest;
@@ -265,6 +274,7 @@ impl Raft {
 
     fn truncate_after(&mut self, index: Index) {
         self.log.truncate_after(index);
+        self.memberships.truncate_after(index);
         self.durable = self.durable.min(index);
         for (_, last) in &mut self.unsynced {
             *last = (*last).min(index);
@@ -340,6 +350,7 @@ impl Raft {
             self.durable = self.durable.max(*last);
             self.unsynced.pop_front();
         }
+        self.on_vote_synced(config, upto, out);
         self.advance_commit(config, out);
     }
 
@@ -351,9 +362,14 @@ impl Raft {
         } else {
             self.durable
         };
-        let mut held: Vec<Index> = leader.progress.values().map(Progress::matched).collect();
-        held.push(own);
-        let index = quorum::reached_by_majority(&mut held);
+        let membership = self.counted(config, Count::Copies);
+        let index = membership.reached_by_majority(|node| {
+            if node == config.me {
+                own
+            } else {
+                leader.progress.get(&node).map_or(Index(0), Progress::matched)
+            }
+        });
         // §5.4.2: an entry of an older term is never counted; a later leader may still overwrite it.
         if self.log.term_at(index) == Some(self.term) || config.mutants.has("counts_older_term") {
             self.commit_to(config, index, out);
@@ -387,6 +403,8 @@ impl Raft {
             }
         }
         self.settle_committed(config, previous, out);
+        self.memberships.settle(self.commit);
+        self.proceed_with_changes(config, out);
     }
 }
 
