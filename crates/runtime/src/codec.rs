@@ -32,6 +32,7 @@ pub trait Roster<P: Protocol> {
     /// Counts up whenever what [`Roster::peers`] says changes; 0 for as long as the protocol knows of nobody. It is
     /// asked after every turn, and so must be cheap.
     fn version(state: &P) -> u64;
-    /// The nodes, and where each listens for peers, as `host:port`. Whether this node is among them doesn't matter.
-    fn peers(state: &P) -> BTreeMap<NodeId, String>;
+    /// The nodes, and where each listens for peers, as `host:port`, the likeliest first. Whether this node is among them
+    /// doesn't matter.
+    fn peers(state: &P) -> BTreeMap<NodeId, Vec<String>>;
 }

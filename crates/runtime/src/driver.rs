@@ -48,7 +48,9 @@ pub struct Options<V> {
     /// What its peers say of themselves.
     pub cards: Cards,
     /// Who its peers are, and where they listen, as `host:port`, until the protocol knows (see [`Roster`]).
-    pub addresses: BTreeMap<NodeId, String>,
+    pub addresses: BTreeMap<NodeId, Vec<String>>,
+    /// How long after the protocol has stopped naming a peer its line is given up: it may still be told why.
+    pub hang_up_after: Duration,
     /// Who answers what is asked of it by those who are no peers.
     pub enquiries: Handle<Bytes, Bytes>,
     /// Where it listens for them.
@@ -103,13 +105,24 @@ where
         options: Options<V>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, NodeHandle<P>), DriverError> {
-        let Options { identity, card, cards, addresses, enquiries, listeners, vfs, log_dir, log } =
-            options;
+        let Options {
+            identity,
+            card,
+            cards,
+            addresses,
+            hang_up_after,
+            enquiries,
+            listeners,
+            vfs,
+            log_dir,
+            log,
+        } = options;
         let (journal, durable) = Journal::open::<P, C>(vfs, log_dir, log, base, metrics.clone())?;
         let (events, peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let (handle, questions) = Handle::channel();
         let identity = Arc::new(identity);
-        let mut lines = Lines::new(identity.clone(), card, events.clone(), metrics.clone());
+        let mut lines =
+            Lines::new(identity.clone(), card, hang_up_after, events.clone(), metrics.clone());
         lines.name(addresses);
         let acceptor = Acceptor {
             identity,

@@ -19,7 +19,7 @@ struct Sum {
     total: u64,
     heard: u64,
     /// Whom it tells, and how often that has changed.
-    peers: BTreeMap<NodeId, String>,
+    peers: BTreeMap<NodeId, Vec<String>>,
     peers_version: u64,
 }
 
@@ -29,7 +29,7 @@ enum Request {
     /// Answers with what the others have said.
     Heard,
     /// From here on the peers are these.
-    Meet(BTreeMap<NodeId, String>),
+    Meet(BTreeMap<NodeId, Vec<String>>),
     /// Says a number to one node.
     Tell(NodeId, u64),
 }
@@ -102,7 +102,7 @@ impl Roster<Sum> for Numbers {
     fn version(state: &Sum) -> u64 {
         state.peers_version
     }
-    fn peers(state: &Sum) -> BTreeMap<NodeId, String> {
+    fn peers(state: &Sum) -> BTreeMap<NodeId, Vec<String>> {
         state.peers.clone()
     }
 }
@@ -142,7 +142,8 @@ fn start(
         identity: Identity { cluster: 1, me, address: addresses[&me].clone() },
         card: Bytes::new(),
         cards: Cards::default(),
-        addresses: addresses.clone(),
+        addresses: addresses.iter().map(|(peer, at)| (*peer, vec![at.clone()])).collect(),
+        hang_up_after: std::time::Duration::ZERO,
         enquiries: echo(),
         listeners: vec![listener],
         vfs,
@@ -265,7 +266,8 @@ async fn start_without_peers(me: NodeId) -> (Running, String) {
 async fn a_peer_that_the_protocol_comes_to_know_of_is_dialled_and_found_again_where_it_moves() {
     let (one, _) = start_without_peers(NodeId(1)).await;
     let (two, address) = start_without_peers(NodeId(2)).await;
-    let meet = |address: &str| Request::Meet(BTreeMap::from([(NodeId(2), address.to_owned())]));
+    let meet =
+        |address: &str| Request::Meet(BTreeMap::from([(NodeId(2), vec![address.to_owned()])]));
     one.handle.ask(meet(&address)).await.expect("the first node runs");
     tell(&one, NodeId(2), &two).await;
 
@@ -283,10 +285,13 @@ async fn a_peer_that_the_protocol_gives_up_is_hung_up_on() {
     let (one, _) = start_without_peers(NodeId(1)).await;
     let (two, second) = start_without_peers(NodeId(2)).await;
     let (three, third) = start_without_peers(NodeId(3)).await;
-    let both = BTreeMap::from([(NodeId(2), second), (NodeId(3), third.clone())]);
+    let both = BTreeMap::from([(NodeId(2), vec![second]), (NodeId(3), vec![third.clone()])]);
     one.handle.ask(Request::Meet(both)).await.expect("the first node runs");
     tell(&one, NodeId(2), &two).await;
-    one.handle.ask(Request::Meet(BTreeMap::from([(NodeId(3), third)]))).await.expect("it runs");
+    one.handle
+        .ask(Request::Meet(BTreeMap::from([(NodeId(3), vec![third])])))
+        .await
+        .expect("it runs");
     tell(&one, NodeId(3), &three).await;
     let before = two.handle.ask(Request::Heard).await;
     one.handle.ask(Request::Tell(NodeId(2), 1)).await.expect("the first node runs");
@@ -298,7 +303,7 @@ async fn a_peer_that_the_protocol_gives_up_is_hung_up_on() {
 async fn a_node_that_knows_of_nobody_answers_whoever_calls() {
     let (newcomer, address) = start_without_peers(NodeId(9)).await;
     let (caller, _) = start_without_peers(NodeId(1)).await;
-    let meet = Request::Meet(BTreeMap::from([(NodeId(9), address)]));
+    let meet = Request::Meet(BTreeMap::from([(NodeId(9), vec![address])]));
     caller.handle.ask(meet).await.expect("the caller runs");
     tell(&caller, NodeId(9), &newcomer).await;
     tell(&newcomer, NodeId(1), &caller).await;

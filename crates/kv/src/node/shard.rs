@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
-use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal};
+use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal, Standing};
 
+use super::members::Register;
 use super::{Config, Lift, Node};
 use crate::error::Error;
 use crate::request::{Command, Query, Response, Revision};
@@ -24,6 +25,8 @@ pub struct Shard {
     queries: BTreeMap<RequestId, Query>,
     /// Queries that wait until the store has come to their index.
     readable: BTreeMap<(Index, RequestId), Waiting>,
+    /// Who asks about the members, and who they are.
+    register: Register,
     /// The leader that was last known, and how often another one took its place.
     leader: Option<NodeId>,
     leader_changes: u64,
@@ -44,6 +47,8 @@ pub(super) enum Admitted {
     Answer(NodeResponse),
     /// It goes to Raft.
     Ask(raft::Request),
+    /// It is about the members, and can be answered now.
+    Settled,
 }
 
 impl Shard {
@@ -74,8 +79,11 @@ impl Shard {
             (_, true) => Role::Candidate,
             _ => Role::Follower,
         };
+        let standing = self.raft.membership().get(config.raft.me).map(|member| member.standing);
         Status {
             role,
+            is_learner: standing == Some(Standing::Learner),
+            is_removed: self.raft.is_removed(&config.raft),
             leader: self.raft.leader(&config.raft),
             term: self.raft.term().0,
             leader_changes: self.leader_changes,
@@ -106,6 +114,7 @@ impl Shard {
             |out| Raft::recover(&config.raft, durable, out),
         );
         let mut shard = Shard {
+            register: Register::new(&raft),
             raft,
             store: Store::new(),
             applied: Index(0),
@@ -137,6 +146,13 @@ impl Shard {
             NodeRequest::TransferLeadership { to, .. } => {
                 Admitted::Ask(raft::Request::Transfer(to))
             }
+            NodeRequest::Members { is_linearizable, .. } => {
+                self.register.read(id, is_linearizable).map_or(Admitted::Settled, Admitted::Ask)
+            }
+            NodeRequest::ChangeMembers { change, .. } => {
+                let request = self.register.change(&self.raft, id, change);
+                request.map_or(Admitted::Settled, Admitted::Ask)
+            }
             NodeRequest::Command { command, .. } => match validate::validate(&command) {
                 Ok(()) => Admitted::Ask(raft::Request::Propose(wire::encode(&command))),
                 Err(error) => Admitted::Answer(self.done(Err(error))),
@@ -163,10 +179,11 @@ impl Shard {
         lift: &mut Lift<'_>,
         out: &mut Out<'_, Node>,
     ) {
-        let Shard { raft, committed, queries, readable, .. } = self;
+        let Shard { raft, committed, queries, readable, register, .. } = self;
         let term = raft.term().0;
+        let mut answer_of = |(id, response)| register.take(id, response);
         out.nest(
-            |effect, out| match lift.effect(config, effect, out) {
+            |effect, out| match lift.effect(config, effect, out).and_then(&mut answer_of) {
                 Some((id, raft::Response::Committed(index))) => committed.push_back((index, id)),
                 Some((id, raft::Response::Readable(index))) => {
                     if let Some(query) = queries.remove(&id) {
@@ -184,6 +201,17 @@ impl Shard {
         self.note_leader(config);
         self.apply_committed(config, out);
         self.answer_queries(config, out);
+        self.register.finish(&self.raft, out);
+    }
+
+    /// Who the members are, as the node sees it.
+    pub(super) fn register(&self) -> &Register {
+        &self.register
+    }
+
+    /// Answers what was asked about the members and needs nobody else.
+    pub(super) fn finish_members(&mut self, out: &mut Out<'_, Node>) {
+        self.register.finish(&self.raft, out);
     }
 
     fn done(&self, outcome: Result<Response, Error>) -> NodeResponse {
@@ -238,12 +266,13 @@ impl Shard {
 
     /// Whether a query waits for the store to catch up.
     pub(super) fn has_waiting_queries(&self) -> bool {
-        !self.readable.is_empty()
+        !self.readable.is_empty() || self.register.has_waiting()
     }
 
     /// Gives up the queries that wait since the call before this one: this replica is cut off, or hopelessly behind.
     pub(super) fn give_up_overdue(&mut self, out: &mut Out<'_, Node>) {
         let term = self.raft.term().0;
+        self.register.give_up_overdue(out);
         self.readable.retain(|(_, id), waiting| {
             if waiting.is_overdue {
                 let outcome = Err(Error::TimedOut);
@@ -291,7 +320,7 @@ fn failed(term: u64, response: raft::Response) -> NodeResponse {
             | Refusal::LastVoter
             | Refusal::NotCaughtUp
             | Refusal::NoQuorum,
-        ) => unreachable!("nobody asks for a change of membership"),
+        ) => unreachable!("what is asked about the members is answered by their register"),
     };
     NodeResponse::Done { term, outcome: Err(error) }
 }

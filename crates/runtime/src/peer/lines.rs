@@ -1,14 +1,15 @@
 //! The lines to all peers: who is dialled, and where.
 //!
 //! *Life of a line.* It is opened once the protocol names a peer, or one calls that the protocol doesn't name; it stays
-//! the same when an address is added; and it is given up, and its connection with it, when the protocol names the peer
-//! no more, or when one that was never named hangs up.
+//! the same when an address is added; and it is given up, and its connection with it, some time after the protocol has
+//! stopped naming the peer, or when one that was never named hangs up.
 //!
 //! Only a call that the protocol wants asks to be called back. Otherwise two nodes of which neither wants the other
 //! could keep each other on the line for ever, each for no reason but the other's call.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use quorate_core::NodeId;
@@ -48,7 +49,10 @@ pub(crate) struct Lines<M> {
     events: Sender<PeerEvent<M>>,
     metrics: Arc<Metrics>,
     /// Where the protocol says that peers are.
-    named: BTreeMap<NodeId, String>,
+    named: BTreeMap<NodeId, Vec<String>>,
+    /// Whom it named until lately, and when their lines are given up.
+    parting: BTreeMap<NodeId, Instant>,
+    hang_up_after: Duration,
     callers: BTreeMap<NodeId, Caller>,
     lines: BTreeMap<NodeId, Line>,
     opened: u64,
@@ -58,6 +62,7 @@ impl<M: Send + 'static> Lines<M> {
     pub(crate) fn new(
         identity: Arc<Identity>,
         card: Bytes,
+        hang_up_after: Duration,
         events: Sender<PeerEvent<M>>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -67,6 +72,8 @@ impl<M: Send + 'static> Lines<M> {
             events,
             metrics,
             named: BTreeMap::new(),
+            parting: BTreeMap::new(),
+            hang_up_after,
             callers: BTreeMap::new(),
             lines: BTreeMap::new(),
             opened: 0,
@@ -74,19 +81,33 @@ impl<M: Send + 'static> Lines<M> {
     }
 
     /// The protocol says that the peers are these, and no others.
-    pub(crate) fn name(&mut self, peers: BTreeMap<NodeId, String>) {
+    pub(crate) fn name(&mut self, peers: BTreeMap<NodeId, Vec<String>>) {
         let before = std::mem::replace(&mut self.named, peers);
-        for (peer, _) in before {
-            if !self.named.contains_key(&peer) {
-                self.lines.remove(&peer);
-                // Should it call again, it will be called back.
-                if let Some(caller) = self.callers.get_mut(&peer) {
-                    caller.address.clear();
-                }
-            }
-        }
+        let gone = before.into_keys().filter(|peer| !self.named.contains_key(peer));
+        let until = Instant::now() + self.hang_up_after;
+        self.parting.extend(gone.map(|peer| (peer, until)));
         let named: Vec<NodeId> = self.named.keys().copied().collect();
-        named.into_iter().for_each(|peer| self.line_up(peer));
+        for peer in named {
+            self.parting.remove(&peer);
+            self.line_up(peer);
+        }
+    }
+
+    /// Gives up the lines to those that have had their time to be told that they are no peers any more.
+    fn part(&mut self) {
+        let now = Instant::now();
+        let (lines, callers) = (&mut self.lines, &mut self.callers);
+        self.parting.retain(|peer, until| {
+            if *until > now {
+                return true;
+            }
+            lines.remove(peer);
+            // Should it call again, it will be called back.
+            if let Some(caller) = callers.get_mut(peer) {
+                caller.address.clear();
+            }
+            false
+        });
     }
 
     /// A peer has called, and says that it is to be called back at `address`.
@@ -110,11 +131,11 @@ impl<M: Send + 'static> Lines<M> {
 
     /// Opens, changes or gives up the line to a peer, as those say who know where it is.
     fn line_up(&mut self, peer: NodeId) {
-        if peer == self.identity.me {
+        if peer == self.identity.me || self.parting.contains_key(&peer) {
             return;
         }
         // What all have agreed on comes first: what a node says of itself may be out of date.
-        let mut wanted: Vec<String> = self.named.get(&peer).into_iter().cloned().collect();
+        let mut wanted: Vec<String> = self.named.get(&peer).cloned().unwrap_or_default();
         let said = self.callers.get(&peer).map(|caller| caller.address.clone());
         wanted.extend(said.filter(|address| !address.is_empty() && !wanted.contains(address)));
         if wanted.is_empty() {
@@ -172,6 +193,9 @@ impl<M: Send + 'static> Lines<M> {
 
     /// Writes as much as the connections take.
     pub(crate) fn flush(&mut self) {
+        if !self.parting.is_empty() {
+            self.part();
+        }
         for (peer, line) in &mut self.lines {
             line.outgoing.flush(*peer, &self.events, &self.metrics);
         }
