@@ -22,6 +22,7 @@ use quorate_storage::vfs::Vfs;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::Identity;
 use crate::codec::{Codec, Roster};
 use crate::error::DriverError;
 use crate::handle::{Handle, Question};
@@ -31,7 +32,6 @@ use crate::peer::PeerEvent;
 use crate::peer::incoming::{Acceptor, CALLS_MAX};
 use crate::peer::lines::Lines;
 use crate::timers::Timers;
-use crate::{Cards, Identity};
 
 /// The messages, or requests, that one turn takes at most.
 const BATCH_MAX: usize = 1024;
@@ -43,10 +43,6 @@ const PEER_EVENTS_MAX: usize = 1024;
 pub struct Options<V> {
     /// Who it is to its peers.
     pub identity: Identity,
-    /// What it says of itself to its peers.
-    pub card: Bytes,
-    /// What its peers say of themselves.
-    pub cards: Cards,
     /// Who its peers are, and where they listen, as `host:port`, until the protocol knows (see [`Roster`]).
     pub addresses: BTreeMap<NodeId, Vec<String>>,
     /// How long after the protocol has stopped naming a peer its line is given up: it may still be told why.
@@ -105,30 +101,19 @@ where
         options: Options<V>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, NodeHandle<P>), DriverError> {
-        let Options {
-            identity,
-            card,
-            cards,
-            addresses,
-            hang_up_after,
-            enquiries,
-            listeners,
-            vfs,
-            log_dir,
-            log,
-        } = options;
+        let Options { identity, addresses, hang_up_after, enquiries, listeners, vfs, log_dir, log } =
+            options;
         let (journal, durable) = Journal::open::<P, C>(vfs, log_dir, log, base, metrics.clone())?;
         let (events, peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let (handle, questions) = Handle::channel();
         let identity = Arc::new(identity);
         let mut lines =
-            Lines::new(identity.clone(), card, hang_up_after, events.clone(), metrics.clone());
+            Lines::new(identity.clone(), hang_up_after, events.clone(), metrics.clone());
         lines.name(addresses);
         let acceptor = Acceptor {
             identity,
             events,
             metrics: metrics.clone(),
-            cards,
             enquiries,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
         };

@@ -13,7 +13,6 @@ pub mod driver;
 pub mod handle;
 pub mod metrics;
 
-mod cards;
 mod enquiry;
 mod error;
 mod journal;
@@ -22,7 +21,6 @@ mod timers;
 
 use quorate_core::NodeId;
 
-pub use cards::Cards;
 pub use codec::{Codec, Roster, Undecodable};
 pub use driver::{Driver, NodeHandle, Options};
 pub use enquiry::{EnquiryError, enquire};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_core::{Input, NodeId, Out, Protocol};
 use quorate_runtime::{
-    Cards, Codec, Driver, DriverError, EnquiryError, Handle, Identity, Metrics, Options, Roster,
-    Stopped, Undecodable, enquire,
+    Codec, Driver, DriverError, EnquiryError, Handle, Identity, Metrics, Options, Roster, Stopped,
+    Undecodable, enquire,
 };
 use quorate_storage::log::{LogError, LogId, LogOptions};
 use quorate_storage::vfs::MemoryVfs;
@@ -140,8 +140,6 @@ fn start(
     log.segment_bytes = 64 << 10;
     let options = Options {
         identity: Identity { cluster: 1, me, address: addresses[&me].clone() },
-        card: Bytes::new(),
-        cards: Cards::default(),
         addresses: addresses.iter().map(|(peer, at)| (*peer, vec![at.clone()])).collect(),
         hang_up_after: std::time::Duration::ZERO,
         enquiries: echo(),

@@ -1,4 +1,4 @@
-//! The database's encodings, as the runtime asks for them.
+//! The database's encodings and its peers, as the runtime asks for them.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,8 @@ use bytes::{Bytes, BytesMut};
 use quorate_core::NodeId;
 use quorate_kv::node::{Envelope, Node, Record, wire};
 use quorate_runtime::{Codec, Roster, Undecodable};
+
+use crate::config::HttpUrl;
 
 /// See [`wire`].
 pub(crate) struct NodeCodec;
@@ -29,12 +31,18 @@ impl Codec<Node> for NodeCodec {
 }
 
 impl Roster<Node> for NodeCodec {
-    fn version(_: &Node) -> u64 {
-        0
+    fn version(state: &Node) -> u64 {
+        state.peers_version()
     }
 
-    fn peers(_: &Node) -> BTreeMap<NodeId, String> {
-        BTreeMap::new()
+    fn peers(state: &Node) -> BTreeMap<NodeId, Vec<String>> {
+        let urls = state.peer_urls().into_iter();
+        urls.map(|(node, urls)| {
+            // A URL that this version cannot use was agreed upon by others, who may.
+            let usable = urls.iter().filter_map(|url| url.parse::<HttpUrl>().ok());
+            (node, usable.map(|url| url.authority()).collect())
+        })
+        .collect()
     }
 }
 

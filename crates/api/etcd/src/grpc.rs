@@ -74,23 +74,33 @@ pub(crate) enum Method {
     DeleteRange,
     Txn,
     Compact,
+    MemberAdd,
+    MemberRemove,
+    MemberUpdate,
     MemberList,
+    MemberPromote,
     Alarm,
     Status,
+    Defragment,
     MoveLeader,
 }
 
 impl Method {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Method; 9] = [
+    pub(crate) const ALL: [Method; 14] = [
         Method::Range,
         Method::Put,
         Method::DeleteRange,
         Method::Txn,
         Method::Compact,
+        Method::MemberAdd,
+        Method::MemberRemove,
+        Method::MemberUpdate,
         Method::MemberList,
+        Method::MemberPromote,
         Method::Alarm,
         Method::Status,
+        Method::Defragment,
         Method::MoveLeader,
     ];
 
@@ -108,9 +118,14 @@ impl Method {
             Method::DeleteRange => "DeleteRange",
             Method::Txn => "Txn",
             Method::Compact => "Compact",
+            Method::MemberAdd => "MemberAdd",
+            Method::MemberRemove => "MemberRemove",
+            Method::MemberUpdate => "MemberUpdate",
             Method::MemberList => "MemberList",
+            Method::MemberPromote => "MemberPromote",
             Method::Alarm => "Alarm",
             Method::Status => "Status",
+            Method::Defragment => "Defragment",
             Method::MoveLeader => "MoveLeader",
         }
     }
@@ -121,8 +136,14 @@ impl Method {
             Method::Range | Method::Put | Method::DeleteRange | Method::Txn | Method::Compact => {
                 "etcdserverpb.KV"
             }
-            Method::MemberList => "etcdserverpb.Cluster",
-            Method::Alarm | Method::Status | Method::MoveLeader => "etcdserverpb.Maintenance",
+            Method::MemberAdd
+            | Method::MemberRemove
+            | Method::MemberUpdate
+            | Method::MemberList
+            | Method::MemberPromote => "etcdserverpb.Cluster",
+            Method::Alarm | Method::Status | Method::Defragment | Method::MoveLeader => {
+                "etcdserverpb.Maintenance"
+            }
         }
     }
 
@@ -160,9 +181,14 @@ async fn carry_out(face: &Face, method: Method, message: Bytes) -> Result<Bytes,
         Method::DeleteRange => unary(message, |request| face.delete_range(request)).await,
         Method::Txn => unary(message, |request| face.txn(request)).await,
         Method::Compact => unary(message, |request| face.compact(request)).await,
+        Method::MemberAdd => unary(message, |request| face.member_add(request)).await,
+        Method::MemberRemove => unary(message, |request| face.member_remove(request)).await,
+        Method::MemberUpdate => unary(message, |request| face.member_update(request)).await,
         Method::MemberList => unary(message, |request| face.member_list(request)).await,
+        Method::MemberPromote => unary(message, |request| face.member_promote(request)).await,
         Method::Alarm => unary(message, |request| face.alarm(request)).await,
         Method::Status => unary(message, |request| face.maintenance_status(request)).await,
+        Method::Defragment => unary(message, |request| face.defragment(request)).await,
         Method::MoveLeader => unary(message, |request| face.move_leader(request)).await,
     }
 }

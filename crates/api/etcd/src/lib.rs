@@ -15,8 +15,7 @@
 //!
 //! Open first: [`convert`], then `grpc.rs`, then `serve.rs`.
 //!
-//! *Coverage.* KV: all. Cluster: `MemberList`. Maintenance: `Status`, `MoveLeader`, and `Alarm` as far as asking
-//! goes. Every other method, of these services and of Watch, Lease and Auth, is answered `UNIMPLEMENTED` with its
+//! *Coverage.* KV and Cluster: all. Maintenance: `Status`, `MoveLeader`, `Alarm` and `Defragment`. Every other method, of these services and of Watch, Lease and Auth, is answered `UNIMPLEMENTED` with its
 //! name, in one place.
 //!
 //! *Omitted.* TLS, authentication, compressed messages, the JSON gateway, and streams.
@@ -30,9 +29,10 @@ mod face;
 mod grpc;
 mod http;
 mod kv;
+mod maintenance;
 mod metrics;
 mod serve;
 
 pub use error::Error;
-pub use face::{ETCD_VERSION, Face, FaceConfig, MESSAGE_OVERHEAD_BYTES, Member, REQUEST_BYTES_MAX};
+pub use face::{ETCD_VERSION, Face, FaceConfig, MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX};
 pub use serve::serve;

@@ -43,7 +43,7 @@ pub struct MemberInfo {
     pub awaits_vote: bool,
     /// The alarms that it has raised, by their numbers; see [`Alarm`].
     #[prost(int32, repeated, tag = "5")]
-    alarms: Vec<i32>,
+    pub alarm_numbers: Vec<i32>,
 }
 
 impl MemberInfo {
@@ -59,7 +59,7 @@ impl MemberInfo {
 
     /// The alarms that it has raised. One that only a later version knows is left out.
     pub fn alarms(&self) -> impl Iterator<Item = Alarm> + '_ {
-        self.alarms.iter().filter_map(|number| Alarm::from_number(*number))
+        self.alarm_numbers.iter().filter_map(|number| Alarm::from_number(*number))
     }
 }
 
@@ -248,10 +248,10 @@ fn plan(raft: &Raft, change: MemberChange) -> Result<Option<Change>, Error> {
             Ok(update(named(node)?, |info| (info.name, info.client_urls) = (name, client_urls)))
         }
         MemberChange::SetAlarm { node, alarm, is_raised } => Ok(update(named(node)?, |info| {
-            info.alarms.retain(|number| *number != alarm.number());
+            info.alarm_numbers.retain(|number| *number != alarm.number());
             if is_raised {
-                info.alarms.push(alarm.number());
-                info.alarms.sort_unstable();
+                info.alarm_numbers.push(alarm.number());
+                info.alarm_numbers.sort_unstable();
             }
         })),
     }

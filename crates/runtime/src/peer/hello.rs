@@ -1,5 +1,5 @@
-//! The first words on a connection between peers: who I am, whom I want, of which cluster, my card, and where to call
-//! me back.
+//! The first words on a connection between peers: who I am, whom I want, of which cluster, and where to call me
+//! back.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_core::NodeId;
@@ -17,8 +17,6 @@ pub(crate) struct Hello {
     pub(crate) from: NodeId,
     /// Whom it believes to have reached.
     pub(crate) to: NodeId,
-    /// What it has to say of itself (see [`crate::Cards`]).
-    pub(crate) card: Bytes,
     /// Where it listens for peers, as `host:port`; empty if it doesn't say.
     pub(crate) address: String,
 }
@@ -31,8 +29,6 @@ impl Hello {
             buffer.put_u64_le(self.cluster);
             buffer.put_u64_le(self.from.0);
             buffer.put_u64_le(self.to.0);
-            buffer.put_u32_le(self.card.len() as u32);
-            buffer.put_slice(&self.card);
             buffer.put_u32_le(self.address.len() as u32);
             buffer.put_slice(self.address.as_bytes());
         });
@@ -48,11 +44,12 @@ impl Hello {
         let cluster = body.get_u64_le();
         let from = NodeId(body.get_u64_le());
         let to = NodeId(body.get_u64_le());
-        let card = take_part(&mut body)?;
-        // The version before this one said no address.
-        let address = if body.is_empty() { Bytes::new() } else { take_part(&mut body)? };
-        let address = String::from_utf8(address.into()).ok()?;
-        Some(Hello { cluster, from, to, card, address })
+        let address_bytes = body.try_get_u32_le().ok()? as usize;
+        if address_bytes > body.len() {
+            return None;
+        }
+        let address = String::from_utf8(body.split_to(address_bytes).into()).ok()?;
+        Some(Hello { cluster, from, to, address })
     }
 
     /// Why the node `me`, of `cluster`, doesn't talk to whoever says this. Whether the other is a member is the
@@ -78,24 +75,12 @@ impl Hello {
     }
 }
 
-/// Takes a part that begins with its length.
-fn take_part(body: &mut Bytes) -> Option<Bytes> {
-    let bytes = body.try_get_u32_le().ok()? as usize;
-    (bytes <= body.len()).then(|| body.split_to(bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn hello() -> Hello {
-        Hello {
-            cluster: 7,
-            from: NodeId(2),
-            to: NodeId(1),
-            card: Bytes::from_static(b"card"),
-            address: "there:2380".into(),
-        }
+        Hello { cluster: 7, from: NodeId(2), to: NodeId(1), address: "there:2380".into() }
     }
 
     fn body(hello: &Hello) -> Bytes {
@@ -110,12 +95,9 @@ mod tests {
     fn a_greeting_is_read_as_it_was_said_and_a_part_of_it_is_none() {
         let body = body(&hello());
         assert_eq!(Hello::decode(body.clone()), Some(hello()));
-        let without_address = body.len() - 4 - hello().address.len();
-        for cut in (0..body.len()).filter(|cut| *cut != without_address) {
+        for cut in 0..body.len() {
             assert_eq!(Hello::decode(body.slice(..cut)), None, "{cut} bytes");
         }
-        let older = Hello { address: String::new(), ..hello() };
-        assert_eq!(Hello::decode(body.slice(..without_address)), Some(older));
     }
 
     #[test]

@@ -15,10 +15,10 @@ use tracing::{info, warn};
 use super::PeerEvent;
 use super::frame::{self, Kind};
 use super::hello::Hello;
+use crate::Identity;
 use crate::codec::Codec;
 use crate::handle::Handle;
 use crate::metrics::Metrics;
-use crate::{Cards, Identity};
 
 /// How long a connection may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +33,6 @@ pub(crate) struct Acceptor<M> {
     pub(crate) identity: Arc<Identity>,
     pub(crate) events: Sender<PeerEvent<M>>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) cards: Cards,
     /// Who answers enquiries.
     pub(crate) enquiries: Handle<Bytes, Bytes>,
     /// A permit for each connection of a peer.
@@ -46,7 +45,6 @@ impl<M> Clone for Acceptor<M> {
             identity: self.identity.clone(),
             events: self.events.clone(),
             metrics: self.metrics.clone(),
-            cards: self.cards.clone(),
             enquiries: self.enquiries.clone(),
             calls: self.calls.clone(),
         }
@@ -163,9 +161,8 @@ impl<M: Send + 'static> Acceptor<M> {
         P: Protocol<Message = M> + 'static,
         C: Codec<P> + 'static,
     {
-        let Hello { from: peer, card, address: calls_from, .. } = hello;
+        let Hello { from: peer, address: calls_from, .. } = hello;
         info!(%peer, %address, "peer connected");
-        self.cards.put(peer, card);
         // If the loop is gone, so will be this connection.
         let _ = self.events.send(PeerEvent::Called { peer, address: calls_from }).await;
         if let Err(error) = self.read::<P, C>(peer, stream, buffer).await {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use quorate_core::NodeId;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::Sender;
@@ -45,7 +45,6 @@ struct Caller {
 /// The lines to all peers.
 pub(crate) struct Lines<M> {
     identity: Arc<Identity>,
-    card: Bytes,
     events: Sender<PeerEvent<M>>,
     metrics: Arc<Metrics>,
     /// Where the protocol says that peers are.
@@ -61,14 +60,12 @@ pub(crate) struct Lines<M> {
 impl<M: Send + 'static> Lines<M> {
     pub(crate) fn new(
         identity: Arc<Identity>,
-        card: Bytes,
         hang_up_after: Duration,
         events: Sender<PeerEvent<M>>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Lines {
             identity,
-            card,
             events,
             metrics,
             named: BTreeMap::new(),
@@ -158,7 +155,6 @@ impl<M: Send + 'static> Lines<M> {
             cluster: self.identity.cluster,
             from: self.identity.me,
             to: peer,
-            card: self.card.clone(),
             address: if is_named { self.identity.address.clone() } else { String::new() },
         };
         tokio::spawn(dial(hello, number, found_at, self.events.clone(), self.metrics.clone()));

@@ -101,13 +101,7 @@ mod tests {
     async fn a_connection_to_a_peer_does_not_outlive_a_long_silence() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let hello = Hello {
-            cluster: 1,
-            from: NodeId(1),
-            to: NodeId(2),
-            card: Default::default(),
-            address: String::new(),
-        };
+        let hello = Hello { cluster: 1, from: NodeId(1), to: NodeId(2), address: String::new() };
         let stream = outgoing::connect(&hello, &address).await.unwrap();
         assert_eq!(
             u128::from(sockopt::tcp_user_timeout(&stream).unwrap()),
