@@ -11,7 +11,9 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 use prost::{Message as _, Oneof};
 use quorate_core::{GroupId, NodeId, RequestId};
-use quorate_protocols::consensus::raft::{self, Entry, Index, Origin, Outcome, Term, Ticket};
+use quorate_protocols::consensus::raft::{
+    self, Entry, Greeting, Index, Met, Origin, Outcome, Term, Ticket,
+};
 use thiserror::Error;
 
 use super::{Envelope, Record};
@@ -52,6 +54,12 @@ pub fn decode_envelope(bytes: Bytes) -> Result<Envelope, WireError> {
 pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
     let kind = match &record.record {
         raft::Record::Booted { boot } => WireRecordKind::Booted(*boot),
+        raft::Record::Reborn { life, boot } => {
+            WireRecordKind::Reborn(WireMet { peer: 0, life: *life, boot: *boot })
+        }
+        raft::Record::Met { peer, met: Met { life, boot } } => {
+            WireRecordKind::Met(WireMet { peer: peer.0, life: *life, boot: *boot })
+        }
         raft::Record::Voted { term, vote } => {
             WireRecordKind::Voted(WireVoted { term: term.0, vote: vote.map(|node| node.0) })
         }
@@ -71,6 +79,10 @@ pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
     let WireRecord { group, kind } = WireRecord::decode(bytes)?;
     let record = match kind.ok_or(WireError::Unknown("kind of record"))? {
         WireRecordKind::Booted(boot) => raft::Record::Booted { boot },
+        WireRecordKind::Reborn(WireMet { life, boot, .. }) => raft::Record::Reborn { life, boot },
+        WireRecordKind::Met(WireMet { peer, life, boot }) => {
+            raft::Record::Met { peer: NodeId(peer), met: Met { life, boot } }
+        }
         WireRecordKind::Voted(WireVoted { term, vote }) => {
             raft::Record::Voted { term: Term(term), vote: vote.map(NodeId) }
         }
@@ -95,7 +107,7 @@ struct WireEnvelope {
 struct WirePart {
     #[prost(uint32, tag = "1")]
     group: u32,
-    #[prost(oneof = "WireMessage", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "WireMessage", tags = "2, 3, 4, 5, 6, 7, 8, 9, 20")]
     message: Option<WireMessage>,
 }
 
@@ -117,6 +129,8 @@ enum WireMessage {
     ReadIndex(WireTicket),
     #[prost(message, tag = "9")]
     ReadIndexAnswer(WireTicket),
+    #[prost(message, tag = "20")]
+    Hello(WireGreeting),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -129,6 +143,8 @@ struct WireRequestVote {
     last_index: u64,
     #[prost(uint32, tag = "4")]
     kind: u32,
+    #[prost(message, optional, tag = "5")]
+    greeting: Option<WireGreeting>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -139,6 +155,8 @@ struct WireVote {
     is_pre: bool,
     #[prost(bool, tag = "3")]
     is_granted: bool,
+    #[prost(message, optional, tag = "4")]
+    greeting: Option<WireGreeting>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -155,6 +173,8 @@ struct WireAppend {
     commit: u64,
     #[prost(uint64, tag = "6")]
     round: u64,
+    #[prost(message, optional, tag = "20")]
+    greeting: Option<WireGreeting>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -182,6 +202,19 @@ struct WireAnswer {
     round: u64,
     #[prost(oneof = "WireOutcome", tags = "3, 4, 5")]
     outcome: Option<WireOutcome>,
+    #[prost(message, optional, tag = "20")]
+    greeting: Option<WireGreeting>,
+}
+
+/// What is not there is zero, as it is in messages of versions that knew of no lives.
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireGreeting {
+    #[prost(uint64, tag = "1")]
+    life: u64,
+    #[prost(uint64, tag = "2")]
+    boot: u64,
+    #[prost(uint64, tag = "3")]
+    met: u64,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -238,7 +271,7 @@ struct WireTicket {
 struct WireRecord {
     #[prost(uint32, tag = "1")]
     group: u32,
-    #[prost(oneof = "WireRecordKind", tags = "2, 3, 4")]
+    #[prost(oneof = "WireRecordKind", tags = "2, 3, 4, 20, 21")]
     kind: Option<WireRecordKind>,
 }
 
@@ -250,6 +283,20 @@ enum WireRecordKind {
     Voted(WireVoted),
     #[prost(message, tag = "4")]
     Appended(WireAppended),
+    #[prost(message, tag = "20")]
+    Reborn(WireMet),
+    #[prost(message, tag = "21")]
+    Met(WireMet),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireMet {
+    #[prost(uint64, tag = "1")]
+    peer: u64,
+    #[prost(uint64, tag = "2")]
+    life: u64,
+    #[prost(uint64, tag = "3")]
+    boot: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -303,7 +350,7 @@ impl From<&raft::Message> for WireMessage {
     fn from(message: &raft::Message) -> Self {
         use raft::Message;
         match message {
-            Message::RequestVote { term, last_term, last_index, kind } => {
+            Message::RequestVote { term, last_term, last_index, kind, greeting } => {
                 WireMessage::RequestVote(WireRequestVote {
                     term: term.0,
                     last_term: last_term.0,
@@ -313,12 +360,14 @@ impl From<&raft::Message> for WireMessage {
                         raft::VoteKind::Real => 2,
                         raft::VoteKind::Handover => 3,
                     },
+                    greeting: wire_greeting(*greeting),
                 })
             }
-            Message::Vote { term, is_pre, is_granted } => WireMessage::Vote(WireVote {
+            Message::Vote { term, is_pre, is_granted, greeting } => WireMessage::Vote(WireVote {
                 term: term.0,
                 is_pre: *is_pre,
                 is_granted: *is_granted,
+                greeting: wire_greeting(*greeting),
             }),
             Message::Append(append) => WireMessage::Append(WireAppend {
                 term: append.term.0,
@@ -327,12 +376,19 @@ impl From<&raft::Message> for WireMessage {
                 entries: append.entries.iter().map(Into::into).collect(),
                 commit: append.commit.0,
                 round: append.round,
+                greeting: wire_greeting(append.greeting),
             }),
-            Message::Appended { term, round, outcome } => WireMessage::Answer(WireAnswer {
-                term: term.0,
-                round: *round,
-                outcome: Some(outcome.into()),
-            }),
+            Message::Appended { term, round, outcome, greeting } => {
+                WireMessage::Answer(WireAnswer {
+                    term: term.0,
+                    round: *round,
+                    outcome: Some(outcome.into()),
+                    greeting: wire_greeting(*greeting),
+                })
+            }
+            Message::Hello { greeting } => {
+                WireMessage::Hello(wire_greeting(*greeting).unwrap_or_default())
+            }
             Message::TimeoutNow { term } => WireMessage::TimeoutNow(term.0),
             Message::Submit(submission) => WireMessage::Submit(WireSubmission {
                 term: submission.term.0,
@@ -376,10 +432,14 @@ impl TryFrom<WireMessage> for raft::Message {
                     3 => raft::VoteKind::Handover,
                     _ => return Err(WireError::Unknown("kind of vote")),
                 },
+                greeting: greeting(asked.greeting),
             },
-            WireMessage::Vote(WireVote { term, is_pre, is_granted }) => {
-                Message::Vote { term: Term(term), is_pre, is_granted }
-            }
+            WireMessage::Vote(vote) => Message::Vote {
+                term: Term(vote.term),
+                is_pre: vote.is_pre,
+                is_granted: vote.is_granted,
+                greeting: greeting(vote.greeting),
+            },
             WireMessage::Append(append) => Message::Append(raft::Append {
                 term: Term(append.term),
                 previous_index: Index(append.previous_index),
@@ -387,12 +447,15 @@ impl TryFrom<WireMessage> for raft::Message {
                 entries: append.entries.into_iter().map(Into::into).collect(),
                 commit: Index(append.commit),
                 round: append.round,
+                greeting: greeting(append.greeting),
             }),
-            WireMessage::Answer(WireAnswer { term, round, outcome }) => Message::Appended {
-                term: Term(term),
-                round,
-                outcome: outcome.ok_or(WireError::Unknown("outcome"))?.into(),
+            WireMessage::Answer(answer) => Message::Appended {
+                term: Term(answer.term),
+                round: answer.round,
+                outcome: answer.outcome.ok_or(WireError::Unknown("outcome"))?.into(),
+                greeting: greeting(answer.greeting),
             },
+            WireMessage::Hello(hello) => Message::Hello { greeting: greeting(Some(hello)) },
             WireMessage::TimeoutNow(term) => Message::TimeoutNow { term: Term(term) },
             WireMessage::Submit(submission) => Message::Submit(raft::Submission {
                 term: Term(submission.term),
@@ -410,6 +473,17 @@ impl TryFrom<WireMessage> for raft::Message {
             }
         })
     }
+}
+
+/// Nothing, if there is nothing to say.
+fn wire_greeting(greeting: Greeting) -> Option<WireGreeting> {
+    let Greeting { life, boot, met } = greeting;
+    (greeting != Greeting::default()).then_some(WireGreeting { life, boot, met })
+}
+
+fn greeting(greeting: Option<WireGreeting>) -> Greeting {
+    let WireGreeting { life, boot, met } = greeting.unwrap_or_default();
+    Greeting { life, boot, met }
 }
 
 impl WireTicket {

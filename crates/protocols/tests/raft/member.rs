@@ -18,6 +18,15 @@ pub(crate) struct Member {
     /// The timers that are set.
     timers: BTreeMap<Timer, Range<Duration>>,
     last_request: RequestId,
+    /// How many choices it has made, in all its runs, and its number in front.
+    choices: u32,
+}
+
+/// What is on a member's disk.
+#[derive(Clone, Default)]
+pub(crate) struct Disk {
+    durable: Durable,
+    last_record: u64,
 }
 
 /// What a member did in one step.
@@ -36,6 +45,7 @@ pub(crate) struct Deeds {
 struct Hands<'a> {
     deeds: Deeds,
     timers: &'a mut BTreeMap<Timer, Range<Duration>>,
+    choices: &'a mut u32,
 }
 
 impl World<Raft> for Hands<'_> {
@@ -56,8 +66,10 @@ impl World<Raft> for Hands<'_> {
         self.timers.remove(&timer);
     }
 
-    fn choose(&mut self, _: u32) -> u32 {
-        unreachable!("this protocol makes no choices")
+    fn choose(&mut self, bound: u32) -> u32 {
+        // Not by chance, but never the same: each member makes but few choices.
+        *self.choices += 1;
+        (u64::from(*self.choices) * 0x9e37_79b9 % u64::from(bound)) as u32
     }
 
     fn release(&mut self, before: u64) {
@@ -68,6 +80,7 @@ impl World<Raft> for Hands<'_> {
 impl Member {
     /// A member that has never started.
     pub(crate) fn new(config: Config) -> Self {
+        let me = config.me.0;
         Member {
             config,
             host: None,
@@ -76,6 +89,7 @@ impl Member {
             unsynced: VecDeque::new(),
             timers: BTreeMap::new(),
             last_request: RequestId(0),
+            choices: 1000 * me as u32,
         }
     }
 
@@ -107,7 +121,8 @@ impl Member {
 
     pub(crate) fn boot(&mut self) -> Deeds {
         assert!(!self.is_up(), "{} is up already", self.id());
-        let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
+        let mut hands =
+            Hands { deeds: Deeds::default(), timers: &mut self.timers, choices: &mut self.choices };
         self.host =
             Some(Host::boot(&self.config, self.durable.clone(), self.last_record, &mut hands));
         self.last_request = RequestId(0);
@@ -125,8 +140,24 @@ impl Member {
         }
     }
 
+    /// A member that is down: its disk is as it was in `older`, or empty. Whether the member is told is the world's
+    /// affair.
+    pub(crate) fn replace_disk(&mut self, older: Option<Disk>, is_told: bool) {
+        assert!(!self.is_up(), "the disk of {} is in use", self.id());
+        let Disk { durable, last_record } = older.unwrap_or_default();
+        self.durable = durable;
+        self.durable.memory_lost = is_told;
+        self.last_record = last_record;
+    }
+
+    /// A copy of what is on its disk.
+    pub(crate) fn copy_disk(&self) -> Disk {
+        Disk { durable: self.durable.clone(), last_record: self.last_record }
+    }
+
     pub(crate) fn input(&mut self, input: Input<Raft>) -> Deeds {
-        let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
+        let mut hands =
+            Hands { deeds: Deeds::default(), timers: &mut self.timers, choices: &mut self.choices };
         if let Some(host) = &mut self.host {
             host.step(&self.config, input, &mut hands);
         }
@@ -153,7 +184,8 @@ impl Member {
             self.last_record += 1;
             Raft::fold(&mut self.durable, self.last_record, record);
         }
-        let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
+        let mut hands =
+            Hands { deeds: Deeds::default(), timers: &mut self.timers, choices: &mut self.choices };
         host.synced(&self.config, host.durable() + count as u64, &mut hands);
         let deeds = hands.deeds;
         self.done(deeds)

@@ -22,23 +22,36 @@ pub(crate) fn timer(name: &str) -> Timer {
 
 /// A message in one line.
 pub(crate) fn message(message: &Message) -> String {
+    let life = message.greeting().filter(|greeting| greeting.life != 0);
+    words(message) + life.map_or("", |_| " (reborn)")
+}
+
+fn words(message: &Message) -> String {
     match message {
-        Message::RequestVote { term, last_term, last_index, kind } => {
+        Message::RequestVote { term, last_term, last_index, kind, .. } => {
             format!("RequestVote {kind:?} term={term} last={last_index}:{last_term}")
         }
-        Message::Vote { term, is_pre, is_granted } => {
+        Message::Vote { term, is_pre, is_granted, .. } => {
             let kind = if *is_pre { "Pre" } else { "Real" };
             let answer = if *is_granted { "granted" } else { "refused" };
             format!("Vote {kind} term={term} {answer}")
         }
-        Message::Append(Append { term, previous_index, previous_term, entries, commit, round }) => {
+        Message::Append(Append {
+            term,
+            previous_index,
+            previous_term,
+            entries,
+            commit,
+            round,
+            ..
+        }) => {
             format!(
                 "Append term={term} after={previous_index}:{previous_term} [{}] commit={commit}{}",
                 self::entries(*previous_index, entries),
                 self::round(*round)
             )
         }
-        Message::Appended { term, round, outcome } => {
+        Message::Appended { term, round, outcome, .. } => {
             let outcome = match outcome {
                 Outcome::Matched(index) => format!("matched={index}"),
                 Outcome::Conflict { rejected, term: None, first } => {
@@ -62,6 +75,9 @@ pub(crate) fn message(message: &Message) -> String {
                 proposals.join(" ")
             )
         }
+        Message::Hello { greeting } => {
+            format!("Hello boot={} met={}", boot(greeting.boot), greeting.met)
+        }
         Message::ReadIndex { ticket } => format!("ReadIndex {}.{}", ticket.boot, ticket.number),
         Message::ReadIndexAnswer { ticket, index } => {
             format!("ReadIndexAnswer {}.{} index={index}", ticket.boot, ticket.number)
@@ -73,6 +89,8 @@ pub(crate) fn message(message: &Message) -> String {
 pub(crate) fn record(record: &Record) -> String {
     match record {
         Record::Booted { boot } => format!("boot={boot}"),
+        Record::Reborn { boot, .. } => format!("reborn boot={}", self::boot(*boot)),
+        Record::Met { peer, met } => format!("met {peer} boot={}", boot(met.boot)),
         Record::Voted { term, vote: None } => format!("term={term}"),
         Record::Voted { term, vote: Some(vote) } => format!("term={term} vote={vote}"),
         Record::Appended { after, entries, .. } => {
@@ -105,7 +123,12 @@ fn entries(after: Index, entries: &[Entry]) -> String {
     entries.join(" ")
 }
 
-/// Voters by number, learners in brackets; while the membership is joint, the voters before the change first.
+/// Boots of a life that began after a loss leap too far to be worth a look.
+fn boot(boot: u64) -> String {
+    if boot < 1000 { boot.to_string() } else { "far".into() }
+}
+
+/// Voters by number, learners in brackets, square ones if they recover, with a mark if it is not their first life; while the membership is joint, the voters before the change first.
 fn membership(membership: &Membership) -> String {
     let names = |members: &BTreeMap<NodeId, Member>| {
         let names: Vec<String> = members
@@ -114,6 +137,7 @@ fn membership(membership: &Membership) -> String {
                 let life = if member.life == 0 { "" } else { "'" };
                 match member.standing {
                     Standing::Voter => format!("{}{life}", node.0),
+                    Standing::Recovering => format!("[{}{life}]", node.0),
                     Standing::Learner => format!("({}{life})", node.0),
                 }
             })

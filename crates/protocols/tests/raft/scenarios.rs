@@ -103,6 +103,10 @@ scenarios! {
     a_removed_member_does_not_disrupt,
     a_joint_change_is_not_committed_by_the_new_majority_alone,
     learners_make_no_majority,
+    a_member_that_lost_its_disk_is_readmitted,
+    an_older_copy_of_a_disk_is_found_out,
+    a_wiped_member_does_not_vote,
+    a_member_that_was_wiped_unknowingly_learns_it_from_who_asks_for_its_vote,
 }
 
 /// Bugs that storms seldom meet, each with the scenario that was made for it.
@@ -124,6 +128,12 @@ pub(crate) const MUTANTS_TOLD: &[(&str, &str)] = &[
     ),
     ("votes_by_old_majority_only", "a_joint_vote_needs_both_majorities"),
     ("learner_campaigns", "a_learner_does_not_vote"),
+    ("votes_after_memory_loss", "a_wiped_member_does_not_vote"),
+    ("counts_other_lives", "a_wiped_member_does_not_vote"),
+    (
+        "forgets_whom_it_met",
+        "a_member_that_was_wiped_unknowingly_learns_it_from_who_asks_for_its_vote",
+    ),
 ];
 
 #[test]

@@ -6,7 +6,7 @@
 //! After each command the members that it touched finish their batch (flush), and their disks sync at once unless they
 //! were told to `stall`. Messages wait until they are delivered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use quorate_core::{Input, Mutants, NodeId, Protocol, Visible};
 use quorate_protocols::consensus::raft::properties::Properties;
 use quorate_protocols::consensus::raft::{Change, Config, Message, Raft, Request, Timer};
 
-use crate::member::{Deeds, Member};
+use crate::member::{Deeds, Disk, Member};
 use crate::render;
 
 /// Runs every block of a golden file. Returns the file as it should be, or the broken promise.
@@ -58,6 +58,8 @@ struct Script {
     cuts: BTreeSet<(NodeId, NodeId)>,
     /// Members whose disk syncs nothing until it is told to.
     stalled: BTreeSet<NodeId>,
+    /// Copies of disks.
+    copies: BTreeMap<NodeId, Disk>,
     properties: Properties,
     trace: String,
     is_quiet: bool,
@@ -72,6 +74,7 @@ impl Script {
             kept: Vec::new(),
             cuts: BTreeSet::new(),
             stalled: BTreeSet::new(),
+            copies: BTreeMap::new(),
             properties: Properties::default(),
             trace: String::new(),
             is_quiet: false,
@@ -146,6 +149,25 @@ impl Script {
                 self.member(member(node)).crash(0);
                 self.observe()
             }
+            ["copy", node] => {
+                let disk = self.member(member(node)).copy_disk();
+                self.copies.insert(member(node), disk);
+                Ok(())
+            }
+            // Its disk is lost; whether it is told, or finds itself as new as on its first day.
+            ["wipe", node] => {
+                self.member(member(node)).replace_disk(None, true);
+                Ok(())
+            }
+            ["wipe", node, "untold"] => {
+                self.member(member(node)).replace_disk(None, false);
+                Ok(())
+            }
+            ["put", "back", node] => {
+                let copy = self.copies.remove(&member(node));
+                self.member(member(node)).replace_disk(copy, false);
+                Ok(())
+            }
             ["restart", node] => self.act(member(node), Member::boot),
             ["show"] => {
                 self.show();
@@ -157,6 +179,7 @@ impl Script {
 
     /// Starts the first `voters` with each other, and `spare` nodes that don't take part.
     fn start(&mut self, voters: u64, spare: u64, append_bytes_max: usize) -> Result<(), String> {
+        let was_quiet = std::mem::replace(&mut self.is_quiet, true);
         for me in (1..=voters + spare).map(NodeId) {
             let mut config = Config::new(me, (1..=voters).map(NodeId).collect());
             config.mutants = self.mutants;
@@ -164,6 +187,8 @@ impl Script {
             self.members.push(Member::new(config));
             self.act(me, Member::boot)?;
         }
+        self.deliver_all()?;
+        self.is_quiet = was_quiet;
         Ok(())
     }
 

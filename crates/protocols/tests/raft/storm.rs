@@ -11,7 +11,8 @@ use bytes::Bytes;
 use quorate_core::{Input, Mutants, NodeId, RequestId, Visible};
 use quorate_protocols::consensus::raft::properties::Properties;
 use quorate_protocols::consensus::raft::{
-    Config, Index, MUTANTS, Message, Origin, Raft, Refusal, Request, Response, Timer,
+    Change, Config, Index, MUTANTS, Message, Origin, Raft, Refusal, Request, Response, Standing,
+    Timer,
 };
 
 use crate::dice::Dice;
@@ -37,6 +38,9 @@ struct Weather {
     cut: usize,
     /// Elections that nobody needs.
     unrest: usize,
+    /// Changes of who takes part, and disks that are lost.
+    churn: usize,
+    wipe: usize,
 }
 
 struct Letter {
@@ -61,6 +65,8 @@ struct Tally {
     refused: usize,
     terms_led: usize,
     crashes: usize,
+    changes: usize,
+    wipes: usize,
     last: Index,
 }
 
@@ -79,11 +85,14 @@ struct Storm {
     refused: Vec<Origin>,
     acknowledged: Index,
     payload: u64,
+    /// The member whose memory is not whole.
+    damaged: Option<usize>,
     tally: Tally,
 }
 
 impl Storm {
-    fn new(seed: u64, size: usize, mutants: Mutants) -> Self {
+    /// The first `size` are the group in the beginning; the `spare` ones wait to be taken in, if there are any.
+    fn new(seed: u64, size: usize, spare: usize, mutants: Mutants) -> Self {
         let mut dice = Dice(seed);
         let weather = Weather {
             lost: [0, 10, 100, 300][dice.below(4)],
@@ -96,10 +105,13 @@ impl Storm {
             early_timer: [20, 80, 200][dice.below(3)],
             cut: [0, 4, 15][dice.below(3)],
             unrest: [0, 0, 30, 200][dice.below(4)],
+            churn: if spare > 0 { [20, 60][dice.below(2)] } else { 0 },
+            wipe: if spare > 0 { [0, 3, 20][dice.below(3)] } else { 0 },
         };
-        let ids: Vec<NodeId> = (1..=size as u64).map(NodeId).collect();
-        let members = ids.iter().map(|me| {
-            let mut config = Config::new(*me, ids.clone());
+        let voters: Vec<NodeId> = (1..=size as u64).map(NodeId).collect();
+        let size = size + spare;
+        let members = (1..=size as u64).map(|me| {
+            let mut config = Config::new(NodeId(me), voters.clone());
             config.mutants = mutants;
             config.append_bytes_max = [8, 64, 1 << 20][dice.below(3)];
             config.entries_in_flight_max = [2, 8, 1 << 14][dice.below(3)];
@@ -121,6 +133,7 @@ impl Storm {
             refused: Vec::new(),
             acknowledged: Index(0),
             payload: 0,
+            damaged: None,
             tally: Tally::default(),
         };
         for at in 0..size {
@@ -206,6 +219,14 @@ impl Storm {
                 self.tally.refused += 1;
             }
             (Request::Transfer(_), Response::Transferring) => {}
+            (Request::ChangeMembership(_), Response::Changed(index)) => {
+                if self.properties.committed(index).is_none_or(|entry| entry.membership.is_none()) {
+                    return Err(format!("{node} said that {id} is at {index}, which it is not"));
+                }
+                self.tally.changes += 1;
+            }
+            (Request::Transfer(_), Response::Refused(Refusal::NoSuchMember))
+            | (Request::ChangeMembership(_), Response::Refused(_) | Response::Unknown) => {}
             (request, _) => {
                 return Err(format!("{node} answered {request:?} with {response:?}"));
             }
@@ -308,6 +329,12 @@ impl Storm {
         if self.dice.chance(self.weather.unrest) && self.members[at].is_armed(Timer::Election) {
             return self.fire(at, Timer::Election);
         }
+        if self.dice.chance(self.weather.churn) {
+            return self.churn(at);
+        }
+        if self.dice.chance(self.weather.wipe) {
+            return self.wipe(at);
+        }
         match self.dice.below(1000) {
             0..40 => self.ask(at, false),
             40..60 => self.ask(at, true),
@@ -315,6 +342,64 @@ impl Storm {
             64..300 => self.some_timer(at),
             _ => self.some_letter(),
         }
+    }
+
+    /// Some change of who takes part, whether it makes sense or not. Three voters are left, so that one may be lost.
+    fn churn(&mut self, at: usize) -> Result<(), String> {
+        let Some(raft) = self.members[at].raft() else { return Ok(()) };
+        let voters = raft.membership().voters();
+        let learners: Vec<NodeId> =
+            raft.membership().nodes().into_iter().filter(|node| !voters.contains(node)).collect();
+        let strange: Vec<NodeId> =
+            self.members.iter().map(Member::id).filter(|id| !voters.contains(id)).collect();
+        let may_lose = voters.len() > 3;
+        let mut changes = Vec::new();
+        let pick = |dice: &mut Dice, of: &[NodeId]| of.get(dice.below(of.len().max(1))).copied();
+        let voters: Vec<NodeId> = voters.into_iter().collect();
+        if let Some(node) = pick(&mut self.dice, &learners) {
+            changes.push(Change::Promote { node });
+        }
+        if let Some(node) = pick(&mut self.dice, &voters)
+            && (may_lose || !changes.is_empty())
+            && self.dice.chance(500)
+        {
+            let is_demoted = self.dice.chance(300);
+            changes.push(if is_demoted {
+                Change::Demote { node }
+            } else {
+                Change::Remove { node }
+            });
+        }
+        if let Some(node) = pick(&mut self.dice, &strange)
+            && self.dice.chance(500)
+        {
+            let context = Bytes::from_static(b"spare");
+            changes = vec![Change::AddLearner { node, context }];
+        }
+        let change = if changes.len() == 1 { changes.remove(0) } else { Change::All(changes) };
+        self.put(at, Request::ChangeMembership(change))
+    }
+
+    /// A member that all agree on loses its disk, unless another has not got over that yet.
+    fn wipe(&mut self, at: usize) -> Result<(), String> {
+        if self.damaged.is_some_and(|at| !self.is_whole(at)) {
+            return Ok(());
+        }
+        self.crash(at)?;
+        self.members[at].replace_disk(None, true);
+        self.damaged = Some(at);
+        self.tally.wipes += 1;
+        Ok(())
+    }
+
+    /// Whether the newest membership that anybody knows to be committed names the member as it is, or not at all.
+    fn is_whole(&self, at: usize) -> bool {
+        let Some(raft) = self.members[at].raft() else { return false };
+        let rafts = self.members.iter().filter_map(Member::raft);
+        let newest = rafts.max_by_key(|raft| raft.commit());
+        let membership = newest.map(|raft| raft.committed_membership());
+        let member = membership.and_then(|membership| membership.get(self.members[at].id()));
+        member.is_none_or(|m| m.life == raft.life() && m.standing != Standing::Recovering)
     }
 
     fn change_cuts(&mut self) {
@@ -417,13 +502,14 @@ impl Storm {
         self.all_resolved("after the storm")?;
         // The cluster works as if nothing had been.
         let committed = self.tally.committed;
-        for at in 0..self.members.len() {
+        let inside = self.inside();
+        for at in inside.iter().copied() {
             self.ask(at, false)?;
             self.ask(at, true)?;
         }
         self.calm(self.now + Duration::from_secs(1))?;
         self.all_resolved("in the calm")?;
-        if self.tally.committed != committed + self.members.len() {
+        if self.tally.committed != committed + inside.len() {
             return Err("liveness: a proposal failed in the calm".into());
         }
         let leaders: Vec<NodeId> = self
@@ -436,7 +522,7 @@ impl Storm {
             return Err(format!("liveness: {leaders:?} lead in the calm"));
         }
         let last = self.properties.commit();
-        for member in &self.members {
+        for member in inside.iter().map(|at| &self.members[*at]) {
             if member
                 .raft()
                 .is_none_or(|raft| raft.commit() != last || raft.log().last_index() != last)
@@ -447,7 +533,26 @@ impl Storm {
         Ok(())
     }
 
-    fn all_resolved(&self, when: &str) -> Result<(), String> {
+    /// The members that take part in the end, all of them whole.
+    fn inside(&self) -> Vec<usize> {
+        let rafts = self.members.iter().filter_map(Member::raft);
+        let newest = rafts.max_by_key(|raft| raft.commit());
+        let Some(membership) = newest.map(|raft| raft.committed_membership()) else {
+            return Vec::new();
+        };
+        (0..self.members.len())
+            .filter(|at| membership.get(self.members[*at].id()).is_some())
+            .collect()
+    }
+
+    fn all_resolved(&mut self, when: &str) -> Result<(), String> {
+        // Who takes no part may wait for ever.
+        let inside: Vec<NodeId> =
+            self.inside().into_iter().map(|at| self.members[at].id()).collect();
+        self.asked.retain(|(node, _, _), _| inside.contains(node));
+        if let Some(at) = self.damaged.filter(|at| !self.is_whole(*at)) {
+            return Err(format!("liveness: {} was not taken in again", self.members[at].id()));
+        }
         match self.asked.first_key_value() {
             Some(((node, _, id), _)) => Err(format!(
                 "liveness: {} requests, {id} of {node} first, are unanswered {when}",
@@ -458,8 +563,8 @@ impl Storm {
     }
 }
 
-fn ride(seed: u64, size: usize, mutants: Mutants) -> Result<Tally, String> {
-    let mut storm = Storm::new(seed, size, mutants);
+fn ride(seed: u64, size: usize, spare: usize, mutants: Mutants) -> Result<Tally, String> {
+    let mut storm = Storm::new(seed, size, spare, mutants);
     for _ in 0..STEPS {
         storm.blow()?;
     }
@@ -470,10 +575,10 @@ fn ride(seed: u64, size: usize, mutants: Mutants) -> Result<Tally, String> {
     Ok(storm.tally)
 }
 
-fn ride_all(seeds: std::ops::Range<u64>, size: usize) -> Tally {
+fn ride_all(seeds: std::ops::Range<u64>, size: usize, spare: usize) -> Tally {
     let mut sum = Tally::default();
     for seed in seeds {
-        match ride(seed, size, Mutants::NONE) {
+        match ride(seed, size, spare, Mutants::NONE) {
             Ok(tally) => {
                 sum.committed += tally.committed;
                 sum.readable += tally.readable;
@@ -481,6 +586,8 @@ fn ride_all(seeds: std::ops::Range<u64>, size: usize) -> Tally {
                 sum.refused += tally.refused;
                 sum.terms_led += tally.terms_led;
                 sum.crashes += tally.crashes;
+                sum.changes += tally.changes;
+                sum.wipes += tally.wipes;
             }
             Err(broken) => panic!("{size} members, seed {seed}: {broken}"),
         }
@@ -490,7 +597,7 @@ fn ride_all(seeds: std::ops::Range<u64>, size: usize) -> Tally {
 
 #[test]
 fn three_members_keep_every_promise_through_storms() {
-    let sum = ride_all(0..300, 3);
+    let sum = ride_all(0..300, 3, 0);
     assert!(sum.committed > 3000 && sum.readable > 1000, "hardly anything happened: {sum:?}");
     assert!(sum.unknown > 0 && sum.refused > 0, "nothing was ever given up: {sum:?}");
     assert!(sum.crashes > 300 && sum.terms_led > 600, "it was hardly a storm: {sum:?}");
@@ -498,20 +605,31 @@ fn three_members_keep_every_promise_through_storms() {
 
 #[test]
 fn five_members_keep_every_promise_through_storms() {
-    let sum = ride_all(0..200, 5);
+    let sum = ride_all(0..200, 5, 0);
     assert!(sum.committed > 2000 && sum.readable > 700, "hardly anything happened: {sum:?}");
     assert!(sum.crashes > 200 && sum.terms_led > 300, "it was hardly a storm: {sum:?}");
 }
 
 #[test]
+fn members_that_come_and_go_and_lose_their_disks_keep_every_promise() {
+    let sum = ride_all(0..300, 3, 2);
+    println!("{sum:?}");
+    assert!(sum.committed > 2000 && sum.readable > 700, "hardly anything happened: {sum:?}");
+    assert!(sum.changes > 300 && sum.wipes > 100, "it was hardly a storm: {sum:?}");
+}
+
+#[test]
 fn one_member_alone_keeps_every_promise() {
-    ride_all(0..50, 1);
+    ride_all(0..50, 1, 0);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_storm() {
     for seed in 0..5 {
-        assert_eq!(ride(seed, 3, Mutants::NONE), ride(seed, 3, Mutants::NONE));
+        for spare in [0, 2] {
+            let ride = || ride(seed, 3, spare, Mutants::NONE);
+            assert_eq!(ride(), ride());
+        }
     }
 }
 
@@ -526,7 +644,7 @@ fn every_mutant_without_a_scenario_breaks_a_promise_in_some_storm() {
         let found = (0..SEEDS_TO_FIND_A_MUTANT).find_map(|seed| {
             let size = if seed % 2 == 0 { 3 } else { 5 };
             // An assertion of the protocol's own that fails is a bug found as well.
-            match std::panic::catch_unwind(|| ride(seed, size, Mutants::only(mutant))) {
+            match std::panic::catch_unwind(|| ride(seed, size, 0, Mutants::only(mutant))) {
                 Ok(Ok(_)) => None,
                 Ok(Err(broken)) => Some((seed, broken)),
                 Err(panic) => Some((seed, format!("panic: {:?}", panic.downcast_ref::<String>()))),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use quorate_core::RequestId;
 
 use super::log::{Entry, Index, Term};
+use super::memory::Greeting;
 
 /// A message between two members.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +19,8 @@ pub enum Message {
         last_index: Index,
         /// What the vote is for.
         kind: VoteKind,
+        /// About memories.
+        greeting: Greeting,
     },
     /// Answers a [`Message::RequestVote`].
     Vote {
@@ -27,6 +30,8 @@ pub enum Message {
         is_pre: bool,
         /// The answer.
         is_granted: bool,
+        /// About memories.
+        greeting: Greeting,
     },
     /// Brings entries; empty, it is a heartbeat.
     Append(Append),
@@ -38,6 +43,8 @@ pub enum Message {
         round: u64,
         /// What came of it.
         outcome: Outcome,
+        /// About memories.
+        greeting: Greeting,
     },
     /// Tells the receiver to campaign at once: leadership is handed to it (thesis §3.10).
     TimeoutNow {
@@ -51,6 +58,11 @@ pub enum Message {
         /// What the answer must carry.
         ticket: Ticket,
     },
+    /// Asks what the receiver knows of the sender's memory, or answers that.
+    Hello {
+        /// About memories.
+        greeting: Greeting,
+    },
     /// Answers a [`Message::ReadIndex`].
     ReadIndexAnswer {
         /// The question's ticket.
@@ -61,7 +73,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// The term it speaks of; reads are about none.
+    /// The term it speaks of; reads and memories are about none.
     pub fn term(&self) -> Option<Term> {
         match self {
             Message::RequestVote { term, .. }
@@ -70,7 +82,21 @@ impl Message {
             | Message::TimeoutNow { term } => Some(*term),
             Message::Append(append) => Some(append.term),
             Message::Submit(submission) => Some(submission.term),
-            Message::ReadIndex { .. } | Message::ReadIndexAnswer { .. } => None,
+            Message::ReadIndex { .. } | Message::ReadIndexAnswer { .. } | Message::Hello { .. } => {
+                None
+            }
+        }
+    }
+
+    /// What it says about memories; of what counts for nothing, nothing is said.
+    pub fn greeting(&self) -> Option<Greeting> {
+        match self {
+            Message::RequestVote { greeting, .. }
+            | Message::Vote { greeting, .. }
+            | Message::Appended { greeting, .. }
+            | Message::Hello { greeting } => Some(*greeting),
+            Message::Append(append) => Some(append.greeting),
+            _ => None,
         }
     }
 
@@ -112,6 +138,8 @@ pub struct Append {
     pub commit: Index,
     /// The newest round of reads that is waiting for a majority to answer.
     pub round: u64,
+    /// About memories.
+    pub greeting: Greeting,
 }
 
 /// What came of an [`Append`].

@@ -19,6 +19,7 @@
 pub mod changes;
 pub mod log;
 pub mod membership;
+pub mod memory;
 pub mod message;
 pub mod properties;
 pub mod proposals;
@@ -38,11 +39,13 @@ use quorate_core::{Input, Mutants, NodeId, Out, Protocol, RequestId};
 pub use changes::Change;
 pub use log::{Entry, Index, Log, Origin, Term};
 pub use membership::{Member, Membership, Standing};
+pub use memory::{Greeting, Met};
 pub use message::{Append, Message, Outcome, Submission, Ticket, VoteKind};
 pub use snapshot::Snapshot;
 
 use changes::Changes;
 use membership::Memberships;
+use memory::Memory;
 use proposals::Proposals;
 use reads::{LeaderReads, Reads};
 use replication::Progress;
@@ -70,6 +73,9 @@ pub const MUTANTS: &[&str] = &[
     "commits_joint_by_new_majority_only",
     "votes_by_old_majority_only",
     "learner_campaigns",
+    "votes_after_memory_loss",
+    "counts_other_lives",
+    "forgets_whom_it_met",
 ];
 
 /// What a member knows before it starts.
@@ -98,6 +104,8 @@ pub struct Config {
     pub entries_in_flight_max: u64,
     /// How many entries a learner may lack and be promoted all the same.
     pub caught_up_within: u64,
+    /// Whether a leader takes in members that lost their memory by itself.
+    pub readmit_members: bool,
     /// Deliberate bugs.
     pub mutants: Mutants,
 }
@@ -117,6 +125,7 @@ impl Config {
             bytes_in_flight_max: 8 << 20,
             entries_in_flight_max: 1 << 14,
             caught_up_within: 1 << 12,
+            readmit_members: true,
             mutants: Mutants::NONE,
         }
     }
@@ -155,6 +164,20 @@ pub enum Record {
         /// Counted from 1.
         boot: u64,
     },
+    /// The member lost its memory, and goes on under another life.
+    Reborn {
+        /// The life.
+        life: u64,
+        /// The run, instead of [`Record::Booted`].
+        boot: u64,
+    },
+    /// The member heard of a newer run of another.
+    Met {
+        /// The other.
+        peer: NodeId,
+        /// What it heard.
+        met: Met,
+    },
     /// The member entered a term, or voted in it.
     Voted {
         /// The term.
@@ -176,8 +199,14 @@ pub enum Record {
 /// What a member knows after a crash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Durable {
-    /// How often it has started.
+    /// How often it has started, with a leap for each life begun.
     pub boot: u64,
+    /// The life of its memory; 0 is that of a member that never lost it.
+    pub life: u64,
+    /// Whether something that was durable is lost. For the world to say, if it knows; the rest may then be nothing.
+    pub memory_lost: bool,
+    /// What it has heard of the others.
+    pub met: BTreeMap<NodeId, Met>,
     /// The newest term it has seen.
     pub term: Term,
     /// Its vote in that term.
@@ -254,6 +283,7 @@ pub enum Refusal {
 #[derive(Clone, Debug)]
 pub struct Raft {
     boot: u64,
+    memory: Memory,
     term: Term,
     vote: Option<NodeId>,
     log: Log,
@@ -398,17 +428,28 @@ impl Raft {
             self.nonsense += 1;
             return;
         }
+        if let Some(greeting) = message.greeting()
+            && !self.take_greeting(config, from, greeting, out)
+        {
+            self.nonsense += 1;
+            return;
+        }
         match message {
-            Message::RequestVote { term, last_term, last_index, kind } => {
+            Message::RequestVote { term, last_term, last_index, kind, .. } => {
                 self.on_request_vote(config, from, term, (last_term, last_index), kind, out);
             }
-            Message::Vote { term, is_pre, is_granted } => {
-                self.on_vote(config, from, term, is_pre, is_granted, out);
+            Message::Vote { term, is_pre, is_granted, greeting } => {
+                if !is_granted || self.speaks_for_itself(config, from, greeting) {
+                    self.on_vote(config, from, term, is_pre, is_granted, out);
+                }
             }
             Message::Append(append) => self.on_append(config, from, append, out),
-            Message::Appended { term, round, outcome } => {
-                self.on_appended(config, from, term, round, outcome, out);
+            Message::Appended { term, round, outcome, greeting } => {
+                if self.is_counted(config, from, term, greeting, out) {
+                    self.on_appended(config, from, term, round, outcome, out);
+                }
             }
+            Message::Hello { greeting } => self.on_hello(from, greeting, out),
             Message::TimeoutNow { term } => self.on_timeout_now(config, from, term, out),
             Message::Submit(submission) => self.on_submit(config, from, submission, out),
             Message::ReadIndex { ticket } => self.on_read_index(from, ticket, out),
@@ -472,6 +513,14 @@ impl Protocol for Raft {
     fn fold(durable: &mut Durable, _number: u64, record: Record) {
         match record {
             Record::Booted { boot } => durable.boot = boot,
+            Record::Reborn { life, boot } => {
+                durable.life = life;
+                durable.boot = boot;
+                durable.memory_lost = false;
+            }
+            Record::Met { peer, met } => {
+                durable.met.insert(peer, met);
+            }
             Record::Voted { term, vote } => {
                 durable.term = term;
                 durable.vote = vote;
@@ -487,11 +536,13 @@ impl Protocol for Raft {
     }
 
     fn recover(config: &Config, durable: Durable, out: &mut Out<'_, Self>) -> Self {
-        let Durable { boot, term, vote, commit, log } = durable;
+        let (life, boot, record) = memory::start(config, &durable, out);
+        let Durable { met, term, vote, commit, log, .. } = durable;
         assert!(commit <= log.last_index(), "the durable commit index is beyond the durable log");
         let memberships = changes::memberships_of(config, &log, commit);
         let raft = Raft {
-            boot: boot + 1,
+            boot,
+            memory: Memory::new(life, met),
             term,
             vote,
             durable: log.last_index(),
@@ -509,7 +560,8 @@ impl Protocol for Raft {
             nonsense: 0,
         };
         // Everything said from here on waits for this record, so no two runs ever speak under one number.
-        out.persist(Record::Booted { boot: raft.boot });
+        out.persist(record);
+        raft.say_hello(config, out);
         // If there is a leader, its voters refuse the pre-vote; if there is none, there should be one soon.
         out.arm(Timer::Election, Duration::ZERO..config.election_timeout);
         raft

@@ -176,6 +176,7 @@ impl Raft {
                     entries,
                     commit: self.commit,
                     round,
+                    greeting: self.memory.greeting_for(self.boot, *peer),
                 };
                 // May overtake our own disk: we count ourselves only once our copy is durable (`on_synced`), and what
                 // others hold is theirs to answer for (thesis §10.2.1).
@@ -193,7 +194,9 @@ impl Raft {
     ) {
         let round = append.round;
         if append.term < self.term {
-            out.send(from, Message::Appended { term: self.term, round, outcome: Outcome::Stale });
+            let greeting = self.greeting_for(from);
+            let outcome = Outcome::Stale;
+            out.send(from, Message::Appended { term: self.term, round, outcome, greeting });
             return;
         }
         if !terms_rise(&append) {
@@ -224,7 +227,8 @@ impl Raft {
         } else {
             self.conflict_at(previous)
         };
-        let message = Message::Appended { term: self.term, round, outcome };
+        let greeting = self.greeting_for(from);
+        let message = Message::Appended { term: self.term, round, outcome, greeting };
         if config.mutants.has("acknowledges_before_durable") {
             out.send_early(from, message);
         } else {
