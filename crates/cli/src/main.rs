@@ -15,6 +15,7 @@ mod config_file;
 mod endpoints;
 mod error;
 mod kv_commands;
+mod member;
 mod serve;
 mod simulate;
 mod status;
@@ -49,6 +50,9 @@ enum Command {
     Put(kv_commands::PutArgs),
     Del(kv_commands::DelArgs),
     Status(status::StatusArgs),
+    Member(member::MemberArgs),
+    /// Have the leader hand over to a member
+    MoveLeader(member::NamedArgs),
     Bench(bench::BenchArgs),
     Simulate(simulate::SimulateArgs),
 }
@@ -61,6 +65,8 @@ fn main() -> ExitCode {
         Command::Put(args) => kv_commands::put(args),
         Command::Del(args) => kv_commands::del(args),
         Command::Status(args) => status::run(args),
+        Command::Member(args) => member::run(args),
+        Command::MoveLeader(args) => member::move_leader(args),
         Command::Bench(args) => bench::run(args),
         Command::Simulate(args) => simulate::run(args),
     });

@@ -10,11 +10,14 @@ use tonic::{Response, Status};
 use crate::Endpoint;
 use crate::endpoint::ANSWER_BYTES_MAX;
 use crate::error::{ClientError, Outcome};
+use crate::proto::etcdserverpb::cluster_client::ClusterClient;
 use crate::proto::etcdserverpb::kv_client::KvClient;
 use crate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::proto::etcdserverpb::{
-    DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
-    StatusRequest, StatusResponse, TxnRequest, TxnResponse,
+    DeleteRangeRequest, DeleteRangeResponse, Member, MemberAddRequest, MemberAddResponse,
+    MemberListRequest, MemberPromoteRequest, MemberRemoveRequest, MemberUpdateRequest,
+    MoveLeaderRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, StatusRequest,
+    StatusResponse, TxnRequest, TxnResponse,
 };
 
 /// How long things may take.
@@ -76,27 +79,27 @@ impl Client {
 
     /// Reads keys. Tries every endpoint before it fails.
     pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse, ClientError> {
-        self.call(Repeat::Harmless, |mut kv| {
+        self.call(Repeat::Harmless, |channel| {
             let request = request.clone();
-            async move { kv.range(request).await }
+            async move { kv(channel).range(request).await }
         })
         .await
     }
 
     /// Writes a key.
     pub async fn put(&self, request: PutRequest) -> Result<PutResponse, ClientError> {
-        self.call(Repeat::OnlyIfItDidNotHappen, |mut kv| {
+        self.call(Repeat::OnlyIfItDidNotHappen, |channel| {
             let request = request.clone();
-            async move { kv.put(request).await }
+            async move { kv(channel).put(request).await }
         })
         .await
     }
 
     /// Carries out a transaction.
     pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, ClientError> {
-        self.call(Repeat::OnlyIfItDidNotHappen, |mut kv| {
+        self.call(Repeat::OnlyIfItDidNotHappen, |channel| {
             let request = request.clone();
-            async move { kv.txn(request).await }
+            async move { kv(channel).txn(request).await }
         })
         .await
     }
@@ -106,11 +109,83 @@ impl Client {
         &self,
         request: DeleteRangeRequest,
     ) -> Result<DeleteRangeResponse, ClientError> {
-        self.call(Repeat::OnlyIfItDidNotHappen, |mut kv| {
+        self.call(Repeat::OnlyIfItDidNotHappen, |channel| {
             let request = request.clone();
-            async move { kv.delete_range(request).await }
+            async move { kv(channel).delete_range(request).await }
         })
         .await
+    }
+
+    /// Who the members are, as all have agreed.
+    pub async fn members(&self) -> Result<Vec<Member>, ClientError> {
+        let request = MemberListRequest { linearizable: true };
+        let answer = self.call(Repeat::Harmless, |channel| async move {
+            ClusterClient::new(channel).member_list(request).await
+        });
+        Ok(answer.await?.members)
+    }
+
+    /// Takes a member in. Returns it, and who the members are then.
+    pub async fn add_member(
+        &self,
+        request: MemberAddRequest,
+    ) -> Result<MemberAddResponse, ClientError> {
+        self.call(Repeat::OnlyIfItDidNotHappen, |channel| {
+            let request = request.clone();
+            async move { ClusterClient::new(channel).member_add(request).await }
+        })
+        .await
+    }
+
+    /// Lets a member go.
+    pub async fn remove_member(&self, id: u64) -> Result<Vec<Member>, ClientError> {
+        let request = MemberRemoveRequest { id };
+        let answer = self.call(Repeat::OnlyIfItDidNotHappen, |channel| async move {
+            ClusterClient::new(channel).member_remove(request).await
+        });
+        Ok(answer.await?.members)
+    }
+
+    /// Says where the other members reach one from now on.
+    pub async fn update_member(
+        &self,
+        request: MemberUpdateRequest,
+    ) -> Result<Vec<Member>, ClientError> {
+        let answer = self.call(Repeat::OnlyIfItDidNotHappen, |channel| {
+            let request = request.clone();
+            async move { ClusterClient::new(channel).member_update(request).await }
+        });
+        Ok(answer.await?.members)
+    }
+
+    /// Gives a learner a vote.
+    pub async fn promote_member(&self, id: u64) -> Result<Vec<Member>, ClientError> {
+        let request = MemberPromoteRequest { id };
+        let answer = self.call(Repeat::OnlyIfItDidNotHappen, |channel| async move {
+            ClusterClient::new(channel).member_promote(request).await
+        });
+        Ok(answer.await?.members)
+    }
+
+    /// Has the leader, which must be behind one of the endpoints, hand over to a member. Returns the id of the one that
+    /// has led until then; none if no endpoint's node leads.
+    pub async fn move_leader(&self, to: u64) -> Result<Option<u64>, ClientError> {
+        let statuses = self.statuses().await;
+        let leads = |status: &StatusResponse| {
+            status.header.as_ref().is_some_and(|header| header.member_id == status.leader)
+        };
+        let place = statuses.iter().position(|(_, status)| status.as_ref().is_ok_and(leads));
+        let Some(place) = place else {
+            let failures: Vec<ClientError> =
+                statuses.into_iter().filter_map(|(_, status)| status.err()).collect();
+            let nobody_answers = failures.len() == self.0.nodes.len();
+            return if nobody_answers { Err(ClientError::AllFailed(failures)) } else { Ok(None) };
+        };
+        let leader = statuses[place].1.as_ref().map(|status| status.leader).unwrap_or_default();
+        let mut maintenance = MaintenanceClient::new(self.0.nodes[place].channel.clone());
+        let request = MoveLeaderRequest { target_id: to };
+        self.attempt(place, maintenance.move_leader(request)).await?;
+        Ok(Some(leader))
     }
 
     /// Asks each endpoint how its node is, all at once; in the order of the endpoints.
@@ -141,7 +216,7 @@ impl Client {
     async fn call<T, F>(
         &self,
         repeat: Repeat,
-        operation: impl Fn(KvClient<Channel>) -> F,
+        operation: impl Fn(Channel) -> F,
     ) -> Result<T, ClientError>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -150,9 +225,8 @@ impl Client {
         let first = self.0.preferred.load(Ordering::Relaxed);
         let mut failures = Vec::new();
         for index in (0..nodes).map(|step| (first + step) % nodes) {
-            let kv = KvClient::new(self.0.nodes[index].channel.clone())
-                .max_decoding_message_size(ANSWER_BYTES_MAX);
-            let error = match self.attempt(index, operation(kv)).await {
+            let channel = self.0.nodes[index].channel.clone();
+            let error = match self.attempt(index, operation(channel)).await {
                 Ok(answer) => {
                     self.0.preferred.store(index, Ordering::Relaxed);
                     return Ok(answer);
@@ -183,4 +257,9 @@ impl Client {
             }
         }
     }
+}
+
+/// The service of reads and writes behind a connection.
+fn kv(channel: Channel) -> KvClient<Channel> {
+    KvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }

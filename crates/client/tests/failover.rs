@@ -68,7 +68,7 @@ impl Node {
                 Response::Range(RangeResponse { revision, kvs, more: false, count: 0 })
             }
         };
-        let outcome = self.refusal.map_or(Ok(done), Err);
+        let outcome = self.refusal.clone().map_or(Ok(done), Err);
         NodeResponse::Done { term: 1, outcome }
     }
 

@@ -1,9 +1,10 @@
 //! Why a request was not answered, in etcd's own words and codes, so that stock clients react as they do to etcd.
 
+use quorate_engine::EngineError;
 use thiserror::Error;
 
 /// A refusal. Unless its description says otherwise, the request *did not* happen and may be repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
     /// A request without a key.
     #[error("etcdserver: key is not provided")]
@@ -80,6 +81,10 @@ pub enum Error {
     /// The node is stopping. A request under way *may have* happened.
     #[error("etcdserver: server stopped")]
     Stopped,
+    /// What the store keeps its data in failed, or is damaged. A read did not happen, and may be repeated elsewhere. A
+    /// write that was agreed upon takes effect on the other replicas.
+    #[error("etcdserver: this replica's data cannot be used: {0}")]
+    Storage(#[from] EngineError),
     /// A request this server does not carry out.
     #[error("etcdserver: not supported: {0}")]
     Unsupported(&'static str),

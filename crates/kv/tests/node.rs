@@ -60,7 +60,7 @@ impl Driven {
         let config =
             Config { groups: GROUPS.to_vec(), raft: raft::Config::new(NodeId(1), members) };
         let mut deeds = Deeds::default();
-        let host = Host::boot(&config, Durable::default(), 0, &mut deeds);
+        let host = Host::boot(&config, Durable::in_memory(&config.groups), 0, &mut deeds);
         Driven { config, host, deeds }
     }
 

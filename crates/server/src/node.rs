@@ -124,7 +124,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     };
     let (driver, handle) = Driver::<Node, NodeCodec, _>::start(
         node_config(&config, &place),
-        Durable::default(),
+        Durable::in_memory(&[DEFAULT_GROUP]),
         options,
         metrics.clone(),
     )?;

@@ -3,6 +3,9 @@
 //! A node that founds its cluster computes its place from the configuration, as all founders do. One that joins is told
 //! by the members, and writes it down ([`quorate_storage::data_dir`]); from then on it asks nobody. So whether a node
 //! joins is asked only if its data directory is empty.
+//!
+//! A member whose directory was lost may join once more under its id: Raft notices that it has forgotten what it had
+//! promised, and takes it in anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,20 +86,6 @@ pub enum JoinError {
         url: HttpUrl,
         /// Whose it is.
         owner: String,
-    },
-    /// A member that has run before has lost what it had written down.
-    #[error(
-        "{name} has been a member before, and its data directory {data_dir} is empty: what it has promised is lost. Give \
-         it its directory back, or replace it: quorate member remove {name}, quorate member add {name} --peer-urls {url}, \
-         and start it again"
-    )]
-    DataLost {
-        /// This node's name.
-        name: String,
-        /// Its peer URL.
-        url: HttpUrl,
-        /// Where it looked.
-        data_dir: String,
     },
     /// The list of members names one that is none.
     #[error(
@@ -225,10 +214,6 @@ fn place_in(config: &Config, cluster: u64, roll: &Members) -> Result<Place, Join
     if !own.info.name.is_empty() && own.info.name != name {
         let owner = own.info.name.clone();
         return Err(JoinError::OtherName { name, url, owner });
-    }
-    if !own.info.name.is_empty() {
-        let data_dir = config.data_dir.display().to_string();
-        return Err(JoinError::DataLost { name, url, data_dir });
     }
     if let Some(stranger) = config.members.iter().find(|member| at(&member.peer_url).is_none()) {
         let members = roll.members.iter().flat_map(|member| {

@@ -214,7 +214,7 @@ impl Trial {
             let mut by_applied = BTreeMap::new();
             for (id, node) in cluster.live() {
                 let Some(shard) = node.shard(group) else { continue };
-                let digest = shard.store().digest();
+                let digest = shard.store().digest().map_err(|error| format!("{id}: {error}"))?;
                 let (first, known) = *by_applied.entry(shard.applied()).or_insert((id, digest));
                 if known != digest {
                     return Err(format!(

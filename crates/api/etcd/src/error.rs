@@ -95,6 +95,8 @@ fn store_code(error: &StoreError) -> Code {
         | StoreError::TimedOut
         | StoreError::Stopped
         | StoreError::ChangeUnderWay => Code::Unavailable,
+        // The code that etcd gives to a corrupt cluster.
+        StoreError::Storage(_) => Code::DataLoss,
         StoreError::Unsupported(_) => Code::Unimplemented,
     }
 }

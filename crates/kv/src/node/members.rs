@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message as _;
 use quorate_core::{NodeId, Out, RequestId};
+use quorate_engine::Engine;
 use quorate_protocols::consensus::raft::{
     self, Change, Index, Membership, Raft, Refusal, Standing,
 };
@@ -169,7 +170,7 @@ impl Register {
     }
 
     /// The end of a step: answers what can be answered, and looks at who takes part now.
-    pub(super) fn finish(&mut self, raft: &Raft, out: &mut Out<'_, Node>) {
+    pub(super) fn finish<E: Engine>(&mut self, raft: &Raft, out: &mut Out<'_, Node<E>>) {
         while let Some(entry) = self.readable.first_entry() {
             if entry.key().0 > raft.commit() {
                 break;
@@ -195,7 +196,7 @@ impl Register {
     }
 
     /// Gives up the reads that wait since the call before this one.
-    pub(super) fn give_up_overdue(&mut self, out: &mut Out<'_, Node>) {
+    pub(super) fn give_up_overdue<E: Engine>(&mut self, out: &mut Out<'_, Node<E>>) {
         self.readable.retain(|(_, id), is_overdue| {
             if *is_overdue {
                 out.reply(*id, NodeResponse::Members(Err(Error::TimedOut)));

@@ -17,8 +17,10 @@ mod shard;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use quorate_core::{Effect, GroupId, Input, Mutants, NodeId, Out, Protocol, RequestId};
+use quorate_engine::{Engine, MemoryEngine};
 use quorate_protocols::consensus::raft::{self, Raft};
 
 use crate::error::Error;
@@ -32,6 +34,9 @@ pub const MUTANTS: &[&str] = &["applies_twice_after_restart", "reads_without_wai
 
 /// The shard that holds the keyspace `default`, which the etcd face speaks to.
 pub const DEFAULT_GROUP: GroupId = GroupId(1);
+
+/// The pause between two steps of removing what compactions have put out of reach.
+const COLLECT_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What a node knows before it starts.
 #[derive(Clone, Debug)]
@@ -64,6 +69,8 @@ pub enum Timer {
     Flush,
     /// Queries that have waited too long for a store to catch up are given up.
     Overdue,
+    /// Stores go on to remove what compactions have put out of reach.
+    Collect,
     /// A timer of one replica.
     Group(GroupId, raft::Timer),
 }
@@ -78,33 +85,50 @@ pub struct Record {
 }
 
 /// What a node knows after a crash.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Durable {
+#[derive(Debug)]
+pub struct Durable<E = MemoryEngine> {
     /// By group.
     pub groups: BTreeMap<GroupId, raft::Durable>,
+    /// What each group's store is kept in, opened.
+    pub engines: BTreeMap<GroupId, E>,
+}
+
+impl<E> Durable<E> {
+    /// Nothing but engines, for a log to be folded onto.
+    pub fn new(engines: BTreeMap<GroupId, E>) -> Self {
+        Durable { groups: BTreeMap::new(), engines }
+    }
+}
+
+impl Durable {
+    /// Nothing, with empty engines in memory.
+    pub fn in_memory(groups: &[GroupId]) -> Self {
+        Durable::new(groups.iter().map(|group| (*group, MemoryEngine::default())).collect())
+    }
 }
 
 /// One node of the database.
-pub struct Node {
-    shards: BTreeMap<GroupId, Shard>,
+pub struct Node<E: Engine = MemoryEngine> {
+    shards: BTreeMap<GroupId, Shard<E>>,
     /// The groups whose leader is here and waits for the shared heartbeat.
     heartbeats: BTreeSet<GroupId>,
     /// The groups that wait for the end of the batch.
     flushes: BTreeSet<GroupId>,
     outbox: Outbox,
     is_overdue_armed: bool,
+    is_collect_armed: bool,
     /// What came for groups that are not here.
     strays: u64,
 }
 
-impl Node {
+impl<E: Engine> Node<E> {
     /// The replica of a group.
-    pub fn shard(&self, group: GroupId) -> Option<&Shard> {
+    pub fn shard(&self, group: GroupId) -> Option<&Shard<E>> {
         self.shards.get(&group)
     }
 
     /// All replicas, by group.
-    pub fn shards(&self) -> impl Iterator<Item = (GroupId, &Shard)> {
+    pub fn shards(&self) -> impl Iterator<Item = (GroupId, &Shard<E>)> {
         self.shards.iter().map(|(group, shard)| (*group, shard))
     }
 
@@ -171,8 +195,30 @@ impl Node {
             outbox: &mut self.outbox,
         };
         shard.step(config, input, &mut lift, out);
-        if shard.has_waiting_queries() {
+        let (is_waiting, has_garbage) = (shard.has_waiting_queries(), shard.store().has_garbage());
+        if is_waiting {
             self.arm_overdue(config, out);
+        }
+        if has_garbage {
+            self.arm_collect(out);
+        }
+    }
+
+    fn arm_collect(&mut self, out: &mut Out<'_, Self>) {
+        if !self.is_collect_armed {
+            self.is_collect_armed = true;
+            out.arm(Timer::Collect, COLLECT_INTERVAL..COLLECT_INTERVAL);
+        }
+    }
+
+    fn collect_garbage(&mut self, out: &mut Out<'_, Self>) {
+        self.is_collect_armed = false;
+        let mut has_more = false;
+        for shard in self.shards.values_mut() {
+            has_more |= shard.collect_garbage(out);
+        }
+        if has_more {
+            self.arm_collect(out);
         }
     }
 
@@ -218,11 +264,11 @@ struct Lift<'a> {
 
 impl Lift<'_> {
     /// Carries out every effect but answers, which it gives back.
-    fn effect(
+    fn effect<E: Engine>(
         &mut self,
         config: &Config,
         effect: Effect<Raft>,
-        out: &mut Out<'_, Node>,
+        out: &mut Out<'_, Node<E>>,
     ) -> Option<(RequestId, raft::Response)> {
         let group = self.group;
         match effect {
@@ -258,29 +304,31 @@ impl Lift<'_> {
     }
 }
 
-impl Protocol for Node {
+impl<E: Engine> Protocol for Node<E> {
     type Config = Config;
     type Message = Envelope;
     type Timer = Timer;
     type Record = Record;
-    type Durable = Durable;
+    type Durable = Durable<E>;
     type Request = NodeRequest;
     type Response = NodeResponse;
 
-    fn fold(durable: &mut Durable, number: u64, record: Record) {
+    fn fold(durable: &mut Durable<E>, number: u64, record: Record) {
         Raft::fold(durable.groups.entry(record.group).or_default(), number, record.record);
     }
 
-    fn recover(config: &Config, mut durable: Durable, out: &mut Out<'_, Self>) -> Self {
+    fn recover(config: &Config, mut durable: Durable<E>, out: &mut Out<'_, Self>) -> Self {
         let mut node = Node {
             shards: BTreeMap::new(),
             heartbeats: BTreeSet::new(),
             flushes: BTreeSet::new(),
             outbox: Outbox::default(),
             is_overdue_armed: false,
+            is_collect_armed: false,
             strays: 0,
         };
         for &group in &config.groups {
+            let engine = durable.engines.remove(&group).expect("a shard was given no engine");
             let durable = durable.groups.remove(&group).unwrap_or_default();
             let mut lift = Lift {
                 group,
@@ -288,8 +336,12 @@ impl Protocol for Node {
                 flushes: &mut node.flushes,
                 outbox: &mut node.outbox,
             };
-            let shard = Shard::recover(config, durable, &mut lift, out);
+            let shard = Shard::recover(config, group, durable, engine, &mut lift, out);
+            let has_garbage = shard.store().has_garbage();
             node.shards.insert(group, shard);
+            if has_garbage {
+                node.arm_collect(out);
+            }
         }
         node.outbox.send(out);
         node
@@ -311,6 +363,7 @@ impl Protocol for Node {
                 self.step_groups(config, groups, raft::Timer::Flush, out);
             }
             Input::Fire(Timer::Overdue) => self.give_up_overdue(config, out),
+            Input::Fire(Timer::Collect) => self.collect_garbage(out),
             Input::Fire(Timer::Group(group, timer)) => {
                 self.step_group(config, group, Input::Fire(timer), out);
             }

@@ -1,6 +1,7 @@
 //! Gathers what the replicas of a node say in one step, so that it leaves in one envelope a peer.
 
 use quorate_core::{Gate, GroupId, NodeId, Out};
+use quorate_engine::Engine;
 use quorate_protocols::consensus::raft;
 
 use super::{Envelope, Node};
@@ -41,7 +42,7 @@ impl Outbox {
 
     /// Sends everything. What waits for the disk waits a little longer for having been gathered, never less: every
     /// record of the step was persisted before.
-    pub(super) fn send(&mut self, out: &mut Out<'_, Node>) {
+    pub(super) fn send<E: Engine>(&mut self, out: &mut Out<'_, Node<E>>) {
         for Letter { to, gate, envelope, .. } in self.letters.drain(..) {
             match gate {
                 Gate::Durable => out.send(to, envelope),

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
+use quorate_core::{GroupId, Input, NodeId, Out, Protocol, RequestId};
+use quorate_engine::{Engine, EngineError, MemoryEngine};
 use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal, Standing};
 
 use super::members::Register;
@@ -13,16 +14,23 @@ use crate::service::{NodeRequest, NodeResponse, Role, Status};
 use crate::store::Store;
 use crate::{validate, wire};
 
+/// The number of changes that one step of removing garbage looks at.
+const COLLECTED_PER_STEP: usize = 1000;
+
 /// One replica of one shard.
-pub struct Shard {
+pub struct Shard<E: Engine = MemoryEngine> {
     raft: Raft,
-    store: Store,
+    store: Store<E>,
     /// The newest entry whose effect is in the store.
     applied: Index,
     /// Own commands that are committed and not applied, in the order of the log.
     committed: VecDeque<(Index, RequestId)>,
     /// Queries that wait for an index to read at.
     queries: BTreeMap<RequestId, Query>,
+    /// Compactions whose answer waits until their garbage is gone, in the order of the log.
+    compactions: VecDeque<(Revision, RequestId, NodeResponse)>,
+    /// Why nothing is applied any more, if so.
+    failed: Option<EngineError>,
     /// Queries that wait until the store has come to their index.
     readable: BTreeMap<(Index, RequestId), Waiting>,
     /// Who asks about the members, and who they are.
@@ -51,14 +59,14 @@ pub(super) enum Admitted {
     Settled,
 }
 
-impl Shard {
+impl<E: Engine> Shard<E> {
     /// The Raft member.
     pub fn raft(&self) -> &Raft {
         &self.raft
     }
 
     /// The store.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &Store<E> {
         &self.store
     }
 
@@ -92,7 +100,7 @@ impl Shard {
             revision: self.store.revision(),
             compact_revision: self.store.compact_revision(),
             keys: self.store.live_keys(),
-            bytes: self.store.bytes() as u64,
+            bytes: self.store.bytes(),
         }
     }
 
@@ -102,9 +110,11 @@ impl Shard {
 
     pub(super) fn recover(
         config: &Config,
+        group: GroupId,
         durable: raft::Durable,
+        engine: E,
         lift: &mut Lift<'_>,
-        out: &mut Out<'_, Node>,
+        out: &mut Out<'_, Node<E>>,
     ) -> Self {
         let raft = out.nest(
             |effect, out| {
@@ -113,13 +123,18 @@ impl Shard {
             },
             |out| Raft::recover(&config.raft, durable, out),
         );
+        // A node whose disk is damaged does not start: it says what is damaged, and the other replicas go on.
+        let store = Store::open(engine, config.mutants())
+            .unwrap_or_else(|error| panic!("{group} cannot be served: {error}"));
         let mut shard = Shard {
             register: Register::new(&raft),
             raft,
-            store: Store::new(),
-            applied: Index(0),
+            applied: applied_in(store.applied()),
+            store,
             committed: VecDeque::new(),
             queries: BTreeMap::new(),
+            compactions: VecDeque::new(),
+            failed: None,
             readable: BTreeMap::new(),
             leader: None,
             leader_changes: 0,
@@ -177,7 +192,7 @@ impl Shard {
         config: &Config,
         input: Input<Raft>,
         lift: &mut Lift<'_>,
-        out: &mut Out<'_, Node>,
+        out: &mut Out<'_, Node<E>>,
     ) {
         let Shard { raft, committed, queries, readable, register, .. } = self;
         let term = raft.term().0;
@@ -210,7 +225,7 @@ impl Shard {
     }
 
     /// Answers what was asked about the members and needs nobody else.
-    pub(super) fn finish_members(&mut self, out: &mut Out<'_, Node>) {
+    pub(super) fn finish_members(&mut self, out: &mut Out<'_, Node<E>>) {
         self.register.finish(&self.raft, out);
     }
 
@@ -226,42 +241,104 @@ impl Shard {
         }
     }
 
-    /// Applies every committed entry to the store, and answers the commands that were put to this node.
-    fn apply_committed(&mut self, config: &Config, out: &mut Out<'_, Node>) {
-        while self.applied < self.raft.commit() {
+    /// Applies every committed entry to the store, and answers the commands that were put to this node. Stops for good
+    /// where the store's engine fails: what follows must not be applied before the entry that could not be.
+    fn apply_committed(&mut self, config: &Config, out: &mut Out<'_, Node<E>>) {
+        while self.applied < self.raft.commit() && self.failed.is_none() {
             let index = self.applied.next();
-            let response = self.apply(index);
+            let response = match self.apply(index) {
+                Err(Error::Storage(error)) => {
+                    self.failed = Some(error);
+                    break;
+                }
+                response => response,
+            };
             self.applied = index;
+            if let Ok(Response::Compact(_)) = &response {
+                // Most leave little behind, and are done with one step.
+                self.collect_garbage(out);
+            }
             if let Some((_, id)) = self.committed.pop_front_if(|(at, _)| *at == index) {
-                out.reply(id, self.done(response));
+                self.answer_command(index, id, response, out);
             }
         }
+        self.store.commit();
         assert!(
-            self.committed.is_empty() || config.mutants().has("applies_twice_after_restart"),
+            self.committed.is_empty()
+                || self.failed.is_some()
+                || config.mutants().has("applies_twice_after_restart"),
             "a command was committed at an index that was applied before"
         );
     }
 
+    /// Answers a command that was put to this node, unless that must wait.
+    fn answer_command(
+        &mut self,
+        index: Index,
+        id: RequestId,
+        response: Result<Response, Error>,
+        out: &mut Out<'_, Node<E>>,
+    ) {
+        let is_waiting = matches!(response, Ok(Response::Compact(_)))
+            && self.is_physical(index)
+            && self.store.has_garbage();
+        let response = self.done(response);
+        if is_waiting {
+            self.compactions.push_back((self.store.compact_revision(), id, response));
+        } else {
+            out.reply(id, response);
+        }
+    }
+
+    /// Whether an entry is a compaction that is to be answered once its garbage is gone.
+    fn is_physical(&self, index: Index) -> bool {
+        let command = self.raft.log().get(index).map(|entry| wire::decode(entry.payload.clone()));
+        matches!(command, Some(Ok(Command::Compact(compact))) if compact.physical)
+    }
+
+    /// Takes a step in removing what compactions have put out of reach, and returns whether there is more to remove.
+    pub(super) fn collect_garbage(&mut self, out: &mut Out<'_, Node<E>>) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
+        let has_more = self.store.collect_garbage(COLLECTED_PER_STEP).unwrap_or_else(|error| {
+            self.failed = Some(error);
+            false
+        });
+        let collected = self.store.collected();
+        while let Some((_, id, response)) =
+            self.compactions.pop_front_if(|(at, _, _)| *at <= collected)
+        {
+            out.reply(id, response);
+        }
+        has_more
+    }
+
     /// Applies one committed entry. The empty entry that opens a term is nobody's command.
     fn apply(&mut self, index: Index) -> Result<Response, Error> {
+        let applied = index.0.to_le_bytes();
         let payload = match self.raft.log().get(index) {
             Some(entry) if entry.origin.is_some() => entry.payload.clone(),
-            _ => return Err(Error::Unsupported("an empty entry")),
+            _ => {
+                self.store.skip(&applied);
+                return Err(Error::Unsupported("an empty entry"));
+            }
         };
         match wire::decode(payload) {
-            Ok(command) => self.apply_command(&command),
+            Ok(command) => self.apply_command(&command, &applied),
             // The same on every replica of this version: the entry has no effect.
             Err(_) => {
                 self.undecodable += 1;
+                self.store.skip(&applied);
                 Err(Error::Unsupported("a command of another version"))
             }
         }
     }
 
     /// Where a revision comes from is decided here, and only here: with one shard it is counted.
-    fn apply_command(&mut self, command: &Command) -> Result<Response, Error> {
+    fn apply_command(&mut self, command: &Command, applied: &[u8]) -> Result<Response, Error> {
         let next = Revision(self.store.revision().0 + 1);
-        self.store.apply_at(command, next)
+        self.store.apply_at(command, next, applied)
     }
 
     /// Whether a query waits for the store to catch up.
@@ -270,7 +347,7 @@ impl Shard {
     }
 
     /// Gives up the queries that wait since the call before this one: this replica is cut off, or hopelessly behind.
-    pub(super) fn give_up_overdue(&mut self, out: &mut Out<'_, Node>) {
+    pub(super) fn give_up_overdue(&mut self, out: &mut Out<'_, Node<E>>) {
         let term = self.raft.term().0;
         self.register.give_up_overdue(out);
         self.readable.retain(|(_, id), waiting| {
@@ -282,7 +359,7 @@ impl Shard {
         });
     }
 
-    fn answer_queries(&mut self, config: &Config, out: &mut Out<'_, Node>) {
+    fn answer_queries(&mut self, config: &Config, out: &mut Out<'_, Node<E>>) {
         let is_due = |index: Index, applied: Index| {
             index <= applied || config.mutants().has("reads_without_waiting")
         };
@@ -294,6 +371,11 @@ impl Shard {
             out.reply(id, self.done(self.store.query(&query)));
         }
     }
+}
+
+/// The index in what the store keeps for its shard: 0 in an empty store.
+fn applied_in(kept: &[u8]) -> Index {
+    Index(kept.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
 }
 
 /// The answer to a request that Raft did not carry out.

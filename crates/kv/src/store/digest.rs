@@ -1,45 +1,105 @@
 //! One number for all that a store can answer, so that replicas can be compared.
 
 use bytes::Bytes;
+use quorate_engine::{Engine, EngineError};
 
 use super::Store;
-use super::history::{History, Version};
+use super::layout::{all_keys, history_bounds, history_prefix, split_history};
+use super::version::Version;
+use crate::request::Revision;
 
-impl Store {
+impl<E: Engine> Store<E> {
     /// A hash of everything that can still be read, at every revision. Stores that were given the same commands have
-    /// the same digest on every machine, however much garbage each has freed. It is no defence against someone who
+    /// the same digest on every machine, however much garbage each has collected. It is no defence against someone who
     /// looks for two stores with one digest. It takes time in proportion to the store.
-    pub fn digest(&self) -> u64 {
+    ///
+    /// # Errors
+    /// What the engine could not read.
+    pub fn digest(&self) -> Result<u64, EngineError> {
         let mut digest = Digest::new();
-        digest.add(self.revision.0);
-        digest.add(self.compacted.0);
-        for (key, history) in &self.keys {
-            let mut readable = self.readable(history).peekable();
-            if readable.peek().is_none() {
-                continue;
+        digest.add(self.meta.revision.0);
+        digest.add(self.meta.compacted.0);
+        let older = history_bounds(&all_keys()).map(|bounds| self.map().scan(bounds));
+        let mut older = older.into_iter().flatten().peekable();
+        let mut key = KeyDigest::new(self.meta.compacted);
+        let mut prefix = Vec::new();
+        for found in self.map().visible_now(&all_keys()) {
+            let (name, record) = found?;
+            history_prefix(&name, &mut prefix);
+            // Keys that are there no more come before this one; its own older versions come after its newest.
+            while let Some((raw, record)) =
+                older.next_if(|pair| is_under(pair, |of| of < &prefix[..])).transpose()?
+            {
+                key.add(split_history(&raw)?.0, &record, &mut digest)?;
             }
-            digest.add_bytes(key);
-            for version in readable {
-                digest.add(version.mod_revision.0);
-                digest.add(version.is_live().into());
-                let Some(value) = &version.value else { continue };
-                digest.add(version.create_revision.0);
-                digest.add(version.version);
-                digest.add(version.lease.0);
-                digest.add_bytes(value);
+            key.add(&prefix, &record, &mut digest)?;
+            while let Some((raw, record)) =
+                older.next_if(|pair| is_under(pair, |of| of == &prefix[..])).transpose()?
+            {
+                key.add(split_history(&raw)?.0, &record, &mut digest)?;
             }
-            // No version has a revision below 0, so this ends the list of them.
-            digest.add(-1);
         }
-        digest.finish()
+        for found in older {
+            let (raw, record) = found?;
+            key.add(split_history(&raw)?.0, &record, &mut digest)?;
+        }
+        Ok(digest.finish())
+    }
+}
+
+/// Whether the prefix of a pair of the history is as asked. A pair that could not be read is taken, to be told of.
+fn is_under(
+    pair: &Result<(Bytes, Bytes), EngineError>,
+    is_as_asked: impl FnOnce(&[u8]) -> bool,
+) -> bool {
+    match pair {
+        Ok((raw, _)) => split_history(raw).map_or(true, |(prefix, _)| is_as_asked(prefix)),
+        Err(_) => true,
+    }
+}
+
+/// The part of a digest that is about one key after the other: its versions, newest first.
+struct KeyDigest {
+    compacted: Revision,
+    prefix: Vec<u8>,
+    /// Compaction keeps no version that is older than the one before.
+    is_over: bool,
+}
+
+impl KeyDigest {
+    fn new(compacted: Revision) -> Self {
+        KeyDigest { compacted, prefix: Vec::new(), is_over: false }
     }
 
-    /// The versions of a key that compaction keeps.
-    fn readable<'a>(&self, history: &'a History) -> impl Iterator<Item = &'a Version> {
-        let compacted = self.compacted;
-        let is_old = move |version: &&Version| version.mod_revision <= compacted;
-        let oldest = history.versions().rev().find(is_old).filter(|version| version.is_live());
-        oldest.into_iter().chain(history.versions().skip_while(is_old))
+    fn add(
+        &mut self,
+        prefix: &[u8],
+        record: &Bytes,
+        digest: &mut Digest,
+    ) -> Result<(), EngineError> {
+        if self.prefix != prefix {
+            self.prefix.clear();
+            self.prefix.extend_from_slice(prefix);
+            self.is_over = false;
+        }
+        if self.is_over {
+            return Ok(());
+        }
+        let version = Version::decode(record.clone())?;
+        self.is_over = version.place.revision <= self.compacted;
+        if self.is_over && !version.is_live() {
+            return Ok(());
+        }
+        digest.add_bytes(prefix);
+        digest.add(version.place.revision.0);
+        digest.add(version.is_live().into());
+        if let Some(value) = &version.value {
+            digest.add(version.create_revision.0);
+            digest.add(version.version);
+            digest.add(version.lease.0);
+            digest.add_bytes(value);
+        }
+        Ok(())
     }
 }
 
@@ -58,7 +118,7 @@ impl Digest {
         self.add_word(number.cast_unsigned());
     }
 
-    fn add_bytes(&mut self, bytes: &Bytes) {
+    fn add_bytes(&mut self, bytes: &[u8]) {
         // The length goes first, so that no two sequences of strings run into the same words.
         self.add_word(bytes.len() as u64);
         for chunk in bytes.chunks(8) {

@@ -9,23 +9,49 @@
 //! A key's versions form its history, oldest first. A deletion is a version too, a *tombstone*: reads between the
 //! deletion and the next write find nothing, and older reads still find what was there.
 //!
+//! # Layout
+//! All of it is in one ordered map, an [`Engine`]'s, so that it may be larger than memory. The first byte of a key says
+//! what is there; numbers in keys are big-endian, so that they are in order.
+//!
+//! | key | value | what for |
+//! |---|---|---|
+//! | `h` key\* place⁻ | version | a version that is not the newest, or a tombstone; newest first |
+//! | `k` key | version | the newest version of a key that is there: a read of now looks nowhere else |
+//! | `m` | meta | what the store knows of itself, and how far its owner has applied |
+//! | `r` place | change | what was changed, in order: for compaction, and for who watches |
+//!
+//! - *key\**: the key with each zero byte followed by `ff`, and two zero bytes at its end. So no key's versions lie
+//!   between another's, and the order is that of the keys.
+//! - *place*: the revision in 8 bytes, and in 4 the number of changes before it at that revision; *place⁻* is its
+//!   complement, which falls as the place rises.
+//! - *version*: a byte, 0 for a tombstone and 1 else; varints of the place's two numbers, of the revisions since the
+//!   creation, of the version and of the lease; and the value.
+//! - *change*: a byte, of which bit 0 is set for a deletion and bit 1 if a version ended here; then for that, as varints,
+//!   how many revisions earlier it was made, the other number of its place, and the size of key and value; and the key.
+//! - *meta*: `Meta::encode` in `meta.rs`.
+//!
+//! A superseded version moves from `k` to `h` as it is. An event of a change is its version, at the change's place; what
+//! was there before is the newest version of an earlier revision.
+//!
+//! # Batches
+//! What is applied is visible to the store's own reads at once, and goes to the engine with [`Store::commit`]: one batch
+//! for as many commands as the caller likes, which holds with their effect how far the caller has applied. So a crash
+//! never parts the two.
+//!
 //! # Compaction
 //! Compacting at revision *c* promises that nobody reads below *c* again. A read *at* *c* still works, so each key
 //! keeps the newest version that is not newer than *c*, unless that is a tombstone. Everything older is garbage: out
-//! of reach at once, and freed a bounded number of versions a command, so that no command waits for a large
-//! compaction.
+//! of reach at once, and removed in steps that the caller asks for, so that nothing waits for a large compaction.
 //!
 //! # Invariants
 //! - No version is newer than the store's revision.
-//! - The versions of a history are in the order in which they were written.
-//! - Each version that is not the newest of its key, and each tombstone, is queued as garbage exactly once, at the
-//!   revision from which on a compaction may drop it. The queue is in the order of these revisions, and within one
-//!   key in the order of its versions, so that the front of the queue is always the oldest version of its key.
-//! - Which garbage is already freed cannot be seen from outside, except in [`Store::bytes`]: neither an answer nor
+//! - A key is in `k` if and only if its newest version is no tombstone; that version is not in `h`.
+//! - Each version in `h` but tombstones ended with a change that is in `r`, and that change says so.
+//! - Which garbage is already gone cannot be seen from outside, except in [`Store::bytes`]: neither an answer nor
 //!   [`Store::digest`] depends on it.
 //!
 //! # Departures from etcd
-//! - When garbage is freed.
+//! - When garbage is removed.
 //! - Transactions nest to [`crate::request::TXN_DEPTH_MAX`].
 //! - Keys that tie in a sort are always in ascending order, where etcd promises none.
 //! - A range is always sorted before it is cut to its limit; etcd cuts first where a sort target comes without an order.
@@ -35,88 +61,133 @@
 //!
 //! # Omitted
 //! - Leases. A write that names one is refused, since none was ever granted.
-//! - A count that does not walk the range: even a read with a limit walks all of it, since etcd's answer counts it.
+//! - A count that does not walk the range, except of all keys: even a read with a limit walks all of it, since etcd's
+//!   answer counts it. [`Store::read`] hands long ones over.
 //!
-//! Read next: `history.rs`, `write.rs`, `txn.rs`, `compaction.rs`.
+//! Read next: `layout.rs`, `write.rs`, `txn.rs`, `read.rs`, `compaction.rs`.
 
 mod compaction;
 mod digest;
-mod history;
-mod mutant;
+mod layout;
+mod map;
+mod meta;
+mod pending;
+mod prepared;
 mod read;
+pub mod snapshot;
 mod txn;
+mod version;
+mod visible;
 mod write;
 
-use std::collections::{BTreeMap, VecDeque};
-
 use bytes::Bytes;
+use quorate_core::Mutants;
+use quorate_engine::{Batch, BatchNumber, Engine, EngineError, MemoryEngine, Size};
 
 use crate::error::Error;
-use crate::request::{Command, Query, Response, Revision};
-use compaction::{GARBAGE_FREED_PER_COMMAND, Garbage};
-use history::History;
-pub use mutant::Mutant;
+use crate::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
+use layout::{META_KEY, all_keys, damaged};
+use map::Map;
+use meta::Meta;
+use pending::Pending;
+pub use prepared::{Measure, PreparedRange, Read};
+pub use read::Allowance;
+use read::{Reading, check_read_point};
+use snapshot::{SnapshotError, SnapshotInfo, SnapshotReader, SnapshotWriter};
+use version::Version;
 use write::Step;
 
-/// The multi-version store. See the module for what it promises.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Store {
-    /// The keys that have a history left, deleted ones among them until compaction forgets them.
-    keys: BTreeMap<Bytes, History>,
-    /// The revision of the last change.
-    revision: Revision,
-    /// The oldest revision that can be read.
-    compacted: Revision,
-    /// What a compaction may drop, in the order of the revision from which on it may.
-    garbage: VecDeque<Garbage>,
-    /// The number of keys that hold a value now.
-    live_keys: usize,
-    /// The size of what is in `keys`.
-    bytes: usize,
-    #[cfg(feature = "mutants")]
-    mutant: Option<Mutant>,
-}
+/// The names of all deliberate bugs that a store can be opened with.
+pub const MUTANTS: &[&str] = &[
+    "key_life_survives_deletion",
+    "compaction_reaches_too_far",
+    "revision_goes_back_after_compaction_crash",
+    "applies_twice_around_snapshot",
+];
 
-impl Default for Store {
-    fn default() -> Self {
-        Self::new()
-    }
+/// The multi-version store. See the module for what it promises.
+#[derive(Debug)]
+pub struct Store<E: Engine = MemoryEngine> {
+    engine: E,
+    /// What was applied since the last batch.
+    pending: Pending,
+    /// The next batch; empty but while it is being made.
+    batch: Batch,
+    /// The last batch.
+    written: BatchNumber,
+    meta: Meta,
+    /// What the caller gave to keep with the last command.
+    applied: Vec<u8>,
+    /// Whether the two above are not in the engine as they are here.
+    is_meta_stale: bool,
+    mutants: Mutants,
 }
 
 impl Store {
-    /// The empty store, at revision 1.
-    pub fn new() -> Self {
-        Self {
-            keys: BTreeMap::new(),
-            revision: Revision(1),
-            compacted: Revision(-1),
-            garbage: VecDeque::new(),
-            live_keys: 0,
-            bytes: 0,
-            #[cfg(feature = "mutants")]
-            mutant: None,
+    /// The empty store, at revision 1, in memory.
+    pub fn in_memory() -> Self {
+        Store::of(MemoryEngine::default(), Meta::EMPTY, &[], Mutants::NONE)
+    }
+}
+
+impl<E: Engine> Store<E> {
+    /// The store in an engine; the empty one, at revision 1, in an engine that holds nothing.
+    ///
+    /// # Errors
+    /// What the engine could not read, or what is no store that this version knows.
+    pub fn open(engine: E, mutants: Mutants) -> Result<Self, Error> {
+        let (meta, applied) = match engine.get(META_KEY)? {
+            Some(record) => Meta::decode(&record)?,
+            None if engine.scan(..).next().transpose()?.is_none() => (Meta::EMPTY, Bytes::new()),
+            None => {
+                let why = "it is not there, though other records are";
+                return Err(damaged("the store's record about itself", why).into());
+            }
+        };
+        let mut store = Store::of(engine, meta, &applied, mutants);
+        if mutants.has("revision_goes_back_after_compaction_crash") {
+            store.meta.revision = store.newest_live_revision()?;
+        }
+        Ok(store)
+    }
+
+    fn of(engine: E, meta: Meta, applied: &[u8], mutants: Mutants) -> Self {
+        Store {
+            engine,
+            pending: Pending::default(),
+            batch: Batch::default(),
+            written: BatchNumber(0),
+            meta,
+            applied: applied.to_vec(),
+            is_meta_stale: false,
+            mutants,
         }
     }
 
     /// The revision of the last change.
     pub fn revision(&self) -> Revision {
-        self.revision
+        self.meta.revision
     }
 
     /// The oldest revision that can be read. It is -1 before the first compaction, as etcd reports it.
     pub fn compact_revision(&self) -> Revision {
-        self.compacted
+        self.meta.compacted
     }
 
     /// The number of keys that hold a value now.
     pub fn live_keys(&self) -> usize {
-        self.live_keys
+        usize::try_from(self.meta.live_keys).unwrap_or(usize::MAX)
     }
 
-    /// The size in bytes of all keys and of all versions' values that are still held, garbage included. What the
-    /// structures around them take is not counted.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// The size in bytes of the keys and values of all versions that are still held, garbage included and tombstones
+    /// not. What the structures around them take is not counted.
+    pub fn bytes(&self) -> u64 {
+        self.meta.bytes
+    }
+
+    /// What the caller gave to keep with the last command that was applied; empty before the first.
+    pub fn applied(&self) -> &[u8] {
+        &self.applied
     }
 
     /// Carries out a command, and counts its revision: one above the last, if it changes anything.
@@ -124,48 +195,220 @@ impl Store {
     /// # Errors
     /// As [`Store::apply_at`].
     pub fn apply(&mut self, command: &Command) -> Result<Response, Error> {
-        self.apply_at(command, Revision(self.revision.0 + 1))
+        let outcome = self.carry_out_at(command, Revision(self.meta.revision.0 + 1));
+        self.is_meta_stale = true;
+        outcome
     }
 
-    /// Carries out a command at the revision `next`, which stays unused if the command changes nothing.
+    /// Carries out a command at the revision `next`, which stays unused if the command changes nothing; and keeps
+    /// `applied`, in the same batch: the caller's note of how far it has come.
     ///
     /// The command is expected to have passed [`crate::validate::validate`]. One that has not is still carried out
     /// in the same way on every replica.
     ///
     /// # Errors
-    /// `KeyNotFound`, `LeaseNotFound`, `Compacted` and `FutureRevision`, as etcd. Then the store is as it was.
+    /// `KeyNotFound`, `LeaseNotFound`, `Compacted` and `FutureRevision`, as etcd: then nothing but `applied` has
+    /// changed. `Storage` if the engine could not be read: then nothing has changed, `applied` included, and nothing
+    /// may be applied before this command was.
     ///
     /// # Panics
     /// If `next` is not above the store's revision: whoever hands out revisions must never go back.
-    pub fn apply_at(&mut self, command: &Command, next: Revision) -> Result<Response, Error> {
-        assert!(next > self.revision, "a write was given a revision that is already taken");
-        let mut step = Step::new(self.revision, next);
-        let response = match command {
+    pub fn apply_at(
+        &mut self,
+        command: &Command,
+        next: Revision,
+        applied: &[u8],
+    ) -> Result<Response, Error> {
+        let outcome = self.carry_out_at(command, next);
+        if !matches!(outcome, Err(Error::Storage(_))) {
+            self.skip(applied);
+        }
+        outcome
+    }
+
+    /// Keeps `applied` as [`Store::apply_at`] does, for what is no command.
+    pub fn skip(&mut self, applied: &[u8]) {
+        self.applied.clear();
+        self.applied.extend_from_slice(applied);
+        self.is_meta_stale = true;
+    }
+
+    fn carry_out_at(&mut self, command: &Command, next: Revision) -> Result<Response, Error> {
+        assert!(next > self.meta.revision, "a write was given a revision that is already taken");
+        let before = self.meta;
+        let mut step = Step::new(before.revision, next);
+        self.pending.begin();
+        let outcome = self.carry_out(command, &mut step);
+        match &outcome {
+            Ok(_) => self.meta.revision = step.now(),
+            Err(_) => {
+                self.meta = before;
+                self.pending.roll_back();
+            }
+        }
+        outcome
+    }
+
+    fn carry_out(&mut self, command: &Command, step: &mut Step) -> Result<Response, Error> {
+        Ok(match command {
             Command::Put(put) => {
                 self.check_lease(put)?;
                 self.check_kept(put)?;
-                Response::Put(self.put(put, &mut step))
+                Response::Put(self.put(put, step)?)
             }
-            Command::DeleteRange(delete) => {
-                Response::DeleteRange(self.delete_range(delete, &mut step))
-            }
-            Command::Txn(txn) => Response::Txn(self.txn(txn, &mut step)?),
+            Command::DeleteRange(delete) => Response::DeleteRange(self.delete_range(delete, step)?),
+            Command::Txn(txn) => Response::Txn(self.carry_out_txn(txn, step)?),
             Command::Compact(compact) => Response::Compact(self.compact(compact)?),
-        };
-        self.revision = step.now();
-        self.free_garbage(GARBAGE_FREED_PER_COMMAND);
-        Ok(response)
+        })
     }
 
-    /// Answers a query from the store as it is.
+    /// Gives all that was applied to the engine, as one batch. Returns the last batch, also if there was nothing to give.
+    pub fn commit(&mut self) -> BatchNumber {
+        if self.is_meta_stale || !self.pending.is_empty() {
+            let record = self.meta.encode(self.applied_to_write().as_ref());
+            self.pending.drain_into(&mut self.batch);
+            self.batch.put(META_KEY, record);
+            self.written = self.engine.write(&mut self.batch);
+            self.is_meta_stale = false;
+        }
+        self.written
+    }
+
+    /// What goes into a batch as the caller's note.
+    fn applied_to_write(&self) -> Bytes {
+        if self.mutants.has("applies_twice_around_snapshot") {
+            // That of the batch before.
+            let before = self.engine.get(META_KEY).ok().flatten();
+            return before
+                .and_then(|record| Meta::decode(&record).ok())
+                .map(|(_, applied)| applied)
+                .unwrap_or_default();
+        }
+        Bytes::copy_from_slice(&self.applied)
+    }
+
+    /// Begins to make durable all that was committed (see [`Engine::flush`]).
+    pub fn flush(&mut self) {
+        self.engine.flush();
+    }
+
+    /// The newest durable batch (see [`Engine::poll`]).
+    ///
+    /// # Errors
+    /// As [`Engine::poll`].
+    pub fn poll(&mut self) -> Result<BatchNumber, EngineError> {
+        self.engine.poll()
+    }
+
+    /// How much the engine holds.
+    pub fn size(&self) -> Size {
+        self.engine.size()
+    }
+
+    /// Answers a query from the store as it is, what is not committed included.
     ///
     /// # Errors
     /// `Compacted` and `FutureRevision`, as etcd; `Unsupported` for a transaction that would write, which is a
-    /// command and no query (see [`crate::validate::is_read_only`]).
+    /// command and no query (see [`crate::validate::is_read_only`]); `Storage` if the engine could not be read.
     pub fn query(&self, query: &Query) -> Result<Response, Error> {
         match query {
-            Query::Range(range) => self.range(range).map(Response::Range),
+            Query::Range(range) => {
+                check_read_point(range, self.meta.revision, self.meta.compacted)?;
+                Ok(Response::Range(self.range_as_of(range, self.meta.revision)?))
+            }
             Query::Txn(txn) => self.read_only_txn(txn).map(Response::Txn),
         }
+    }
+
+    /// Answers a read if it takes no more than is allowed, and else prepares it to be carried out elsewhere. What was
+    /// applied and not committed is committed.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    pub fn read(
+        &mut self,
+        request: &RangeRequest,
+        allowance: Allowance,
+    ) -> Result<Read<E::View>, Error> {
+        check_read_point(request, self.meta.revision, self.meta.compacted)?;
+        match self.reading(request, self.meta.revision).answer(allowance)? {
+            Some(answer) => Ok(Read::Answer(answer)),
+            None => self.prepare(request).map(Read::Prepared),
+        }
+    }
+
+    /// Prepares a read to be carried out elsewhere. What was applied and not committed is committed.
+    ///
+    /// # Errors
+    /// `Compacted` and `FutureRevision`, as etcd.
+    pub fn prepare(&mut self, request: &RangeRequest) -> Result<PreparedRange<E::View>, Error> {
+        check_read_point(request, self.meta.revision, self.meta.compacted)?;
+        self.commit();
+        Ok(PreparedRange {
+            view: self.engine.view(),
+            request: request.clone(),
+            now: self.meta.revision,
+            live_keys: self.live_keys(),
+            chosen: None,
+        })
+    }
+
+    /// The store as a stream of chunks of at most so many bytes. What was applied and not committed is committed.
+    ///
+    /// # Errors
+    /// `Storage` if the engine could not be read.
+    pub fn snapshot(&mut self, chunk_bytes_max: usize) -> Result<SnapshotReader<E::View>, Error> {
+        // The empty store has no record about itself yet.
+        self.is_meta_stale = true;
+        self.commit();
+        Ok(SnapshotReader::new(self.engine.view(), chunk_bytes_max)?)
+    }
+
+    /// Begins to take another store in. The one that is here stays in use.
+    ///
+    /// # Errors
+    /// As [`Engine::import`].
+    pub fn import(&mut self) -> Result<SnapshotWriter<E>, SnapshotError> {
+        SnapshotWriter::begin(&mut self.engine)
+    }
+
+    /// Becomes the store that was taken in, durably.
+    ///
+    /// # Errors
+    /// As [`SnapshotWriter::adopt`]; then this store is as it was.
+    pub fn adopt(&mut self, writer: SnapshotWriter<E>) -> Result<SnapshotInfo, SnapshotError> {
+        let (meta, info) = writer.adopt_into(&mut self.engine)?;
+        self.pending = Pending::default();
+        self.meta = meta;
+        self.skip(&info.applied);
+        self.is_meta_stale = false;
+        Ok(info)
+    }
+
+    /// Answers a read whose revision is known to be readable, in a store that has come to the revision `now`.
+    fn range_as_of(
+        &self,
+        request: &RangeRequest,
+        now: Revision,
+    ) -> Result<RangeResponse, EngineError> {
+        let answer = self.reading(request, now).answer(Allowance::UNBOUNDED)?;
+        Ok(answer.expect("a read without bounds was given up"))
+    }
+
+    fn reading<'a>(&'a self, request: &'a RangeRequest, now: Revision) -> Reading<'a, E> {
+        Reading { map: self.map(), request, now, live_keys: self.live_keys() }
+    }
+
+    fn map(&self) -> Map<'_, E> {
+        Map::under(&self.engine, &self.pending)
+    }
+
+    /// The revision of the newest version that is left: what a store that kept no record would take for its own.
+    fn newest_live_revision(&self) -> Result<Revision, EngineError> {
+        let mut newest = Meta::EMPTY.revision;
+        for found in self.map().visible_now(&all_keys()) {
+            newest = newest.max(Version::place_in(&found?.1)?.revision);
+        }
+        Ok(newest)
     }
 }

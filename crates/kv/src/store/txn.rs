@@ -2,18 +2,20 @@
 //!
 //! As in etcd, everything is decided before anything is written. Planning evaluates the conditions, those of nested
 //! transactions too, against the store as it was before the transaction, and refuses the transaction if an operation
-//! of a chosen block could not be carried out. Carrying out a plan cannot fail. Reads in it see the writes before
-//! them; conditions do not.
+//! of a chosen block could not be carried out. Carrying out a plan cannot fail but for an engine that cannot be read.
+//! Reads in it see the writes before them; conditions do not.
 
 use std::cmp::Ordering;
 
+use quorate_engine::{Engine, EngineError};
+
 use super::Store;
-use super::history::Version;
+use super::version::Version;
 use super::write::Step;
 use crate::error::Error;
 use crate::request::{
-    Compare, CompareTarget, Operation, RangeRequest, Relation, Response, Revision, TxnRequest,
-    TxnResponse,
+    Compare, CompareTarget, Operation, RangeEnd, RangeRequest, Relation, Response, Revision,
+    TxnRequest, TxnResponse,
 };
 
 /// What a nested transaction answers as its revision: etcd fills in that of the outermost one alone.
@@ -27,15 +29,15 @@ struct Plan<'a> {
     nested: Vec<Plan<'a>>,
 }
 
-impl Store {
+impl<E: Engine> Store<E> {
     /// Carries out a transaction that may write.
-    pub(super) fn txn(
+    pub(super) fn carry_out_txn(
         &mut self,
         request: &TxnRequest,
         step: &mut Step,
     ) -> Result<TxnResponse, Error> {
         let plan = self.plan(request)?;
-        let mut response = self.carry_out(&plan, step);
+        let mut response = self.carry_out_plan(&plan, step)?;
         response.revision = step.now();
         Ok(response)
     }
@@ -43,13 +45,16 @@ impl Store {
     /// Carries out a transaction that must not write.
     pub(super) fn read_only_txn(&self, request: &TxnRequest) -> Result<TxnResponse, Error> {
         let plan = self.plan(request)?;
-        let mut response = self.read(&plan)?;
-        response.revision = self.revision;
+        let mut response = self.read_plan(&plan)?;
+        response.revision = self.meta.revision;
         Ok(response)
     }
 
     fn plan<'a>(&self, request: &'a TxnRequest) -> Result<Plan<'a>, Error> {
-        let succeeded = request.compare.iter().all(|compare| self.holds(compare));
+        let mut succeeded = true;
+        for compare in &request.compare {
+            succeeded = succeeded && self.holds(compare)?;
+        }
         let operations = if succeeded { &request.success } else { &request.failure };
         let mut nested = Vec::new();
         for operation in operations {
@@ -71,45 +76,49 @@ impl Store {
     fn check_revision(&self, request: &RangeRequest) -> Result<(), Error> {
         match request.revision {
             None | Some(Revision(0)) => Ok(()),
-            Some(revision) if revision > self.revision => Err(Error::FutureRevision),
+            Some(revision) if revision > self.meta.revision => Err(Error::FutureRevision),
             // Unlike a read alone, etcd refuses a negative revision here.
-            Some(revision) if revision < self.compacted => Err(Error::Compacted),
+            Some(revision) if revision < self.meta.compacted => Err(Error::Compacted),
             Some(_) => Ok(()),
         }
     }
 
-    fn carry_out(&mut self, plan: &Plan<'_>, step: &mut Step) -> TxnResponse {
+    fn carry_out_plan(
+        &mut self,
+        plan: &Plan<'_>,
+        step: &mut Step,
+    ) -> Result<TxnResponse, EngineError> {
         let mut nested = plan.nested.iter();
         let responses = plan
             .operations
             .iter()
             .map(|operation| match operation {
-                Operation::Range(range) => Response::Range(self.range_as_of(range, step.now())),
-                Operation::Put(put) => Response::Put(self.put(put, step)),
+                Operation::Range(range) => self.range_as_of(range, step.now()).map(Response::Range),
+                Operation::Put(put) => self.put(put, step).map(Response::Put),
                 Operation::DeleteRange(delete) => {
-                    Response::DeleteRange(self.delete_range(delete, step))
+                    self.delete_range(delete, step).map(Response::DeleteRange)
                 }
                 Operation::Txn(_) => {
                     let plan = nested.next().expect("a nested transaction was not planned");
-                    Response::Txn(self.carry_out(plan, step))
+                    self.carry_out_plan(plan, step).map(Response::Txn)
                 }
             })
-            .collect();
-        TxnResponse { revision: NESTED_REVISION, succeeded: plan.succeeded, responses }
+            .collect::<Result<_, _>>()?;
+        Ok(TxnResponse { revision: NESTED_REVISION, succeeded: plan.succeeded, responses })
     }
 
-    fn read(&self, plan: &Plan<'_>) -> Result<TxnResponse, Error> {
+    fn read_plan(&self, plan: &Plan<'_>) -> Result<TxnResponse, Error> {
         let mut nested = plan.nested.iter();
         let responses = plan
             .operations
             .iter()
             .map(|operation| match operation {
                 Operation::Range(range) => {
-                    Ok(Response::Range(self.range_as_of(range, self.revision)))
+                    Ok(Response::Range(self.range_as_of(range, self.meta.revision)?))
                 }
                 Operation::Txn(_) => {
                     let plan = nested.next().expect("a nested transaction was not planned");
-                    self.read(plan).map(Response::Txn)
+                    self.read_plan(plan).map(Response::Txn)
                 }
                 Operation::Put(_) | Operation::DeleteRange(_) => {
                     Err(Error::Unsupported("a transaction that writes must go through the log"))
@@ -121,12 +130,19 @@ impl Store {
 
     /// Whether a condition holds for every key of its range. A range without keys is compared as one key that is not
     /// there, all of whose numbers are 0 and whose value compares with nothing.
-    fn holds(&self, compare: &Compare) -> bool {
-        let mut visible = self.visible(&compare.range, self.revision).peekable();
-        if visible.peek().is_none() {
-            return is_related(compare, None);
+    fn holds(&self, compare: &Compare) -> Result<bool, EngineError> {
+        if compare.range.end == RangeEnd::Single {
+            let version = self.map().live(&compare.range.start)?;
+            return Ok(is_related(compare, version.as_ref()));
         }
-        visible.all(|(_, version)| is_related(compare, Some(version)))
+        let mut is_empty = true;
+        for found in self.map().visible_now(&compare.range) {
+            is_empty = false;
+            if !is_related(compare, Some(&Version::decode(found?.1)?)) {
+                return Ok(false);
+            }
+        }
+        Ok(!is_empty || is_related(compare, None))
     }
 }
 
@@ -137,7 +153,7 @@ fn is_related(compare: &Compare, version: Option<&Version>) -> bool {
             version.map(|v| v.create_revision).unwrap_or_default().cmp(expected)
         }
         CompareTarget::ModRevision(expected) => {
-            version.map(|v| v.mod_revision).unwrap_or_default().cmp(expected)
+            version.map(|v| v.place.revision).unwrap_or_default().cmp(expected)
         }
         CompareTarget::Lease(expected) => {
             version.map(|v| v.lease).unwrap_or_default().cmp(expected)

@@ -1,40 +1,47 @@
 //! Writes: one key, or the deletion of a range.
 
 use bytes::Bytes;
+use quorate_engine::{Engine, EngineError};
 
 use super::Store;
-use super::compaction::Garbage;
-use super::history::{History, Version};
-use super::mutant::Mutant;
-use super::read::bounds;
+use super::layout::{Place, history_key, index_key, key_of_live, live_key};
+use super::version::{Change, Version};
 use crate::error::Error;
 use crate::request::{
-    DeleteRangeRequest, DeleteRangeResponse, LeaseId, PutRequest, PutResponse, Revision,
+    DeleteRangeRequest, DeleteRangeResponse, LeaseId, PutRequest, PutResponse, RangeEnd, Revision,
 };
 
 /// One command on its way from the revision before it to the one it makes, if it changes anything.
 pub(super) struct Step {
     base: Revision,
     next: Revision,
-    has_written: bool,
+    /// The number of changes so far.
+    changes: u32,
 }
 
 impl Step {
     pub(super) fn new(base: Revision, next: Revision) -> Self {
-        Self { base, next, has_written: false }
+        Self { base, next, changes: 0 }
     }
 
     /// The revision that the store has come to, the writes of this command so far included.
     pub(super) fn now(&self) -> Revision {
-        if self.has_written { self.next } else { self.base }
+        if self.changes > 0 { self.next } else { self.base }
+    }
+
+    /// The place of the next change.
+    fn take_place(&mut self) -> Place {
+        let place = Place { revision: self.next, sub: self.changes };
+        self.changes += 1;
+        place
     }
 }
 
-impl Store {
+impl<E: Engine> Store<E> {
     /// Refuses a put that would keep what is not there.
     pub(super) fn check_kept(&self, request: &PutRequest) -> Result<(), Error> {
         let keeps = request.ignore_value || request.ignore_lease;
-        if keeps && self.live_version_at(&request.key, self.revision).is_none() {
+        if keeps && self.map().live_at(&request.key, self.meta.revision)?.is_none() {
             return Err(Error::KeyNotFound);
         }
         Ok(())
@@ -50,65 +57,63 @@ impl Store {
         lease == LeaseId(0)
     }
 
-    fn live_version_at(&self, key: &Bytes, at: Revision) -> Option<&Version> {
-        self.keys.get(key).and_then(|history| history.live_at(at))
+    /// Writes a key, once the checks above have passed in the store as it was before the command.
+    pub(super) fn put(
+        &mut self,
+        request: &PutRequest,
+        step: &mut Step,
+    ) -> Result<PutResponse, EngineError> {
+        let (value, lease) = self.content(request, step)?;
+        let raw = live_key(&request.key);
+        let record = self.map().get(&raw)?;
+        let before = record.clone().map(Version::decode).transpose()?;
+        let place = step.take_place();
+        let mut version =
+            Version { place, create_revision: step.next, version: 1, lease, value: Some(value) };
+        if let Some((created, writes)) = self.life_before(&request.key, before.as_ref())? {
+            version.create_revision = created;
+            version.version = writes + 1;
+        }
+        self.meta.bytes += version.size(&request.key);
+        match (record, &before) {
+            (Some(record), Some(before)) => self.retire(&request.key, before, record),
+            _ => self.meta.live_keys += 1,
+        }
+        self.pending.set(raw, Some(version.encode()));
+        self.note(&request.key, false, before.as_ref(), place);
+        let prev_kv = before.filter(|_| request.prev_kv);
+        let prev_kv = prev_kv.map(|before| before.into_key_value(request.key.clone(), false));
+        Ok(PutResponse { revision: step.next, prev_kv })
     }
 
-    /// Writes a key, once the checks above have passed in the store as it was before the command.
-    pub(super) fn put(&mut self, request: &PutRequest, step: &mut Step) -> PutResponse {
-        let (value, lease) = self.content(request, step);
-        self.bytes += value.len();
-        let mut version = Version {
-            mod_revision: step.next,
-            create_revision: step.next,
-            version: 1,
-            lease,
-            value: Some(value),
-        };
-        let survives_deletion = self.is_mutant(Mutant::KeyLifeSurvivesDeletion);
-        let mut prev_kv = None;
-        match self.keys.get_mut(&request.key) {
-            Some(history) => {
-                let before = &history.newest;
-                if before.is_live() || survives_deletion {
-                    version.create_revision = before.create_revision;
-                    version.version = before.version + 1;
-                }
-                if before.is_live() {
-                    prev_kv = request.prev_kv.then(|| before.to_key_value(&request.key, false));
-                    self.garbage.push_back(Garbage::new(step.next, &request.key));
-                } else {
-                    self.live_keys += 1;
-                }
-                history.push(version);
-            }
-            None => {
-                // A key lives longer than its first value. Sharing the request's bytes here would hold the whole
-                // first log entry in memory for as long as the key exists, so that a key costs one small copy.
-                let key = Bytes::copy_from_slice(&request.key);
-                self.bytes += key.len();
-                self.live_keys += 1;
-                self.keys.insert(key, History::new(version));
-            }
+    /// The creation, and the number of writes since, of what a put goes on with.
+    fn life_before(
+        &self,
+        key: &[u8],
+        before: Option<&Version>,
+    ) -> Result<Option<(Revision, i64)>, EngineError> {
+        let life = |version: &Version| (version.create_revision, version.version);
+        if before.is_none() && self.mutants.has("key_life_survives_deletion") {
+            return Ok(self.map().older_at(key, self.meta.revision)?.as_ref().map(life));
         }
-        step.has_written = true;
-        PutResponse { revision: step.next, prev_kv }
+        Ok(before.map(life))
     }
 
     /// The value and the lease that a put writes, its own or those that it keeps.
     ///
     /// What it keeps is what was there before the command: that is what the checks have seen. It matters only where a
     /// transaction deletes every key from some key on and then writes one of them, which etcd lets pass.
-    fn content(&self, request: &PutRequest, step: &Step) -> (Bytes, LeaseId) {
+    fn content(&self, request: &PutRequest, step: &Step) -> Result<(Bytes, LeaseId), EngineError> {
         if !request.ignore_value && !request.ignore_lease {
-            return (request.value.clone(), request.lease);
+            return Ok((request.value.clone(), request.lease));
         }
         let kept = self
-            .live_version_at(&request.key, step.base)
+            .map()
+            .live_at(&request.key, step.base)?
             .expect("a put that keeps what is there was let through without anything there");
-        let value = if request.ignore_value { kept.value.as_ref() } else { Some(&request.value) };
+        let value = if request.ignore_value { kept.value } else { Some(request.value.clone()) };
         let lease = if request.ignore_lease { kept.lease } else { request.lease };
-        (value.cloned().unwrap_or_default(), lease)
+        Ok((value.unwrap_or_default(), lease))
     }
 
     /// Deletes the keys of a range that are there.
@@ -116,28 +121,45 @@ impl Store {
         &mut self,
         request: &DeleteRangeRequest,
         step: &mut Step,
-    ) -> DeleteRangeResponse {
-        let mut deleted = 0;
-        let mut prev_kvs = Vec::new();
-        let Some(bounds) = bounds(&request.range) else {
-            return DeleteRangeResponse { revision: step.now(), deleted, prev_kvs };
+    ) -> Result<DeleteRangeResponse, EngineError> {
+        let doomed = match request.range.end {
+            RangeEnd::Single => {
+                let raw = live_key(&request.range.start);
+                let record = self.map().get(&raw)?;
+                record.map(|record| (key_of_live(raw), record)).into_iter().collect()
+            }
+            _ => self.map().visible_now(&request.range).collect::<Result<Vec<_>, _>>()?,
         };
-        for (key, history) in self.keys.range_mut::<[u8], _>(bounds) {
-            if !history.newest.is_live() {
-                continue;
-            }
+        // All is decoded before anything is written.
+        let doomed = doomed
+            .into_iter()
+            .map(|(key, record)| Ok((key, Version::decode(record.clone())?, record)))
+            .collect::<Result<Vec<_>, EngineError>>()?;
+        let deleted = doomed.len();
+        let mut prev_kvs = Vec::new();
+        for (key, version, record) in doomed {
+            let place = step.take_place();
+            self.pending.set(live_key(&key), None);
+            self.pending.set(history_key(&key, place), Some(version.ended_at(place).encode()));
+            self.note(&key, true, Some(&version), place);
+            self.retire(&key, &version, record);
             if request.prev_kv {
-                prev_kvs.push(history.newest.to_key_value(key, false));
+                prev_kvs.push(version.into_key_value(key, false));
             }
-            // Once for the version that ends here, and once for the tombstone: a compaction at this revision
-            // leaves neither.
-            self.garbage.push_back(Garbage::new(step.next, key));
-            self.garbage.push_back(Garbage::new(step.next, key));
-            history.push(history.newest.ended_at(step.next));
-            deleted += 1;
         }
-        self.live_keys -= deleted;
-        step.has_written |= deleted > 0;
-        DeleteRangeResponse { revision: step.now(), deleted, prev_kvs }
+        self.meta.live_keys -= deleted as u64;
+        Ok(DeleteRangeResponse { revision: step.now(), deleted, prev_kvs })
+    }
+
+    /// Moves the record of a version that is the newest no longer.
+    fn retire(&mut self, key: &[u8], version: &Version, record: Bytes) {
+        self.pending.set(history_key(key, version.place), Some(record));
+    }
+
+    /// Notes a change, and the version that ended with it.
+    fn note(&mut self, key: &[u8], is_deletion: bool, ended: Option<&Version>, place: Place) {
+        let ended = ended.map(|version| (version.place, version.size(key)));
+        let change = Change::encode(key, is_deletion, ended, place);
+        self.pending.note(index_key(place), change);
     }
 }

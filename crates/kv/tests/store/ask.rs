@@ -115,7 +115,12 @@ impl Ask for Store {
     fn compact(&mut self, revision: i64, physical: bool) -> Result<CompactResponse, Error> {
         let revision = Revision(revision);
         match self.apply(&Command::Compact(CompactRequest { revision, physical }))? {
-            Response::Compact(response) => Ok(response),
+            Response::Compact(response) => {
+                if physical {
+                    collect_all(self);
+                }
+                Ok(response)
+            }
             other => panic!("a compaction was answered with {other:?}"),
         }
     }
@@ -134,10 +139,21 @@ pub(crate) fn text(bytes: &Bytes) -> &str {
 
 /// A store after puts of `key=value`, the first of them at revision 2.
 pub(crate) fn store_with(puts: &[&str]) -> Store {
-    let mut store = Store::new();
+    let mut store = Store::in_memory();
     for each in puts {
         let (key, value) = each.split_once('=').expect("a put is key=value");
         store.put(put(key, value)).expect("a plain put is refused");
     }
     store
+}
+
+/// Removes all garbage, as a shard does before it answers a physical compaction.
+pub(crate) fn collect_all(store: &mut Store) {
+    while store.collect_garbage(3).expect("nothing is damaged") {}
+}
+
+/// All that a store holds, whatever of it can be read: equal if and only if the stores are.
+pub(crate) fn everything(store: &mut Store) -> Vec<Bytes> {
+    let mut reader = store.snapshot(1 << 20).expect("nothing is damaged");
+    std::iter::from_fn(|| reader.read().expect("nothing is damaged")).collect()
 }

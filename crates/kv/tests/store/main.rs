@@ -4,9 +4,12 @@
 mod arbitrary;
 mod ask;
 mod compaction;
+mod crashes;
 mod model;
 mod model_check;
+mod prepared;
 mod reads;
+mod snapshots;
 mod transactions;
 mod validation;
 mod wire;

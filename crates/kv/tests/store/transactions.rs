@@ -155,7 +155,7 @@ fn a_transaction_that_changes_nothing_makes_no_revision() {
 
 #[test]
 fn nested_conditions_see_the_store_before_the_transaction() {
-    let mut store = Store::new();
+    let mut store = Store::in_memory();
     let nested = TxnRequest {
         compare: vec![compare(key("a"), Relation::Equal, CompareTarget::Version(1))],
         success: vec![op_put("b", "then")],
@@ -184,7 +184,7 @@ fn nested_transactions_each_follow_their_own_conditions() {
 fn a_transaction_that_is_refused_anywhere_leaves_no_trace() {
     let mut store = store_with(&["a=1", "a=2"]);
     store.compact(3, false).unwrap();
-    let before = store.clone();
+    let before = everything(&mut store);
     let keeps = PutRequest { ignore_value: true, ..put("none", "") };
     let leased = PutRequest { lease: LeaseId(9), ..put("b", "1") };
     let keeps_and_leased = PutRequest { lease: LeaseId(9), ..keeps.clone() };
@@ -201,13 +201,13 @@ fn a_transaction_that_is_refused_anywhere_leaves_no_trace() {
         let nested = Operation::Txn(always(vec![last]));
         let request = always(vec![op_put("c", "1"), op_delete(key("a")), nested]);
         assert_eq!(store.txn(request), Err(error));
-        assert_eq!(store, before);
+        assert_eq!(everything(&mut store), before);
     }
 }
 
 #[test]
 fn a_block_that_is_not_chosen_is_not_checked() {
-    let mut store = Store::new();
+    let mut store = Store::in_memory();
     let keeps = Operation::Put(PutRequest { ignore_value: true, ..put("none", "") });
     let request = TxnRequest { failure: vec![keeps], ..always(vec![op_put("a", "1")]) };
     assert!(store.txn(request).unwrap().succeeded);
