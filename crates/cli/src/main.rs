@@ -18,6 +18,7 @@ mod kv_commands;
 mod member;
 mod serve;
 mod simulate;
+mod snapshot;
 mod status;
 mod table;
 mod up;
@@ -51,6 +52,7 @@ enum Command {
     Del(kv_commands::DelArgs),
     Status(status::StatusArgs),
     Member(member::MemberArgs),
+    Snapshot(snapshot::SnapshotArgs),
     /// Have the leader hand over to a member
     MoveLeader(member::NamedArgs),
     Bench(bench::BenchArgs),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Del(args) => kv_commands::del(args),
         Command::Status(args) => status::run(args),
         Command::Member(args) => member::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
         Command::MoveLeader(args) => member::move_leader(args),
         Command::Bench(args) => bench::run(args),
         Command::Simulate(args) => simulate::run(args),

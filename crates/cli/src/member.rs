@@ -137,7 +137,9 @@ async fn add(args: AddArgs) -> Result<(), CliError> {
     let request = MemberAddRequest { peer_ur_ls: peer_urls.clone(), is_learner: learner };
     let answer = client.add_member(request).await?;
     let id = answer.member.as_ref().map_or(0, |member| member.id);
-    let listed = answer.members.iter().flat_map(|member| {
+    // One that has not started yet has no name, and nobody to ask there.
+    let started = answer.members.iter().filter(|member| member.id == id || !member.name.is_empty());
+    let listed = started.flat_map(|member| {
         let name = if member.id == id { &name } else { &member.name };
         member.peer_ur_ls.iter().map(move |url| format!("{name}={url}"))
     });

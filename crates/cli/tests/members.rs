@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use quorate_torture::command::run_to_end;
 use quorate_torture::{Cluster, Load, LoadOptions, NodeIndex, Report};
 
 /// So many answers in a row show that the cluster serves.
@@ -108,10 +107,12 @@ async fn a_node_that_nobody_has_added_is_told_how_to_add_it() {
     let members = cluster.members(NodeIndex(0)).await.expect("the node answers");
     let unstarted = members.iter().find(|member| member.name().is_empty()).expect("it is listed");
     client.member_remove(unstarted.id()).await.expect("one that never started may go");
-    let ended = run_to_end(cluster.command(node)).await.expect("it ends by itself");
-    assert_eq!(ended.code, Some(1));
+    cluster.launch(node).expect("it starts");
+    let status = cluster.ended(node).await.expect("it ends by itself");
+    assert_eq!(status.code(), Some(1));
     let words = format!("quorate member add {node} --peer-urls http://");
-    assert!(ended.stderr.contains(&words), "{}", ended.stderr);
+    let log = cluster.log(node);
+    assert!(log.contains(&words), "{log}");
     cluster.finish().await.expect("every node stops cleanly");
 }
 

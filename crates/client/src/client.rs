@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status, Streaming};
 
 use crate::Endpoint;
 use crate::endpoint::ANSWER_BYTES_MAX;
@@ -16,8 +16,8 @@ use crate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::proto::etcdserverpb::{
     DeleteRangeRequest, DeleteRangeResponse, Member, MemberAddRequest, MemberAddResponse,
     MemberListRequest, MemberPromoteRequest, MemberRemoveRequest, MemberUpdateRequest,
-    MoveLeaderRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, StatusRequest,
-    StatusResponse, TxnRequest, TxnResponse,
+    MoveLeaderRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, SnapshotRequest,
+    SnapshotResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 
 /// How long things may take.
@@ -188,6 +188,22 @@ impl Client {
         Ok(Some(leader))
     }
 
+    /// The store of one node, piece by piece: of the first endpoint that begins to answer. How long it takes is not
+    /// bounded; how long a piece takes is.
+    pub async fn snapshot(&self) -> Result<Snapshot, ClientError> {
+        let pieces = self
+            .call(Repeat::Harmless, |channel| async move {
+                MaintenanceClient::new(channel)
+                    .max_decoding_message_size(ANSWER_BYTES_MAX)
+                    .snapshot(SnapshotRequest {})
+                    .await
+            })
+            .await?;
+        let first = self.0.preferred.load(Ordering::Relaxed);
+        let endpoint = self.0.nodes[first].endpoint.to_string();
+        Ok(Snapshot { pieces, endpoint, timeout: self.0.timeout })
+    }
+
     /// Asks each endpoint how its node is, all at once; in the order of the endpoints.
     pub async fn statuses(&self) -> Vec<(Endpoint, Result<StatusResponse, ClientError>)> {
         let asked: Vec<_> = (0..self.0.nodes.len())
@@ -254,6 +270,31 @@ impl Client {
             Err(_) => {
                 let message = format!("no answer within {} ms", self.0.timeout.as_millis());
                 Err(ClientError::Uncertain { endpoint, message })
+            }
+        }
+    }
+}
+
+/// A backup that is being received.
+pub struct Snapshot {
+    pieces: Streaming<SnapshotResponse>,
+    endpoint: String,
+    timeout: Duration,
+}
+
+impl Snapshot {
+    /// The next piece; none after the last.
+    pub async fn next(&mut self) -> Result<Option<SnapshotResponse>, ClientError> {
+        match tokio::time::timeout(self.timeout, self.pieces.message()).await {
+            Ok(Ok(piece)) => Ok(piece),
+            Ok(Err(status)) => Err(ClientError::from_status(&self.endpoint, &status)),
+            Err(_) => {
+                let message = format!("nothing more came within {} ms", self.timeout.as_millis());
+                Err(ClientError::Refused {
+                    endpoint: self.endpoint.clone(),
+                    code: Code::DeadlineExceeded,
+                    message,
+                })
             }
         }
     }

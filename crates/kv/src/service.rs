@@ -2,6 +2,7 @@
 
 use quorate_core::{GroupId, NodeId};
 
+use crate::backup::Backup;
 use crate::error::Error;
 use crate::node::members::MemberInfo;
 use crate::request::{Command, Query, Response, Revision};
@@ -36,6 +37,11 @@ pub enum NodeRequest {
         group: GroupId,
         /// The next leader.
         to: NodeId,
+    },
+    /// Hand out the shard's store as this replica has it now.
+    Backup {
+        /// The shard.
+        group: GroupId,
     },
     /// Say who the members are.
     Members {
@@ -170,6 +176,8 @@ pub enum NodeResponse {
     Transfer(Result<(), Error>),
     /// To a question about the members, or a change of them: who they are now.
     Members(Result<Members, Error>),
+    /// To a request for a backup.
+    Backup(Result<Backup, Error>),
 }
 
 /// What a replica takes part as.

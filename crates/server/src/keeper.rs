@@ -77,7 +77,10 @@ impl Keeper {
 
     /// While this node leads: gives a vote to those who await it and have caught up.
     async fn promote(&self, members: &[Member]) {
-        let awaiting = members.iter().filter(|member| member.is_learner && member.info.awaits_vote);
+        // One that has not introduced itself has only just started, and people would not know whose vote it is.
+        let awaiting = members.iter().filter(|member| {
+            member.is_learner && member.info.awaits_vote && !member.info.name.is_empty()
+        });
         for newcomer in awaiting {
             let node = newcomer.node;
             match self.desk.change_here(MemberChange::Promote { node }).await {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quorate_core::{GroupId, NodeId};
+use quorate_kv::backup::Backup;
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::request::{Response, Revision};
 use quorate_kv::service::{MemberChange, Members, NodeRequest, NodeResponse, Status};
@@ -104,6 +105,15 @@ impl Face {
             Ok(other) => {
                 unreachable!("the node answered a question after its status with {other:?}")
             }
+            Err(_) => Err(StoreError::Stopped.into()),
+        }
+    }
+
+    /// The store as the node has it now.
+    pub(crate) async fn backup(&self) -> Result<Backup, Error> {
+        match self.node.ask(NodeRequest::Backup { group: self.config.group }).await {
+            Ok(NodeResponse::Backup(outcome)) => Ok(outcome?),
+            Ok(other) => unreachable!("the node answered a request for a backup with {other:?}"),
             Err(_) => Err(StoreError::Stopped.into()),
         }
     }

@@ -159,6 +159,7 @@ impl<E: Engine> Node<E> {
             | NodeRequest::Query { group, .. }
             | NodeRequest::Status { group }
             | NodeRequest::TransferLeadership { group, .. }
+            | NodeRequest::Backup { group }
             | NodeRequest::Members { group, .. }
             | NodeRequest::ChangeMembers { group, .. } => *group,
         };

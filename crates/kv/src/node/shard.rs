@@ -8,6 +8,7 @@ use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal, Standing};
 
 use super::members::Register;
 use super::{Config, Lift, Node};
+use crate::backup::{BACKUP_CHUNK_BYTES_MAX, Backup};
 use crate::error::Error;
 use crate::request::{Command, Query, Response, Revision};
 use crate::service::{NodeRequest, NodeResponse, Role, Status};
@@ -160,6 +161,12 @@ impl<E: Engine> Shard<E> {
             }
             NodeRequest::TransferLeadership { to, .. } => {
                 Admitted::Ask(raft::Request::Transfer(to))
+            }
+            NodeRequest::Backup { .. } => {
+                let term = self.raft.term().0;
+                let reader = self.store.snapshot(BACKUP_CHUNK_BYTES_MAX);
+                let backup = reader.map(|reader| Backup::new(term, reader));
+                Admitted::Answer(NodeResponse::Backup(backup))
             }
             NodeRequest::Members { is_linearizable, .. } => {
                 self.register.read(id, is_linearizable).map_or(Admitted::Settled, Admitted::Ask)

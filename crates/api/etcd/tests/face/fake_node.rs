@@ -66,6 +66,10 @@ impl FakeNode {
             (NodeRequest::TransferLeadership { .. }, refusal) => {
                 return NodeResponse::Transfer(refusal.map_or(Ok(()), Err));
             }
+            (NodeRequest::Backup { .. }, _) => {
+                let refusal = Error::Unsupported("a backup of a map in memory");
+                return NodeResponse::Backup(Err(refusal));
+            }
             (NodeRequest::Members { .. }, _) => return NodeResponse::Members(Ok(map.members())),
             (NodeRequest::ChangeMembers { .. }, Some(error)) => {
                 return NodeResponse::Members(Err(error));
