@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
-use quorate_runtime::{Cards, Codec, Driver, Identity, Metrics, Options, Undecodable};
+use quorate_runtime::{Codec, Driver, Handle, Identity, Metrics, Options, Roster, Undecodable};
 use quorate_storage::log::{LogId, LogOptions};
 use quorate_storage::vfs::MemoryVfs;
 
@@ -85,16 +85,25 @@ impl Codec<Dawdler> for Nothing {
     }
 }
 
+impl Roster<Dawdler> for Nothing {
+    fn version(_: &Dawdler) -> u64 {
+        0
+    }
+    fn peers(_: &Dawdler) -> BTreeMap<NodeId, Vec<String>> {
+        BTreeMap::new()
+    }
+}
+
 #[tokio::test]
 async fn a_deadline_that_passes_while_inputs_are_taken_fires_before_the_end_of_that_batch() {
     let me = NodeId(1);
     let mut log = LogOptions::new(LogId(7));
     log.segment_bytes = 64 << 10;
     let options = Options {
-        identity: Identity { cluster: 1, me, members: vec![me] },
-        card: Bytes::new(),
-        cards: Cards::default(),
+        identity: Identity { cluster: 1, me, address: "localhost:1".into() },
         addresses: BTreeMap::new(),
+        hang_up_after: Duration::ZERO,
+        enquiries: Handle::channel().0,
         listeners: Vec::new(),
         vfs: MemoryVfs::new(),
         log_dir: "log".into(),

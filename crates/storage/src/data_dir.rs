@@ -7,10 +7,11 @@
 //!
 //! ```text
 //! quorate data directory
-//! format 1
+//! format 2
 //! cluster 00000000000000ab
 //! node 0000000000000001
 //! log 0123456789abcdef0123456789abcdef
+//! origin founded
 //! crc32c 5d2a91f3
 //! ```
 //!
@@ -56,9 +57,32 @@ const HARMLESS_NAMES: [&str; 3] = [LOCK_NAME, IDENTITY_TEMPORARY_NAME, "lost+fou
 const TITLE: &str = "quorate data directory";
 /// The latest format that this code writes and reads. Any later one keeps the first two lines and
 /// the checksum in the last.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// No file of this module's is longer, in any format; a longer one is something else.
 const FILE_BYTES_MAX: u64 = 4096;
+
+/// How a node came to be of its cluster, and so where the ids of both come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was there when the cluster began: the ids can be computed from the configuration.
+    Founded,
+    /// It joined a cluster that was there: the ids were given to it, and are known from here alone.
+    Joined,
+    /// Its cluster began with a backup: the ids can't be computed from the configuration alone.
+    Restored,
+}
+
+impl Origin {
+    const ALL: [Origin; 3] = [Origin::Founded, Origin::Joined, Origin::Restored];
+
+    fn name(self) -> &'static str {
+        match self {
+            Origin::Founded => "founded",
+            Origin::Joined => "joined",
+            Origin::Restored => "restored",
+        }
+    }
+}
 
 /// Whose data it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +91,8 @@ pub struct Identity {
     pub cluster_id: u64,
     /// The node within it.
     pub node_id: u64,
+    /// How the node came to be of the cluster.
+    pub origin: Origin,
 }
 
 /// Why a data directory could not be opened. None of the data in it was changed.
@@ -222,6 +248,17 @@ impl<V: Vfs> DataDir<V> {
     }
 }
 
+/// Whose directory the one at `path` is, if it is there and was ever taken. Nothing is changed, and whoever has it keeps
+/// it.
+pub fn identity_at(vfs: &impl Vfs, path: &Path) -> Result<Option<Identity>> {
+    match vfs.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DataDirError::Io { path: path.to_owned(), op: "list", source }),
+        Ok(_) if has_identity(vfs, path)? => Ok(Some(read_identity(vfs, path)?.0)),
+        Ok(_) => Ok(None),
+    }
+}
+
 fn has_identity(vfs: &impl Vfs, path: &Path) -> Result<bool> {
     let names = vfs.list(path).attempt("list", path)?;
     if names.iter().any(|name| name == IDENTITY_NAME) {
@@ -286,19 +323,21 @@ fn write_whole(
     vfs.sync_dir(dir).attempt("sync directory", dir)
 }
 
-fn check_identity(vfs: &impl Vfs, dir: &Path, expected: &Identity) -> Result<LogId> {
+fn read_identity(vfs: &impl Vfs, dir: &Path) -> Result<(Identity, LogId)> {
     let path = dir.join(IDENTITY_NAME);
     let Some(bytes) = read_small(vfs, &path)? else {
         return Err(DataDirError::Corrupt { path, what: "it is too long" });
     };
-    let (found, log_id) = match decode(&bytes) {
-        Ok(decoded) => decoded,
-        Err(Undecodable::Corrupt(what)) => return Err(DataDirError::Corrupt { path, what }),
-        Err(Undecodable::Newer(found)) => {
-            let path = dir.to_owned();
-            return Err(DataDirError::NewerFormat { path, found, supported: FORMAT });
+    decode(&bytes).map_err(|error| match error {
+        Undecodable::Corrupt(what) => DataDirError::Corrupt { path, what },
+        Undecodable::Newer(found) => {
+            DataDirError::NewerFormat { path: dir.to_owned(), found, supported: FORMAT }
         }
-    };
+    })
+}
+
+fn check_identity(vfs: &impl Vfs, dir: &Path, expected: &Identity) -> Result<LogId> {
+    let (found, log_id) = read_identity(vfs, dir)?;
     let path = dir.to_owned();
     if found.cluster_id != expected.cluster_id {
         let (found, expected) = (found.cluster_id, expected.cluster_id);
@@ -330,9 +369,11 @@ fn read_small(vfs: &impl Vfs, path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 fn encode(identity: &Identity, log_id: LogId) -> String {
-    let Identity { cluster_id, node_id } = identity;
+    let Identity { cluster_id, node_id, origin } = identity;
+    let origin = origin.name();
     with_checksum(format!(
-        "{TITLE}\nformat {FORMAT}\ncluster {cluster_id:016x}\nnode {node_id:016x}\nlog {log_id}\n"
+        "{TITLE}\nformat {FORMAT}\ncluster {cluster_id:016x}\nnode {node_id:016x}\nlog {log_id}\n\
+         origin {origin}\n"
     ))
 }
 
@@ -377,7 +418,11 @@ fn decode(bytes: &[u8]) -> std::result::Result<(Identity, LogId), Undecodable> {
     let cluster_id = u64::from_str_radix(field("cluster ")?, 16).map_err(bad)?;
     let node_id = u64::from_str_radix(field("node ")?, 16).map_err(bad)?;
     let log_id = u128::from_str_radix(field("log ")?, 16).map_err(bad)?;
-    Ok((Identity { cluster_id, node_id }, LogId(log_id)))
+    // Before there was a second format, every node was there from the beginning.
+    let origin = if format < 2 { Origin::Founded.name() } else { field("origin ")? };
+    let origin = Origin::ALL.into_iter().find(|known| known.name() == origin);
+    let origin = origin.ok_or(Corrupt("its origin is none"))?;
+    Ok((Identity { cluster_id, node_id, origin }, LogId(log_id)))
 }
 
 /// Names the path and the attempt in an error of the operating system.
@@ -395,7 +440,7 @@ impl<T> Attempt<T> for io::Result<T> {
 mod tests {
     use super::*;
 
-    const IDENTITY: Identity = Identity { cluster_id: 0xab, node_id: 3 };
+    const IDENTITY: Identity = Identity { cluster_id: 0xab, node_id: 3, origin: Origin::Joined };
 
     #[test]
     fn an_identity_is_read_as_it_was_written() {
@@ -411,6 +456,13 @@ mod tests {
             assert!(matches!(decode(&spoilt), Err(Undecodable::Corrupt(_))), "byte {at}");
             assert!(matches!(decode(&bytes[..at]), Err(Undecodable::Corrupt(_))), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn an_identity_of_the_first_format_is_that_of_a_founder() {
+        let text = with_checksum(format!("{TITLE}\nformat 1\ncluster ab\nnode 3\nlog 4d\n"));
+        let founder = Identity { origin: Origin::Founded, ..IDENTITY };
+        assert_eq!(decode(text.as_bytes()), Ok((founder, LogId(77))));
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use quorate_storage::{
     DataDir, DataDirError, DiskVfs, Identity, Log, LogError, LogId, LogOptions, MemoryVfs, Mutant,
-    Sequence, Vfs,
+    Origin, Sequence, Vfs,
 };
 
 const PATH: &str = "node";
-const IDENTITY: Identity = Identity { cluster_id: 0xab, node_id: 3 };
+const IDENTITY: Identity = Identity { cluster_id: 0xab, node_id: 3, origin: Origin::Founded };
 const OLD: LogId = LogId(1);
 const NEW: LogId = LogId(2);
 const NEWER: LogId = LogId(3);

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use bytes::Bytes;
 use quorate_core::Protocol;
-use quorate_storage::data_dir::Identity;
+use quorate_storage::data_dir::{Identity, Origin};
 use quorate_storage::{DataDir, DataDirError, Log, LogId, MemoryVfs, Sequence};
 
 use super::{LogDisk, LogDiskError, RecordCodec};
 use crate::disk::Loss;
 
 const DIRECTORY: &str = "/node";
-const IDENTITY: Identity = Identity { cluster_id: 1, node_id: 1 };
+const IDENTITY: Identity = Identity { cluster_id: 1, node_id: 1, origin: Origin::Founded };
 
 /// What an opening has found.
 pub(super) struct Opened<P: Protocol> {
