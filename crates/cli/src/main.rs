@@ -15,8 +15,10 @@ mod config_file;
 mod endpoints;
 mod error;
 mod kv_commands;
+mod member;
 mod serve;
 mod simulate;
+mod snapshot;
 mod status;
 mod table;
 mod up;
@@ -49,6 +51,10 @@ enum Command {
     Put(kv_commands::PutArgs),
     Del(kv_commands::DelArgs),
     Status(status::StatusArgs),
+    Member(member::MemberArgs),
+    Snapshot(snapshot::SnapshotArgs),
+    /// Have the leader hand over to a member
+    MoveLeader(member::NamedArgs),
     Bench(bench::BenchArgs),
     Simulate(simulate::SimulateArgs),
 }
@@ -61,6 +67,9 @@ fn main() -> ExitCode {
         Command::Put(args) => kv_commands::put(args),
         Command::Del(args) => kv_commands::del(args),
         Command::Status(args) => status::run(args),
+        Command::Member(args) => member::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
+        Command::MoveLeader(args) => member::move_leader(args),
         Command::Bench(args) => bench::run(args),
         Command::Simulate(args) => simulate::run(args),
     });

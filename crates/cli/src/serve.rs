@@ -61,7 +61,7 @@ pub(crate) struct ServeArgs {
     #[arg(default_value_t = Settings::default().initial_cluster_token)]
     initial_cluster_token: String,
 
-    /// new: form a cluster with the other members; existing: join one (not there yet)
+    /// new: form a cluster with the other members; existing: join one
     #[arg(long, value_name = "STATE", env = "QUORATE_INITIAL_CLUSTER_STATE")]
     #[arg(default_value_t = Settings::default().initial_cluster_state)]
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(["new", "existing"]).map(String::from))]

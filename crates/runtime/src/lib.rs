@@ -13,7 +13,7 @@ pub mod driver;
 pub mod handle;
 pub mod metrics;
 
-mod cards;
+mod enquiry;
 mod error;
 mod journal;
 mod peer;
@@ -21,9 +21,9 @@ mod timers;
 
 use quorate_core::NodeId;
 
-pub use cards::Cards;
-pub use codec::{Codec, Undecodable};
+pub use codec::{Codec, Roster, Undecodable};
 pub use driver::{Driver, NodeHandle, Options};
+pub use enquiry::{EnquiryError, enquire};
 pub use error::DriverError;
 pub use handle::{Handle, Stopped};
 pub use metrics::Metrics;
@@ -35,6 +35,6 @@ pub struct Identity {
     pub cluster: u64,
     /// The node.
     pub me: NodeId,
-    /// All members of the cluster, the node included.
-    pub members: Vec<NodeId>,
+    /// Where peers reach the node, as `host:port`.
+    pub address: String,
 }

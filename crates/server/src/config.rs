@@ -7,7 +7,9 @@
 //! alone from the same settings; two versions that computed them differently could not form one cluster. See
 //! [`member_id`] and [`cluster_id`].
 //!
-//! Omitted: TLS, several peer URLs a member, joining a cluster that exists. Each is refused by name.
+//! A node that joins a cluster has its ids from there; those that are computed here then only tell members apart.
+//!
+//! Omitted: TLS, several peer URLs a member. Each is refused by name.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -191,6 +193,15 @@ pub struct Member {
     pub peer_url: HttpUrl,
 }
 
+/// Whether a node without data begins a cluster or joins one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    /// It begins one, with the other members.
+    New,
+    /// It joins one that is there.
+    Existing,
+}
+
 /// What one node runs with. Immutable, and consistent in itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -202,6 +213,10 @@ pub struct Config {
     pub cluster: ClusterId,
     /// All nodes of the cluster, this one among them, in order of their ids. No two share a name, an id or a URL.
     pub members: Vec<Member>,
+    /// Where the other members reach this node.
+    pub peer_url: HttpUrl,
+    /// Whether it begins the cluster or joins it, if it has no data yet.
+    pub cluster_state: ClusterState,
     /// Everything that the node keeps is under this directory. It need not exist yet.
     pub data_dir: PathBuf,
     /// Where clients are listened for. At least one, and none twice.
@@ -325,14 +340,8 @@ pub enum ConfigError {
         /// As it was written.
         value: String,
     },
-    /// `existing`.
-    #[error(
-        "--initial-cluster-state existing: joining a running cluster is not there yet; start all members with 'new' \
-         (a restarted node finds its data by --data-dir, and 'new' does not erase it)"
-    )]
-    JoiningUnsupported,
     /// Neither `new` nor `existing`.
-    #[error("--initial-cluster-state {value}: write 'new'")]
+    #[error("--initial-cluster-state {value}: write 'new' or 'existing'")]
     UnknownClusterState {
         /// As it was written.
         value: String,
@@ -371,11 +380,11 @@ impl Config {
     /// Checks every rule, and computes the ids. The first rule that does not hold is the error.
     pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
         check_name(&settings.name)?;
-        match settings.initial_cluster_state.as_str() {
-            "new" => {}
-            "existing" => return Err(ConfigError::JoiningUnsupported),
+        let cluster_state = match settings.initial_cluster_state.as_str() {
+            "new" => ClusterState::New,
+            "existing" => ClusterState::Existing,
             other => return Err(ConfigError::UnknownClusterState { value: other.into() }),
-        }
+        };
         check_timing(&settings)?;
         let max_request_bytes = usize::try_from(settings.max_request_bytes)
             .ok()
@@ -403,6 +412,8 @@ impl Config {
         let node = own_member(&members, &settings.name, own_peer_url)?;
         Ok(Config {
             node,
+            peer_url: own_peer_url.clone(),
+            cluster_state,
             cluster: cluster_id(&settings.initial_cluster_token, &members),
             members,
             data_dir: settings

@@ -50,6 +50,8 @@ struct Node {
     peer: Claim,
     process: Option<Process>,
     is_paused: bool,
+    /// What `--initial-cluster` says to a node that joined; none for those that were there from the beginning.
+    joins: Option<String>,
 }
 
 /// Nodes that run as processes of their own on loopback.
@@ -94,7 +96,7 @@ impl Cluster {
         })?;
         let nodes = (0..size).map(|_| {
             let (client, peer) = (ports::claim()?, ports::claim()?);
-            Ok(Node { client, peer, process: None, is_paused: false })
+            Ok(Node { client, peer, process: None, is_paused: false, joins: None })
         });
         let nodes = nodes.collect::<Result<Vec<_>, TortureError>>()?;
         // Another token for each, so that a node that dials into the wrong cluster is told so.
@@ -159,14 +161,18 @@ impl Cluster {
     /// The command line of a node, to be run as it is or with changes.
     pub fn command(&self, node: NodeIndex) -> Command {
         let peer_url = |node: NodeIndex| format!("http://{}", self.peer_address(node));
-        let members: Vec<String> =
-            self.all().map(|node| format!("{node}={}", peer_url(node))).collect();
+        let founders = self.all().filter(|node| self.nodes[node.0].joins.is_none());
+        let founders: Vec<String> =
+            founders.map(|node| format!("{node}={}", peer_url(node))).collect();
+        let members = self.nodes[node.0].joins.clone();
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--name").arg(node.to_string());
         command.arg("--data-dir").arg(self.data_dir(node));
         command.arg("--listen-client-urls").arg(self.client_url(node));
         command.arg("--listen-peer-urls").arg(peer_url(node));
-        command.arg("--initial-cluster").arg(members.join(","));
+        let state = if members.is_some() { "existing" } else { "new" };
+        command.arg("--initial-cluster-state").arg(state);
+        command.arg("--initial-cluster").arg(members.unwrap_or_else(|| founders.join(",")));
         command.arg("--initial-cluster-token").arg(&self.token);
         command.arg("--exit-with-stdin");
         // What the environment says about some node cannot hold for these.
@@ -176,6 +182,84 @@ impl Cluster {
             }
         }
         command
+    }
+
+    /// Has a new node taken in through another one. It is yet to be launched.
+    pub async fn add_member(&mut self, through: NodeIndex) -> Result<NodeIndex, TortureError> {
+        let node = NodeIndex(self.nodes.len());
+        let (client, peer) = (ports::claim()?, ports::claim()?);
+        self.nodes.push(Node {
+            client,
+            peer,
+            process: None,
+            is_paused: false,
+            joins: Some(String::new()),
+        });
+        let url = format!("http://{}", self.peer_address(node));
+        let endpoint = self.client_url(through);
+        let failed = |source| TortureError::Client { endpoints: endpoint.clone(), source };
+        let mut client = self.client(through).await?;
+        let added = client.member_add([url.clone()], None).await.map_err(failed)?;
+        let name = |member: &etcd_client::Member| {
+            if member.peer_urls().contains(&url) { node.to_string() } else { member.name().into() }
+        };
+        let members = added.member_list().iter().flat_map(|member| {
+            let name = name(member);
+            member.peer_urls().iter().map(move |url| format!("{name}={url}"))
+        });
+        self.nodes[node.0].joins = Some(members.collect::<Vec<_>>().join(","));
+        Ok(node)
+    }
+
+    /// Who the members are, by a node's account.
+    pub async fn members(
+        &self,
+        through: NodeIndex,
+    ) -> Result<Vec<etcd_client::Member>, TortureError> {
+        let endpoints = self.client_url(through);
+        let mut client = self.client(through).await?;
+        let list = client.member_list().await;
+        let list = list.map_err(|source| TortureError::Client { endpoints, source })?;
+        Ok(list.members().to_vec())
+    }
+
+    /// Waits until so many members vote, by a node's account.
+    pub async fn wait_for_voters(
+        &self,
+        through: NodeIndex,
+        voters: usize,
+    ) -> Result<(), TortureError> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let members = self.members(through).await?;
+            let seen = members.iter().filter(|member| !member.is_learner()).count();
+            if seen == voters {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let (what, last) = (format!("{voters} members that vote"), format!("{members:?}"));
+                return Err(TortureError::NotSeen { what, within: DEADLINE, last });
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Has a member let go of, through another node.
+    pub async fn remove_member(
+        &mut self,
+        through: NodeIndex,
+        node: NodeIndex,
+    ) -> Result<(), TortureError> {
+        let endpoints = self.client_url(through);
+        let name = node.to_string();
+        let members = self.members(through).await?;
+        let Some(member) = members.iter().find(|member| member.name() == name) else {
+            let (what, last) = (format!("{name} among the members"), format!("{members:?}"));
+            return Err(TortureError::NotSeen { what, within: Duration::ZERO, last });
+        };
+        let mut client = self.client(through).await?;
+        let removed = client.member_remove(member.id()).await;
+        removed.map(|_| ()).map_err(|source| TortureError::Client { endpoints, source })
     }
 
     /// Starts a node that does not run, without waiting for anything.

@@ -11,6 +11,7 @@
 //! Invariants: `applied <= commit` in every shard; a store is a function of the applied entries and of nothing else; a
 //! query is answered from a store that holds everything acknowledged before it was asked.
 
+pub mod members;
 mod outbox;
 mod shard;
 mod transfers;
@@ -20,7 +21,7 @@ pub mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use quorate_core::{Effect, GroupId, Input, Mutants, Out, Protocol, RequestId};
+use quorate_core::{Effect, GroupId, Input, Mutants, NodeId, Out, Protocol, RequestId};
 use quorate_engine::{Engine, MemoryEngine};
 use quorate_protocols::consensus::raft::{self, Raft};
 
@@ -153,6 +154,29 @@ impl<E: Engine> Node<E> {
         self.shards.iter().map(|(group, shard)| (*group, shard))
     }
 
+    /// Why this node can never serve one of its shards: its state is damaged or missing, and there is no other replica
+    /// to have it from.
+    pub fn why_unservable(&self, config: &Config) -> Option<String> {
+        self.shards.iter().find_map(|(group, shard)| {
+            Some(format!("shard {group}: {}", shard.why_unservable(config)?))
+        })
+    }
+
+    /// What the stores lie in, of a node that has stopped.
+    pub fn into_engines(self) -> impl Iterator<Item = (GroupId, E)> {
+        self.shards.into_iter().map(|(group, shard)| (group, shard.into_engine()))
+    }
+
+    /// Counts up whenever who takes part, or where they are reached, changes; 0 while nobody does.
+    pub fn peers_version(&self) -> u64 {
+        self.shards.values().map(|shard| shard.register().version()).sum()
+    }
+
+    /// Everybody who takes part in a shard that is here, and where their peers reach them.
+    pub fn peer_urls(&self) -> BTreeMap<NodeId, Vec<String>> {
+        self.shards.values().flat_map(|shard| shard.register().peer_urls()).collect()
+    }
+
     /// The number of messages that made no sense, or came for groups that are not here.
     pub fn nonsense(&self) -> u64 {
         self.strays + self.shards.values().map(|shard| shard.raft().nonsense()).sum::<u64>()
@@ -169,7 +193,10 @@ impl<E: Engine> Node<E> {
             NodeRequest::Command { group, .. }
             | NodeRequest::Query { group, .. }
             | NodeRequest::Status { group }
-            | NodeRequest::TransferLeadership { group, .. } => *group,
+            | NodeRequest::TransferLeadership { group, .. }
+            | NodeRequest::Backup { group }
+            | NodeRequest::Members { group, .. }
+            | NodeRequest::ChangeMembers { group, .. } => *group,
         };
         let Some(shard) = self.shards.get_mut(&group) else {
             let refusal = Error::Unsupported("this node has no replica of that shard");
@@ -178,6 +205,7 @@ impl<E: Engine> Node<E> {
         };
         match shard.admit(config, id, request) {
             shard::Admitted::Answer(response) => out.reply(id, response),
+            shard::Admitted::Settled => shard.finish_members(out),
             shard::Admitted::Ask(request) => {
                 self.step_group(config, group, Input::Ask { id, request }, out);
             }
@@ -393,7 +421,7 @@ impl<E: Engine> Protocol for Node<E> {
                 outbox: &mut node.outbox,
                 releases: &mut node.releases,
             };
-            let shard = Shard::recover(config, group, durable, engine, &mut lift, out);
+            let shard = Shard::recover(config, durable, engine, &mut lift, out);
             let has_garbage = shard.store().has_garbage();
             node.shards.insert(group, shard);
             if has_garbage {

@@ -176,6 +176,11 @@ impl<E: Engine> Store<E> {
         }
     }
 
+    /// The engine it lies in.
+    pub fn into_engine(self) -> E {
+        self.engine
+    }
+
     /// The revision of the last change.
     pub fn revision(&self) -> Revision {
         self.meta.revision

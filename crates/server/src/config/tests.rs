@@ -238,11 +238,14 @@ fn a_member_has_one_peer_url() {
 }
 
 #[test]
-fn joining_a_cluster_is_refused_until_it_is_there() {
-    let said = complaint(|s| s.initial_cluster_state = "existing".into());
-    assert_says(&said, &["--initial-cluster-state existing", "not there yet", "'new'"]);
+fn a_node_begins_a_cluster_or_joins_one() {
+    let state = |state: &str| {
+        let settings = Settings { initial_cluster_state: state.into(), ..second_of_three() };
+        Config::from_settings(settings).unwrap().cluster_state
+    };
+    assert_eq!((state("new"), state("existing")), (ClusterState::New, ClusterState::Existing));
     let said = complaint(|s| s.initial_cluster_state = "old".into());
-    assert_says(&said, &["--initial-cluster-state old", "'new'"]);
+    assert_says(&said, &["--initial-cluster-state old", "'new'", "'existing'"]);
 }
 
 #[test]
