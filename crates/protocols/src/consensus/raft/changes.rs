@@ -185,11 +185,15 @@ impl Raft {
         counted
     }
 
-    /// Whether this member's vote counts in the membership in force.
+    /// Whether this member's vote counts in the membership in force, or in the committed one. Until the entry is
+    /// committed that takes its vote away, it may be the only one with a log that wins (thesis §4.2.2); it doesn't count
+    /// itself then.
     pub(super) fn may_campaign(&self, config: &Config) -> bool {
-        let membership = self.memberships.newest();
-        let votes = membership.is_voter(config.me) || config.mutants.has("learner_campaigns");
-        votes && membership.get(config.me).is_some_and(|member| member.life == self.memory.life)
+        let counts = |membership: &Membership| {
+            let votes = membership.is_voter(config.me) || config.mutants.has("learner_campaigns");
+            votes && membership.get(config.me).is_some_and(|member| member.life == self.memory.life)
+        };
+        counts(self.memberships.newest()) || counts(self.committed_membership())
     }
 
     /// Whether an acknowledgement is to be looked at. A leader that hears of another life than the membership names
