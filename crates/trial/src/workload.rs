@@ -11,7 +11,6 @@ use quorate_kv::error::Error;
 use quorate_kv::node::Node;
 use quorate_kv::request::{Command, CompactRequest, Response, Revision};
 use quorate_kv::service::{NodeRequest, NodeResponse};
-use quorate_protocols::consensus::raft::Raft;
 use quorate_protocols::consensus::raft::properties::Properties;
 use quorate_sim::{Clients, Cluster, Workload};
 
@@ -280,9 +279,8 @@ impl Workload<Node> for Trial {
             Trial::think(client, clients);
         }
         // The promises of a run end with it: its successor is looked at anew.
-        for (group, shard) in &mut self.shards {
-            // What is observed here was observed before; only who is missing is new.
-            let _ = shard.properties.observe(&members(*group, &clients.cluster()));
+        for shard in self.shards.values_mut() {
+            shard.properties.forget(node);
         }
     }
 
@@ -296,9 +294,13 @@ impl Workload<Node> for Trial {
         self.operations_left = self.operations_left.min(20);
     }
 
-    fn invariant(&mut self, _: NodeId, cluster: &Cluster<'_, Node>) -> Result<(), String> {
+    // After every step of every node, so it is enough to look at the one that took it.
+    fn invariant(&mut self, stepped: NodeId, cluster: &Cluster<'_, Node>) -> Result<(), String> {
+        let Some(node) = cluster.state(stepped) else { return Ok(()) };
         for (group, shard) in &mut self.shards {
-            shard.properties.observe(&members(*group, cluster))?;
+            if let Some(member) = node.shard(*group) {
+                shard.properties.observe_member(stepped, member.raft())?;
+            }
         }
         Ok(())
     }
@@ -338,8 +340,4 @@ impl Workload<Node> for Trial {
         }
         Ok(())
     }
-}
-
-fn members<'a>(group: GroupId, cluster: &Cluster<'a, Node>) -> Vec<(NodeId, &'a Raft)> {
-    cluster.live().filter_map(|(id, node)| Some((id, node.shard(group)?.raft()))).collect()
 }
