@@ -185,10 +185,22 @@ fn action(keys: u8) -> impl Strategy<Value = Action> {
 }
 
 fn input(keys: u8) -> impl Strategy<Value = KvInput> {
-    let compare = (0..keys, 0..20u64).prop_map(|(key, revision)| Compare {
+    let relation = prop_oneof![
+        3 => Just(Relation::Less),
+        1 => Just(Relation::Equal),
+        1 => Just(Relation::NotEqual),
+        1 => Just(Relation::Greater),
+    ];
+    let target = prop_oneof![
+        2 => (0..20u64).prop_map(|revision| Target::ModRevision(Revision(revision))),
+        1 => (0..20u64).prop_map(|revision| Target::CreateRevision(Revision(revision))),
+        1 => (0..3u64).prop_map(Target::Version),
+        2 => (0..100u64).prop_map(|value| Target::Value(value.to_string().into_bytes())),
+    ];
+    let compare = (0..keys, relation, target).prop_map(|(key, relation, target)| Compare {
         key: vec![b'a' + key],
-        relation: Relation::Less,
-        target: Target::ModRevision(Revision(revision)),
+        relation,
+        target,
     });
     let actions = || vec(action(keys), 0..3);
     let txn = (vec(compare, 0..2), actions(), actions())
@@ -270,4 +282,24 @@ fn long_histories_with_hundreds_of_unknown_writes_are_decided_and_the_time_is_pr
         println!("key-value store, {count} operations: {:?}", start.elapsed());
         assert!(verdict.is_linearizable(), "{count} operations of a correct execution");
     }
+}
+
+#[test]
+fn writes_that_no_answer_can_tell_apart_do_not_multiply() {
+    // Forty writes of unknown outcome, each of a value of its own, and a dozen revisions that some
+    // of them must have: which of them, nobody can tell, and the search must not ask.
+    let keys = ["a", "b", "c", "d"];
+    let lost = (0..40)
+        .map(|index| (KvInput::put(keys[index % 4], format!("lost {index}")), index as u64, None));
+    let delete = |revision: u64, at_ns, deleted| {
+        let all = Action::Delete { span: Span::All, wants_previous: false };
+        (KvInput::One(all), at_ns, Some((did_delete(revision, deleted), at_ns + 1)))
+    };
+    let deletes = [delete(8, 50, 4), delete(15, 52, 3)];
+    let end = |at_ns| (KvInput::range(Span::All), at_ns, Some((saw(15, &[]), at_ns + 1)));
+    let right = history(lost.clone().chain(deletes.clone()).chain([end(54)]).collect());
+    assert!(check(&Contents::empty(), &right, 20_000).is_linearizable());
+    // The same, and a delete that finds a fifth key.
+    let wrong = history(lost.chain(deletes).chain([delete(22, 54, 5)]).collect());
+    assert!(check(&Contents::empty(), &wrong, 20_000).is_violation());
 }
