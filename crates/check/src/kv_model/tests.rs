@@ -192,8 +192,8 @@ fn input(keys: u8) -> impl Strategy<Value = KvInput> {
         1 => Just(Relation::Greater),
     ];
     let target = prop_oneof![
-        2 => (0..20u64).prop_map(|revision| Target::ModRevision(Revision(revision))),
-        1 => (0..20u64).prop_map(|revision| Target::CreateRevision(Revision(revision))),
+        2 => (0..12u64).prop_map(|revision| Target::ModRevision(Revision(revision))),
+        1 => (0..12u64).prop_map(|revision| Target::CreateRevision(Revision(revision))),
         1 => (0..3u64).prop_map(Target::Version),
         2 => (0..100u64).prop_map(|value| Target::Value(value.to_string().into_bytes())),
     ];
@@ -302,4 +302,57 @@ fn writes_that_no_answer_can_tell_apart_do_not_multiply() {
     // The same, and a delete that finds a fifth key.
     let wrong = history(lost.chain(deletes).chain([delete(22, 54, 5)]).collect());
     assert!(check(&Contents::empty(), &wrong, 20_000).is_violation());
+}
+
+/// States that some of these operations lead to, in some order.
+fn states(operations: &KvHistory, orders: &[Vec<usize>]) -> Vec<KvState> {
+    let inputs: Vec<&KvInput> = operations.operations().map(|(_, one)| &one.input).collect();
+    let mut states = Vec::new();
+    for order in orders {
+        let mut state = KvState::holding(&Contents::empty());
+        for index in order {
+            state = state.apply(inputs[index % inputs.len()]).0.unwrap_or(state);
+            states.push(state.clone());
+        }
+    }
+    states
+}
+
+#[test]
+fn states_of_one_essence_allow_the_same_and_lead_to_states_of_one_essence() {
+    let fates = prop_oneof![1 => Just(Fate::Answered), 3 => Just(Fate::LostAfterwards)];
+    let few = vec((input(1), 0..50u64, 0..50u64, fates), 12);
+    let orders = vec(vec(0..12usize, 1..8), 60);
+    let compared = Cell::new(0);
+    runner(400)
+        .run(&(few, orders), |(steps, orders)| {
+            let plain = KvModel::new(&Contents::empty());
+            let history = widened(&plain, steps);
+            let unseen = Unseen::of(&Contents::empty(), &history);
+            let mut alike: Vec<(KvState, KvState)> = Vec::new();
+            for state in states(&history, &orders) {
+                let essence = unseen.essence(&state);
+                let Some((_, known)) = alike.iter().find(|(one, _)| *one == essence) else {
+                    alike.push((essence, state));
+                    continue;
+                };
+                if *known == state {
+                    continue;
+                }
+                compared.set(compared.get() + 1);
+                for (_, operation) in history.operations() {
+                    let after = [known, &state].map(|from| {
+                        match plain.step(from, &operation.input, operation.output()) {
+                            Transition::Impossible => None,
+                            Transition::Unchanged => Some(unseen.essence(from)),
+                            Transition::To(next) => Some(unseen.essence(&next)),
+                        }
+                    });
+                    prop_assert_eq!(&after[0], &after[1], "{:?} from {:?}", operation, known);
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert!(compared.get() > 1_000, "only {} pairs of states were compared", compared.get());
 }
