@@ -19,6 +19,7 @@ mod upkeep;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::{Effect, GroupId, Input, Mutants, NodeId, Out, Protocol, RequestId};
@@ -27,6 +28,7 @@ use quorate_protocols::consensus::raft::{self, Raft};
 
 use crate::error::Error;
 use crate::service::{NodeRequest, NodeResponse};
+use crate::store::applied_in;
 
 use outbox::Outbox;
 pub use shard::Shard;
@@ -121,11 +123,31 @@ impl<E> Durable<E> {
     }
 }
 
+impl<E> Durable<E> {
+    /// Says that what these groups' members promised is forgotten, as far as their records don't show that they know it
+    /// already. Returns whether there is any such member. To be called after the log is folded.
+    pub fn lose_memory(&mut self, groups: &[GroupId]) -> bool {
+        let mut is_lost = false;
+        for group in groups {
+            let durable = self.groups.entry(*group).or_default();
+            durable.memory_lost |= durable.boot == 0;
+            is_lost |= durable.memory_lost;
+        }
+        is_lost
+    }
+}
+
 impl Durable {
     /// Nothing, with empty engines in memory.
     pub fn in_memory(groups: &[GroupId]) -> Self {
         Durable::new(groups.iter().map(|group| (*group, MemoryEngine::default())).collect())
     }
+}
+
+/// Who took part in a shard when its state was last made durable in this engine; none if there is no such state, or it
+/// can't be read.
+pub fn membership_in(engine: &impl Engine) -> Option<Arc<raft::Membership>> {
+    Some(wire::decode_snapshot(applied_in(engine)?).ok()?.membership)
 }
 
 /// One node of the database.
