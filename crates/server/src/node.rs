@@ -243,7 +243,11 @@ fn node_config(config: &Config, place: &Place) -> node::Config {
     raft.bootstrap = place.bootstrap.clone();
     raft.heartbeat_interval = config.heartbeat_interval;
     raft.election_timeout = config.election_timeout;
-    node::Config::new(vec![DEFAULT_GROUP], raft)
+    raft.entries_kept = raft.entries_kept.min(config.snapshot_count);
+    let mut node = node::Config::new(vec![DEFAULT_GROUP], raft);
+    node.flush_entries = config.snapshot_count;
+    node.quota_bytes = config.quota_bytes;
+    node
 }
 
 fn keeper(config: &Config, place: &Place, desk: Desk) -> Keeper {

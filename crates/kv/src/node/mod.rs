@@ -55,6 +55,8 @@ pub struct Config {
     pub flush_entries: u64,
     /// How many bytes may be in a store and not durable until it is made so.
     pub flush_bytes: u64,
+    /// How large a store may be, in bytes, until no more writes are taken; none for as large as its disk.
+    pub quota_bytes: Option<u64>,
 }
 
 impl Config {
@@ -66,6 +68,7 @@ impl Config {
             upkeep_interval: Duration::from_millis(100),
             flush_entries: 1_000_000,
             flush_bytes: 64 << 20,
+            quota_bytes: None,
         }
     }
 
