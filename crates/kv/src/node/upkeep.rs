@@ -69,8 +69,10 @@ impl<E: Engine> Shard<E> {
         let bytes = size.disk_bytes + size.unflushed_bytes;
         self.upkeep.is_over_quota = config.quota_bytes.is_some_and(|quota| bytes > quota);
         let is_due = size.unflushed_bytes >= config.flush_bytes
-            || applied.0 - self.upkeep.flushed.0 >= config.flush_entries;
-        if is_due && applied > self.upkeep.flushed {
+            || applied.0 - self.upkeep.flushed.0 >= config.flush_entries
+            // What was removed makes room only once that is durable.
+            || (self.upkeep.is_over_quota && size.unflushed_bytes > 0);
+        if is_due {
             self.upkeep.flushed = applied;
             self.store_mut().flush();
         }
