@@ -12,6 +12,7 @@ pub mod backup;
 pub mod error;
 pub mod node;
 pub mod request;
+pub mod restore;
 pub mod service;
 pub mod store;
 pub mod validate;

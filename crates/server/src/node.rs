@@ -248,7 +248,7 @@ async fn listen(
 }
 
 /// A number that no other log has. The system's hash seeds are random.
-fn draw_log_id() -> LogId {
+pub(crate) fn draw_log_id() -> LogId {
     let half = || u128::from(RandomState::new().hash_one(std::process::id()));
     LogId(half() << 64 | half())
 }

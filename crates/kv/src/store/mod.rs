@@ -393,6 +393,18 @@ impl<E: Engine> Store<E> {
         Ok(info)
     }
 
+    /// Raises the revision without a change: those between are never used. Whether there are so many.
+    pub(crate) fn skip_revisions(&mut self, by: u64) -> bool {
+        match self.meta.revision.0.checked_add_unsigned(by) {
+            Some(revision) => {
+                self.meta.revision = Revision(revision);
+                self.is_meta_stale = true;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Answers a read whose revision is known to be readable, in a store that has come to the revision `now`.
     fn range_as_of(
         &self,
