@@ -17,6 +17,7 @@ use etcd_client::{Client, ConnectOptions};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::command::run_to_end;
 use crate::error::TortureError;
 use crate::http;
 use crate::process::Process;
@@ -69,25 +70,44 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `size` nodes of the binary, and waits until each is ready.
     pub async fn start(binary: impl Into<PathBuf>, size: usize) -> Result<Self, TortureError> {
-        let binary = binary.into();
-        for _ in 1..STARTS_MAX {
-            let mut cluster = Self::launch_all(binary.clone(), size)?;
-            match cluster.wait_until_all_ready().await {
+        Self::start_with(binary.into(), size, None).await
+    }
+
+    /// Makes the directories of `size` nodes from a backup, each by itself, and then as [`Cluster::start`].
+    pub async fn restore(
+        binary: impl Into<PathBuf>,
+        size: usize,
+        backup: &Path,
+    ) -> Result<Self, TortureError> {
+        Self::start_with(binary.into(), size, Some(backup)).await
+    }
+
+    async fn start_with(
+        binary: PathBuf,
+        size: usize,
+        backup: Option<&Path>,
+    ) -> Result<Self, TortureError> {
+        let mut starts = 1;
+        loop {
+            let mut cluster = Self::prepare(binary.clone(), size)?;
+            let outcome = cluster.launch_all(backup).await;
+            match outcome {
                 // Somebody listens there who came between our look and the node's.
-                Err(TortureError::Ended { log, .. }) if log.contains("Address already in use") => {}
+                Err(TortureError::Ended { log, .. })
+                    if log.contains("Address already in use") && starts < STARTS_MAX =>
+                {
+                    starts += 1;
+                }
                 outcome => {
                     cluster.has_failed = outcome.is_err();
                     return outcome.map(|()| cluster);
                 }
             }
         }
-        let mut cluster = Self::launch_all(binary, size)?;
-        let outcome = cluster.wait_until_all_ready().await;
-        cluster.has_failed = outcome.is_err();
-        outcome.map(|()| cluster)
     }
 
-    fn launch_all(binary: PathBuf, size: usize) -> Result<Self, TortureError> {
+    /// Takes ports and makes a directory.
+    fn prepare(binary: PathBuf, size: usize) -> Result<Self, TortureError> {
         let dir = tempfile::Builder::new().prefix("quorate-torture-").tempdir();
         let dir = dir.map_err(|source| TortureError::File {
             action: "make a directory in",
@@ -101,11 +121,22 @@ impl Cluster {
         let nodes = nodes.collect::<Result<Vec<_>, TortureError>>()?;
         // Another token for each, so that a node that dials into the wrong cluster is told so.
         let token = format!("torture-{}", nodes[0].client.port);
-        let mut cluster = Cluster { binary, token, nodes, dir: Some(dir), has_failed: false };
-        for node in cluster.all() {
-            cluster.launch(node)?;
+        Ok(Cluster { binary, token, nodes, dir: Some(dir), has_failed: false })
+    }
+
+    async fn launch_all(&mut self, backup: Option<&Path>) -> Result<(), TortureError> {
+        for node in self.all() {
+            if let Some(backup) = backup {
+                let command = self.restore_command(node, backup);
+                let line = format!("{command:?}");
+                let finished = run_to_end(command).await?;
+                if finished.code != Some(0) {
+                    return Err(TortureError::Failed { command: line, said: finished.stderr });
+                }
+            }
+            self.launch(node)?;
         }
-        Ok(cluster)
+        self.wait_until_all_ready().await
     }
 
     /// All nodes, whether they run or not.
@@ -160,28 +191,45 @@ impl Cluster {
 
     /// The command line of a node, to be run as it is or with changes.
     pub fn command(&self, node: NodeIndex) -> Command {
-        let peer_url = |node: NodeIndex| format!("http://{}", self.peer_address(node));
-        let founders = self.all().filter(|node| self.nodes[node.0].joins.is_none());
-        let founders: Vec<String> =
-            founders.map(|node| format!("{node}={}", peer_url(node))).collect();
         let members = self.nodes[node.0].joins.clone();
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--name").arg(node.to_string());
         command.arg("--data-dir").arg(self.data_dir(node));
         command.arg("--listen-client-urls").arg(self.client_url(node));
-        command.arg("--listen-peer-urls").arg(peer_url(node));
+        command.arg("--listen-peer-urls").arg(self.peer_url(node));
         let state = if members.is_some() { "existing" } else { "new" };
         command.arg("--initial-cluster-state").arg(state);
-        command.arg("--initial-cluster").arg(members.unwrap_or_else(|| founders.join(",")));
+        command.arg("--initial-cluster").arg(members.unwrap_or_else(|| self.founders()));
         command.arg("--initial-cluster-token").arg(&self.token);
         command.arg("--exit-with-stdin");
-        // What the environment says about some node cannot hold for these.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("QUORATE_") {
-                command.env_remove(name);
-            }
-        }
+        forget_settings(&mut command);
         command
+    }
+
+    /// The command line that makes a node's directory of a backup, to be run as it is or with changes.
+    pub fn restore_command(&self, node: NodeIndex, backup: &Path) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(["snapshot", "restore"]).arg(backup);
+        command.arg("--name").arg(node.to_string());
+        command.arg("--data-dir").arg(self.data_dir(node));
+        command.arg("--initial-advertise-peer-urls").arg(self.peer_url(node));
+        command.arg("--initial-cluster").arg(self.founders());
+        command.arg("--initial-cluster-token").arg(&self.token);
+        forget_settings(&mut command);
+        command
+    }
+
+    /// Where a node's peers reach it.
+    pub fn peer_url(&self, node: NodeIndex) -> String {
+        format!("http://{}", self.peer_address(node))
+    }
+
+    /// Those who were there from the beginning, as `--initial-cluster` has them.
+    fn founders(&self) -> String {
+        let founders = self.all().filter(|node| self.nodes[node.0].joins.is_none());
+        let founders: Vec<String> =
+            founders.map(|node| format!("{node}={}", self.peer_url(node))).collect();
+        founders.join(",")
     }
 
     /// Has a new node taken in through another one. It is yet to be launched.
@@ -195,7 +243,7 @@ impl Cluster {
             is_paused: false,
             joins: Some(String::new()),
         });
-        let url = format!("http://{}", self.peer_address(node));
+        let url = self.peer_url(node);
         let endpoint = self.client_url(through);
         let failed = |source| TortureError::Client { endpoints: endpoint.clone(), source };
         let mut client = self.client(through).await?;
@@ -463,6 +511,15 @@ impl Cluster {
         let log = self.log(node);
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+}
+
+/// What the environment says about some node cannot hold for these.
+fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("QUORATE_") {
+            command.env_remove(name);
+        }
     }
 }
 
