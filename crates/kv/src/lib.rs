@@ -10,6 +10,7 @@
 
 pub mod backup;
 pub mod error;
+pub mod long_read;
 pub mod node;
 pub mod request;
 pub mod restore;

@@ -86,6 +86,7 @@ use quorate_engine::{Batch, BatchNumber, Engine, EngineError, MemoryEngine, Size
 
 use crate::error::Error;
 use crate::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
+pub use digest::PreparedDigest;
 use layout::{META_KEY, all_keys, damaged};
 use map::Map;
 use meta::Meta;
