@@ -111,6 +111,11 @@ impl Raft {
         self.memory.life
     }
 
+    /// The newest run of another member that this one has heard of; 0 if none.
+    pub fn met(&self, peer: NodeId) -> u64 {
+        self.memory.met.get(&peer).map_or(0, |met| met.boot)
+    }
+
     pub(super) fn greeting_for(&self, peer: NodeId) -> Greeting {
         self.memory.greeting_for(self.boot, peer)
     }
