@@ -34,8 +34,18 @@ impl Keeper {
     /// Ends only when this node is no member of its cluster any more, or has stopped.
     pub(crate) async fn run(self) {
         let mut looks_without_leader = 0;
+        let mut is_waiting = false;
         loop {
             let Ok(status) = self.desk.status().await else { return };
+            let is_reborn = status.life != 0 && !status.is_counted;
+            match (is_waiting, is_reborn) {
+                (false, true) => {
+                    warn!("this node has lost its memory, and waits to be taken in again")
+                }
+                (true, false) => info!("this node is taken in again: its vote counts"),
+                _ => {}
+            }
+            is_waiting = is_reborn;
             let members = self.desk.members(false).await.map(|members| members.members);
             let members = members.unwrap_or_default();
             if status.is_removed {

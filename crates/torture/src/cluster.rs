@@ -59,6 +59,8 @@ struct Node {
 pub struct Cluster {
     binary: PathBuf,
     token: String,
+    /// What every node is told beside who it is.
+    flags: Vec<String>,
     nodes: Vec<Node>,
     /// None once it is kept for a person to look at.
     dir: Option<TempDir>,
@@ -69,9 +71,18 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `size` nodes of the binary, and waits until each is ready.
     pub async fn start(binary: impl Into<PathBuf>, size: usize) -> Result<Self, TortureError> {
+        Self::start_with(binary, size, &[]).await
+    }
+
+    /// As [`Cluster::start`], with more flags for each node.
+    pub async fn start_with(
+        binary: impl Into<PathBuf>,
+        size: usize,
+        flags: &[&str],
+    ) -> Result<Self, TortureError> {
         let binary = binary.into();
         for _ in 1..STARTS_MAX {
-            let mut cluster = Self::launch_all(binary.clone(), size)?;
+            let mut cluster = Self::launch_all(binary.clone(), size, flags)?;
             match cluster.wait_until_all_ready().await {
                 // Somebody listens there who came between our look and the node's.
                 Err(TortureError::Ended { log, .. }) if log.contains("Address already in use") => {}
@@ -81,13 +92,13 @@ impl Cluster {
                 }
             }
         }
-        let mut cluster = Self::launch_all(binary, size)?;
+        let mut cluster = Self::launch_all(binary, size, flags)?;
         let outcome = cluster.wait_until_all_ready().await;
         cluster.has_failed = outcome.is_err();
         outcome.map(|()| cluster)
     }
 
-    fn launch_all(binary: PathBuf, size: usize) -> Result<Self, TortureError> {
+    fn launch_all(binary: PathBuf, size: usize, flags: &[&str]) -> Result<Self, TortureError> {
         let dir = tempfile::Builder::new().prefix("quorate-torture-").tempdir();
         let dir = dir.map_err(|source| TortureError::File {
             action: "make a directory in",
@@ -101,7 +112,9 @@ impl Cluster {
         let nodes = nodes.collect::<Result<Vec<_>, TortureError>>()?;
         // Another token for each, so that a node that dials into the wrong cluster is told so.
         let token = format!("torture-{}", nodes[0].client.port);
-        let mut cluster = Cluster { binary, token, nodes, dir: Some(dir), has_failed: false };
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut cluster =
+            Cluster { binary, token, flags, nodes, dir: Some(dir), has_failed: false };
         for node in cluster.all() {
             cluster.launch(node)?;
         }
@@ -175,6 +188,7 @@ impl Cluster {
         command.arg("--initial-cluster").arg(members.unwrap_or_else(|| founders.join(",")));
         command.arg("--initial-cluster-token").arg(&self.token);
         command.arg("--exit-with-stdin");
+        command.args(&self.flags);
         // What the environment says about some node cannot hold for these.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("QUORATE_") {
@@ -376,6 +390,31 @@ impl Cluster {
         let status = client.status().await.ok()?;
         let leads = status.header()?.member_id() == status.leader();
         leads.then(|| status.raft_term())
+    }
+
+    /// Waits until a node's metric is as it should be.
+    pub async fn wait_for_metric(
+        &self,
+        node: NodeIndex,
+        name: &str,
+        is_right: impl Fn(f64) -> bool,
+    ) -> Result<(), TortureError> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let last = self.metric(node, name).await;
+            if last.as_ref().is_ok_and(|value| is_right(*value)) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let what = format!("the metric {name} of {node} being right");
+                return Err(TortureError::NotSeen {
+                    what,
+                    within: DEADLINE,
+                    last: format!("{last:?}"),
+                });
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
     }
 
     /// The value of a metric, by its whole name with labels, if the node has it.

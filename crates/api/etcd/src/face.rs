@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quorate_core::{GroupId, NodeId};
 use quorate_kv::backup::Backup;
 use quorate_kv::error::Error as StoreError;
-use quorate_kv::request::{Response, Revision};
+use quorate_kv::request::{Command, Response, Revision};
 use quorate_kv::service::{MemberChange, Members, NodeRequest, NodeResponse, Status};
 use quorate_runtime::{Handle, Metrics, Stopped};
 
@@ -91,6 +91,10 @@ impl Face {
 
     /// Has the node carry out a command or answer a query. Returns its term with the answer.
     pub(crate) async fn ask(&self, request: NodeRequest) -> Result<(u64, Response), Error> {
+        if takes_room(&request) && self.runtime.is_disk_full() {
+            // What is left of the log is for what is under way, and for what makes room.
+            return Err(StoreError::NoSpace.into());
+        }
         match self.node.ask(request).await {
             Ok(NodeResponse::Done { term, outcome }) => Ok((term, outcome?)),
             Ok(other) => unreachable!("the node answered a command or a query with {other:?}"),
@@ -143,6 +147,11 @@ impl Face {
             Err(_) => Err(StoreError::Stopped.into()),
         }
     }
+}
+
+fn takes_room(request: &NodeRequest) -> bool {
+    let NodeRequest::Command { command, .. } = request else { return false };
+    matches!(command, Command::Put(_) | Command::Txn(_))
 }
 
 fn members_in(answer: Result<NodeResponse, Stopped>) -> Result<Members, Error> {
