@@ -43,6 +43,9 @@ impl Node {
             return NodeResponse::Status(Status {
                 role: Role::Follower,
                 is_learner: false,
+                log_base: 0,
+                is_counted: true,
+                life: 0,
                 is_removed: false,
                 leader: None,
                 term: 3,

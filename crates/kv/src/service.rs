@@ -210,10 +210,17 @@ pub struct Status {
     pub role: Role,
     /// Whether it takes part without a vote, as far as it knows.
     pub is_learner: bool,
+    /// Whether its vote and its copies count, as far as it knows: not those of a learner, nor those of one that lost its
+    /// memory and is yet to be taken in again.
+    pub is_counted: bool,
+    /// The life of its memory: 0 unless it has ever lost it.
+    pub life: u64,
     /// Whether it took part and has learnt that it doesn't any more.
     pub is_removed: bool,
     /// The leader it knows of.
     pub leader: Option<NodeId>,
+    /// The entry behind which its log begins: those up to it are let go, or never came.
+    pub log_base: u64,
     /// Its term.
     pub term: u64,
     /// How often the leader that it knows of has changed to another one since the node started.

@@ -20,6 +20,7 @@ mod desk;
 mod engines;
 mod enquiry;
 mod keeper;
+mod recovery;
 
 pub use config::{Config, ConfigError, Settings};
 pub use engines::EnginesError;

@@ -17,7 +17,7 @@ use quorate_storage::vfs::DiskVfs;
 use thiserror::Error;
 
 use crate::config::{Beginning, Config, ConfigError};
-use crate::node::draw_log_id;
+use crate::recovery::draw_log_id;
 use crate::{engines, place};
 
 /// Why nothing was restored.

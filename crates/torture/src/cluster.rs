@@ -60,6 +60,8 @@ struct Node {
 pub struct Cluster {
     binary: PathBuf,
     token: String,
+    /// What every node is told beside who it is.
+    flags: Vec<String>,
     nodes: Vec<Node>,
     /// None once it is kept for a person to look at.
     dir: Option<TempDir>,
@@ -70,7 +72,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `size` nodes of the binary, and waits until each is ready.
     pub async fn start(binary: impl Into<PathBuf>, size: usize) -> Result<Self, TortureError> {
-        Self::start_with(binary.into(), size, None).await
+        Self::start_with(binary, size, &[]).await
+    }
+
+    /// As [`Cluster::start`], with more flags for each node.
+    pub async fn start_with(
+        binary: impl Into<PathBuf>,
+        size: usize,
+        flags: &[&str],
+    ) -> Result<Self, TortureError> {
+        Self::start_on(binary.into(), size, flags, None).await
     }
 
     /// Makes the directories of `size` nodes from a backup, each by itself, and then as [`Cluster::start`].
@@ -79,19 +90,19 @@ impl Cluster {
         size: usize,
         backup: &Path,
     ) -> Result<Self, TortureError> {
-        Self::start_with(binary.into(), size, Some(backup)).await
+        Self::start_on(binary.into(), size, &[], Some(backup)).await
     }
 
-    async fn start_with(
+    async fn start_on(
         binary: PathBuf,
         size: usize,
+        flags: &[&str],
         backup: Option<&Path>,
     ) -> Result<Self, TortureError> {
         let mut starts = 1;
         loop {
-            let mut cluster = Self::prepare(binary.clone(), size)?;
-            let outcome = cluster.launch_all(backup).await;
-            match outcome {
+            let mut cluster = Self::prepare(binary.clone(), size, flags)?;
+            match cluster.launch_all(backup).await {
                 // Somebody listens there who came between our look and the node's.
                 Err(TortureError::Ended { log, .. })
                     if log.contains("Address already in use") && starts < STARTS_MAX =>
@@ -107,7 +118,7 @@ impl Cluster {
     }
 
     /// Takes ports and makes a directory.
-    fn prepare(binary: PathBuf, size: usize) -> Result<Self, TortureError> {
+    fn prepare(binary: PathBuf, size: usize, flags: &[&str]) -> Result<Self, TortureError> {
         let dir = tempfile::Builder::new().prefix("quorate-torture-").tempdir();
         let dir = dir.map_err(|source| TortureError::File {
             action: "make a directory in",
@@ -121,7 +132,8 @@ impl Cluster {
         let nodes = nodes.collect::<Result<Vec<_>, TortureError>>()?;
         // Another token for each, so that a node that dials into the wrong cluster is told so.
         let token = format!("torture-{}", nodes[0].client.port);
-        Ok(Cluster { binary, token, nodes, dir: Some(dir), has_failed: false })
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Ok(Cluster { binary, token, flags, nodes, dir: Some(dir), has_failed: false })
     }
 
     async fn launch_all(&mut self, backup: Option<&Path>) -> Result<(), TortureError> {
@@ -202,6 +214,7 @@ impl Cluster {
         command.arg("--initial-cluster").arg(members.unwrap_or_else(|| self.founders()));
         command.arg("--initial-cluster-token").arg(&self.token);
         command.arg("--exit-with-stdin");
+        command.args(&self.flags);
         forget_settings(&mut command);
         command
     }
@@ -424,6 +437,31 @@ impl Cluster {
         let status = client.status().await.ok()?;
         let leads = status.header()?.member_id() == status.leader();
         leads.then(|| status.raft_term())
+    }
+
+    /// Waits until a node's metric is as it should be.
+    pub async fn wait_for_metric(
+        &self,
+        node: NodeIndex,
+        name: &str,
+        is_right: impl Fn(f64) -> bool,
+    ) -> Result<(), TortureError> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let last = self.metric(node, name).await;
+            if last.as_ref().is_ok_and(|value| is_right(*value)) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let what = format!("the metric {name} of {node} being right");
+                return Err(TortureError::NotSeen {
+                    what,
+                    within: DEADLINE,
+                    last: format!("{last:?}"),
+                });
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
     }
 
     /// The value of a metric, by its whole name with labels, if the node has it.

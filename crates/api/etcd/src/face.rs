@@ -6,7 +6,7 @@ use quorate_core::{GroupId, NodeId};
 use quorate_kv::backup::Backup;
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::long_read::{LongDigest, LongRead};
-use quorate_kv::request::{Query, RangeRequest, RangeResponse, Response, Revision};
+use quorate_kv::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
 use quorate_kv::service::{MemberChange, Members, NodeRequest, NodeResponse, Status};
 use quorate_runtime::{Handle, Metrics, Stopped};
 
@@ -92,6 +92,10 @@ impl Face {
 
     /// Has the node carry out a command or answer a query. Returns its term with the answer.
     pub(crate) async fn ask(&self, request: NodeRequest) -> Result<(u64, Response), Error> {
+        if takes_room(&request) && self.runtime.is_disk_full() {
+            // What is left of the log is for what is under way, and for what makes room.
+            return Err(StoreError::NoSpace.into());
+        }
         match self.node.ask(request).await {
             Ok(NodeResponse::Done { term, outcome }) => Ok((term, outcome?)),
             Ok(other) => unreachable!("the node answered a command or a query with {other:?}"),
@@ -182,6 +186,11 @@ pub(crate) enum Ranged {
     },
     /// It takes long, and is to be carried out here.
     Long(LongRead),
+}
+
+fn takes_room(request: &NodeRequest) -> bool {
+    let NodeRequest::Command { command, .. } = request else { return false };
+    matches!(command, Command::Put(_) | Command::Txn(_))
 }
 
 fn members_in(answer: Result<NodeResponse, Stopped>) -> Result<Members, Error> {

@@ -268,6 +268,7 @@ fn timing_beyond_all_use_is_refused() {
 #[test]
 fn a_request_limit_that_none_or_too_many_would_pass_is_refused() {
     assert_says(&complaint(|s| s.max_request_bytes = 0), &["--max-request-bytes 0"]);
+    assert_says(&complaint(|s| s.snapshot_count = 0), &["--snapshot-count 0", "at least 1"]);
     let said = complaint(|s| s.max_request_bytes = u64::MAX);
     assert_says(&said, &["--max-request-bytes 18446744073709551615"]);
 }

@@ -99,6 +99,9 @@ impl FakeNode {
         Status {
             role: Role::Leader,
             is_learner: false,
+            log_base: 0,
+            is_counted: true,
+            life: 0,
             is_removed: false,
             leader: (!self.is_leaderless).then_some(LEADER),
             term: TERM,
