@@ -264,10 +264,11 @@ fn a_restored_store_goes_on_from_the_revision_of_the_backup_or_from_a_higher_one
     assert_eq!(early, Error::Compacted);
     assert_eq!(raised.put(put("a", "4")).unwrap().revision, Revision(revision + 1));
 
-    let too_far = restore(Some(u64::MAX)).err().expect("there are not so many");
+    let too_far = restore(Some(u64::MAX)).map(drop).expect_err("there are not so many");
     assert!(too_far.to_string().contains("cannot be raised"), "{too_far}");
     let mut half = Restore::begin(MemoryEngine::default()).unwrap();
     half.add(&chunks[0]).unwrap();
-    let refused = half.finish(Membership::of_voters([NodeId(7)]), None).err().expect("a half");
+    let refused =
+        half.finish(Membership::of_voters([NodeId(7)]), None).map(drop).expect_err("a half");
     assert!(refused.to_string().contains("ends before its last chunk"), "{refused}");
 }
