@@ -90,7 +90,7 @@ fn take_in(
     beginning: &Beginning,
     mut chunks: impl Iterator<Item = io::Result<Bytes>>,
 ) -> Result<(SnapshotInfo, LsmEngine), RestoreError> {
-    let mut restore = Restore::begin(engine).map_err(StoreError::from)?;
+    let mut restore = Restore::begin(engine)?;
     let mut taken = 0;
     while !restore.is_whole() {
         let chunk = chunks.next().transpose()?;
