@@ -7,7 +7,7 @@ use quorate_core::GroupId;
 use quorate_sim::Rng;
 
 /// Sets the chance of hazards apart from that of all else which the seed decides.
-const PURPOSE: u64 = 0x68_61_7a_61_72_64;
+const PURPOSE: u64 = 0x6861_7a61_7264;
 
 /// What a run meets beside the plan's faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
