@@ -63,9 +63,6 @@ impl Node {
         if matches!(request, NodeRequest::Members { .. }) {
             return NodeResponse::Members(Ok(Members { term: 3, members: Vec::new() }));
         }
-        if matches!(request, NodeRequest::Members { .. }) {
-            return NodeResponse::Members(Ok(Members { term: 3, members: Vec::new() }));
-        }
         self.asked.fetch_add(1, Ordering::SeqCst);
         let revision = Revision(7);
         let done = match request {
