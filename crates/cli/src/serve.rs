@@ -82,6 +82,16 @@ pub(crate) struct ServeArgs {
     #[arg(default_value_t = Settings::default().max_request_bytes)]
     max_request_bytes: u64,
 
+    /// After how many writes the store is made durable, at the latest, and the log before it let go
+    #[arg(long, value_name = "WRITES", env = "QUORATE_SNAPSHOT_COUNT")]
+    #[arg(default_value_t = Settings::default().snapshot_count)]
+    snapshot_count: u64,
+
+    /// How large the store may grow on the disk until only what makes room is taken; 0: as large as the disk
+    #[arg(long, value_name = "BYTES", env = "QUORATE_QUOTA_BACKEND_BYTES")]
+    #[arg(default_value_t = Settings::default().quota_backend_bytes)]
+    quota_backend_bytes: u64,
+
     /// error, warn, info, debug or trace; also by module, as in info,quorate_server=debug
     #[arg(long, value_name = "LEVEL", env = "QUORATE_LOG_LEVEL", default_value = "info")]
     log_level: String,
@@ -107,6 +117,8 @@ impl ServeArgs {
             heartbeat_interval_ms: self.heartbeat_interval,
             election_timeout_ms: self.election_timeout,
             max_request_bytes: self.max_request_bytes,
+            snapshot_count: self.snapshot_count,
+            quota_backend_bytes: self.quota_backend_bytes,
         }
     }
 }

@@ -12,7 +12,7 @@ use quorate_kv::error::Error;
 use quorate_kv::request::{
     Command, DeleteRangeResponse, PutResponse, RangeResponse, Response, Revision,
 };
-use quorate_kv::service::{NodeRequest, NodeResponse, Role, Status};
+use quorate_kv::service::{Members, NodeRequest, NodeResponse, Role, Status};
 use quorate_runtime::Handle;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -43,6 +43,9 @@ impl Node {
             return NodeResponse::Status(Status {
                 role: Role::Follower,
                 is_learner: false,
+                log_base: 0,
+                is_counted: true,
+                life: 0,
                 is_removed: false,
                 leader: None,
                 term: 3,
@@ -53,7 +56,12 @@ impl Node {
                 compact_revision: Revision(0),
                 keys: 0,
                 bytes: 0,
+                occupied_bytes: 0,
+                is_full: false,
             });
+        }
+        if matches!(request, NodeRequest::Members { .. }) {
+            return NodeResponse::Members(Ok(Members { term: 3, members: Vec::new() }));
         }
         self.asked.fetch_add(1, Ordering::SeqCst);
         let revision = Revision(7);

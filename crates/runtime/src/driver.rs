@@ -15,13 +15,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate_core::{Host, Input, NodeId, Protocol, RequestId, Visible, World};
-use quorate_storage::log::LogOptions;
 use quorate_storage::vfs::Vfs;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -35,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::peer::PeerEvent;
 use crate::peer::incoming::{Acceptor, CALLS_MAX};
 use crate::peer::lines::Lines;
+use crate::recovered::Recovered;
 use crate::timers::Timers;
 
 /// The messages, or requests, that one turn takes at most.
@@ -44,7 +43,7 @@ const PEER_EVENTS_MAX: usize = 1024;
 
 /// How a node is driven.
 #[derive(Debug)]
-pub struct Options<V> {
+pub struct Options {
     /// Who it is to its peers.
     pub identity: Identity,
     /// Who its peers are, and where they listen, as `host:port`, until the protocol knows (see [`Roster`]).
@@ -55,12 +54,6 @@ pub struct Options<V> {
     pub enquiries: Handle<Bytes, Bytes>,
     /// Where it listens for them.
     pub listeners: Vec<TcpListener>,
-    /// The files under it.
-    pub vfs: V,
-    /// The directory of its log.
-    pub log_dir: PathBuf,
-    /// How its log is kept.
-    pub log: LogOptions,
 }
 
 /// Asks a node that runs the protocol `P`.
@@ -96,18 +89,16 @@ where
     C: Codec<P> + Roster<P> + 'static,
     V: Vfs,
 {
-    /// Recovers the node from its log, folded onto `base`, and begins to listen for peers and to dial them.
+    /// Boots the node with what it found on its disk, and begins to listen for peers and to dial them.
     ///
     /// Must be called within a tokio runtime.
     pub fn start(
         config: P::Config,
-        base: P::Durable,
-        options: Options<V>,
-        metrics: Arc<Metrics>,
-    ) -> Result<(Self, NodeHandle<P>), DriverError> {
-        let Options { identity, addresses, hang_up_after, enquiries, listeners, vfs, log_dir, log } =
-            options;
-        let (journal, durable) = Journal::open::<P, C>(vfs, log_dir, log, base, metrics.clone())?;
+        recovered: Recovered<P, V>,
+        options: Options,
+    ) -> (Self, NodeHandle<P>) {
+        let Recovered { journal, metrics, durable } = recovered;
+        let Options { identity, addresses, hang_up_after, enquiries, listeners } = options;
         let (events, peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let (handle, questions) = Handle::channel();
         let identity = Arc::new(identity);
@@ -145,7 +136,7 @@ where
             next_request: 1,
             roster_version: 0,
         };
-        Ok((driver, handle))
+        (driver, handle)
     }
 
     /// The node as it is before it runs.

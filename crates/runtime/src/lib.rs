@@ -17,6 +17,7 @@ mod enquiry;
 mod error;
 mod journal;
 mod peer;
+mod recovered;
 mod timers;
 
 use quorate_core::NodeId;
@@ -27,6 +28,7 @@ pub use enquiry::{EnquiryError, enquire};
 pub use error::DriverError;
 pub use handle::{Handle, Stopped};
 pub use metrics::Metrics;
+pub use recovered::Recovered;
 
 /// Who a node is to its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
-use quorate_runtime::{Codec, Driver, Handle, Identity, Metrics, Options, Roster, Undecodable};
+use quorate_runtime::{
+    Codec, Driver, Handle, Identity, Metrics, Options, Recovered, Roster, Undecodable,
+};
 use quorate_storage::log::{LogId, LogOptions};
 use quorate_storage::vfs::MemoryVfs;
 
@@ -105,12 +107,16 @@ async fn a_deadline_that_passes_while_inputs_are_taken_fires_before_the_end_of_t
         hang_up_after: Duration::ZERO,
         enquiries: Handle::channel().0,
         listeners: Vec::new(),
-        vfs: MemoryVfs::new(),
-        log_dir: "log".into(),
-        log,
     };
-    let started = Driver::<Dawdler, Nothing, _>::start((), (), options, Arc::<Metrics>::default());
-    let (driver, handle) = started.expect("the log opens");
+    let recovered = Recovered::open::<Nothing>(
+        MemoryVfs::new(),
+        "log".into(),
+        log,
+        (),
+        Arc::<Metrics>::default(),
+    );
+    let recovered = recovered.expect("the log opens");
+    let (driver, handle) = Driver::<Dawdler, Nothing, _>::start((), recovered, options);
     tokio::spawn(driver.run(std::future::pending()));
     let expected = vec![Timer::First, Timer::Second, Timer::EndOfBatch];
     for _ in 0..5 {

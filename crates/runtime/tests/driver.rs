@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quorate_core::{Input, NodeId, Out, Protocol};
 use quorate_runtime::{
-    Codec, Driver, DriverError, EnquiryError, Handle, Identity, Metrics, Options, Roster, Stopped,
-    Undecodable, enquire,
+    Codec, Driver, DriverError, EnquiryError, Handle, Identity, Metrics, Options, Recovered,
+    Roster, Stopped, Undecodable, enquire,
 };
 use quorate_storage::log::{LogError, LogId, LogOptions};
 use quorate_storage::vfs::MemoryVfs;
@@ -147,14 +147,11 @@ fn start(
         hang_up_after: std::time::Duration::ZERO,
         enquiries: echo(),
         listeners: vec![listener],
-        vfs,
-        log_dir: "log".into(),
-        log,
     };
     let metrics = Arc::<Metrics>::default();
-    let (driver, handle) =
-        Driver::<Sum, Numbers, _>::start((me, members), 0, options, metrics.clone())
-            .expect("the log opens");
+    let recovered = Recovered::open::<Numbers>(vfs, "log".into(), log, 0, metrics.clone());
+    let recovered = recovered.expect("the log opens");
+    let (driver, handle) = Driver::<Sum, Numbers, _>::start((me, members), recovered, options);
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(driver.run(async {
         let _ = stopped.await;

@@ -5,23 +5,28 @@
 //!
 //! **Identities are part of the format.** Members find each other, and their logs, by ids that each of them computes
 //! alone from the same settings; two versions that computed them differently could not form one cluster. See
-//! [`member_id`] and [`cluster_id`].
+//! [`member_id`] and [`cluster_id`], and [`Beginning`] for a cluster that begins with a backup.
 //!
 //! A node that joins a cluster has its ids from there; those that are computed here then only tell members apart.
 //!
 //! Omitted: TLS, several peer URLs a member. Each is refused by name.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use quorate_core::NodeId;
 use thiserror::Error;
 
+mod identity;
+mod url;
+
 #[cfg(test)]
 mod tests;
+
+pub use identity::{Beginning, cluster_id, member_id};
+pub use url::{HttpUrl, UrlFault};
 
 /// How many heartbeats an election timeout must span, so that one late heartbeat does not unseat a leader.
 const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u64 = 5;
@@ -29,8 +34,6 @@ const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u64 = 5;
 const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
 /// A request travels as one frame between peers and lies in one record of the log; both hold 64 MiB at most.
 const MAX_REQUEST_BYTES_MAX: u64 = 32 << 20;
-/// Ids below this one are for simulated nodes, which are numbered from one.
-const RESERVED_IDS: u64 = 1 << 16;
 
 /// A cluster. Told apart by id so that a node of one never takes part in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,98 +43,6 @@ impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
     }
-}
-
-/// `http://HOST:PORT`, the only form of URL that a node takes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HttpUrl {
-    /// A name or an address, in lower case; an IPv6 address without its brackets.
-    pub host: String,
-    /// Never zero.
-    pub port: u16,
-}
-
-impl HttpUrl {
-    /// `HOST:PORT`, as a connection is opened with.
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl fmt::Display for HttpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
-    }
-}
-
-impl FromStr for HttpUrl {
-    type Err = UrlFault;
-
-    fn from_str(text: &str) -> Result<Self, UrlFault> {
-        if text.starts_with("https://") {
-            return Err(UrlFault::Https);
-        }
-        let authority = text.strip_prefix("http://").ok_or(UrlFault::Scheme)?;
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let (host, port) = authority.rsplit_once(':').ok_or(UrlFault::Port)?;
-        let port = port.parse().ok().filter(|port| *port != 0).ok_or(UrlFault::Port)?;
-        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(v6) => v6.parse::<std::net::Ipv6Addr>().map_err(|_| UrlFault::Host)?.to_string(),
-            None => host.to_ascii_lowercase(),
-        };
-        let is_v6 = host.contains(':');
-        let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        // An IPv6 address without brackets would leave it open where the port begins.
-        let is_bracketed = authority.starts_with('[');
-        if host.is_empty() || is_v6 != is_bracketed || (!is_v6 && !is_name) {
-            return Err(UrlFault::Host);
-        }
-        Ok(HttpUrl { host, port })
-    }
-}
-
-impl HttpUrl {
-    /// The address, where the host is one. `localhost` stands for 127.0.0.1.
-    fn socket_addr(&self) -> Option<SocketAddr> {
-        let ip = match self.host.as_str() {
-            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            host => host.parse().ok()?,
-        };
-        Some(SocketAddr::new(ip, self.port))
-    }
-
-    fn is_unspecified(&self) -> bool {
-        self.socket_addr().is_some_and(|addr| addr.ip().is_unspecified())
-    }
-}
-
-/// What is wrong with a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum UrlFault {
-    /// It asks for TLS.
-    #[error("https is not supported yet; write http://HOST:PORT")]
-    Https,
-    /// It does not begin with `http://`.
-    #[error("it must begin with http://, as in http://127.0.0.1:2379")]
-    Scheme,
-    /// It has no port between 1 and 65535, or a path after it.
-    #[error("it must end in a port between 1 and 65535, as in http://127.0.0.1:2379")]
-    Port,
-    /// Its host is neither a name nor an address.
-    #[error("its host must be a name, an IPv4 address, or an IPv6 address in brackets")]
-    Host,
-    /// A listener was asked to bind a name.
-    #[error(
-        "a node listens on an address, not on a name; write its IP, or 0.0.0.0 for all of them"
-    )]
-    NotAnAddress,
-    /// An address that nobody can connect to was advertised.
-    #[error("others cannot connect to it; write an address at which they reach this node")]
-    Unspecified,
 }
 
 /// What a person wrote, under the names of the flags. [`Settings::default`] is a cluster of one on this machine.
@@ -161,6 +72,10 @@ pub struct Settings {
     pub election_timeout_ms: u64,
     /// `--max-request-bytes`
     pub max_request_bytes: u64,
+    /// `--snapshot-count`
+    pub snapshot_count: u64,
+    /// `--quota-backend-bytes`; 0 for none.
+    pub quota_backend_bytes: u64,
 }
 
 impl Default for Settings {
@@ -178,6 +93,8 @@ impl Default for Settings {
             heartbeat_interval_ms: 50,
             election_timeout_ms: 500,
             max_request_bytes: 1_572_864,
+            snapshot_count: 1_000_000,
+            quota_backend_bytes: 0,
         }
     }
 }
@@ -211,6 +128,8 @@ pub struct Config {
     pub name: String,
     /// The cluster it belongs to.
     pub cluster: ClusterId,
+    /// What tells this cluster apart from others with the same members.
+    pub token: String,
     /// All nodes of the cluster, this one among them, in order of their ids. No two share a name, an id or a URL.
     pub members: Vec<Member>,
     /// Where the other members reach this node.
@@ -231,6 +150,10 @@ pub struct Config {
     pub election_timeout: Duration,
     /// The largest request that a client may send.
     pub max_request_bytes: usize,
+    /// After how many entries the store is made durable, at the latest, and the log before it let go.
+    pub snapshot_count: u64,
+    /// How large the store may be, in bytes on the disk, until no more writes are taken.
+    pub quota_bytes: Option<u64>,
 }
 
 /// Why a node cannot start with what it was told. Nothing has been touched on the disk or the network.
@@ -368,6 +291,9 @@ pub enum ConfigError {
         /// In milliseconds.
         election_ms: u64,
     },
+    /// A store that would be made durable after nothing.
+    #[error("--snapshot-count 0: give at least 1 (entries)")]
+    SnapshotCountZero,
     /// A limit for requests that none or too many would pass.
     #[error("--max-request-bytes {value}: must be between 1 and 33554432 (32 MiB)")]
     MaxRequestBytes {
@@ -390,6 +316,9 @@ impl Config {
             .ok()
             .filter(|_| (1..=MAX_REQUEST_BYTES_MAX).contains(&settings.max_request_bytes))
             .ok_or(ConfigError::MaxRequestBytes { value: settings.max_request_bytes })?;
+        if settings.snapshot_count == 0 {
+            return Err(ConfigError::SnapshotCountZero);
+        }
 
         let client = parse_listeners("listen-client-urls", &settings.listen_client_urls, None)?;
         let peer = parse_listeners("listen-peer-urls", &settings.listen_peer_urls, Some(&client))?;
@@ -415,6 +344,7 @@ impl Config {
             peer_url: own_peer_url.clone(),
             cluster_state,
             cluster: cluster_id(&settings.initial_cluster_token, &members),
+            token: settings.initial_cluster_token,
             members,
             data_dir: settings
                 .data_dir
@@ -426,44 +356,10 @@ impl Config {
             heartbeat_interval: Duration::from_millis(settings.heartbeat_interval_ms),
             election_timeout: Duration::from_millis(settings.election_timeout_ms),
             max_request_bytes,
+            snapshot_count: settings.snapshot_count,
+            quota_bytes: (settings.quota_backend_bytes > 0).then_some(settings.quota_backend_bytes),
         })
     }
-}
-
-/// The id of the member with this peer URL, in the cluster with this token.
-///
-/// It is the 64-bit FNV-1a hash of the parts `quorate member`, the token, and the URL as [`HttpUrl`] prints it, each
-/// preceded by its length as four bytes, the largest first. A hash below 2^16 has its top bit set: small ids
-/// are for simulated nodes.
-pub fn member_id(token: &str, peer_url: &HttpUrl) -> NodeId {
-    let url = peer_url.to_string();
-    NodeId(out_of_reserved(fnv1a([b"quorate member", token.as_bytes(), url.as_bytes()])))
-}
-
-/// The id of the cluster with this token and these members: hashed as [`member_id`] is, from the parts
-/// `quorate cluster`, the token, and each member's id in ascending order as eight bytes, the largest first.
-pub fn cluster_id(token: &str, members: &[Member]) -> ClusterId {
-    let mut ids: Vec<[u8; 8]> = members.iter().map(|member| member.id.0.to_be_bytes()).collect();
-    ids.sort_unstable();
-    let head: [&[u8]; 2] = [b"quorate cluster", token.as_bytes()];
-    ClusterId(out_of_reserved(fnv1a(head.into_iter().chain(ids.iter().map(|id| id.as_slice())))))
-}
-
-/// FNV-1a, of 64 bits: short enough to be written down as a format, and as stable as arithmetic.
-fn fnv1a<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for part in parts {
-        // The length keeps ("ab", "c") and ("a", "bc") apart.
-        let length = u32::try_from(part.len()).expect("a part of an id is shorter than 4 GiB");
-        for byte in length.to_be_bytes().iter().chain(part) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    hash
-}
-
-fn out_of_reserved(id: u64) -> u64 {
-    if id < RESERVED_IDS { id | 1 << 63 } else { id }
 }
 
 fn check_name(name: &str) -> Result<(), ConfigError> {

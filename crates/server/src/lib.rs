@@ -13,12 +13,14 @@
 pub mod config;
 pub mod node;
 pub mod place;
+pub mod restore;
 
 mod codec;
 mod desk;
 mod engines;
 mod enquiry;
 mod keeper;
+mod recovery;
 
 pub use config::{Config, ConfigError, Settings};
 pub use engines::EnginesError;

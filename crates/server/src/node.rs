@@ -1,18 +1,15 @@
 //! A node's life.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_api_etcd::{Face, FaceConfig};
-use quorate_engine::LsmEngine;
-use quorate_kv::node::{self, DEFAULT_GROUP, Durable, Node};
+use quorate_kv::node::{self, DEFAULT_GROUP};
 use quorate_protocols::consensus::raft;
 use quorate_runtime::{Driver, DriverError, Handle, Identity, Metrics, Options};
 use quorate_storage::data_dir::{DataDir, DataDirError};
-use quorate_storage::log::{LogId, LogOptions};
 use quorate_storage::vfs::DiskVfs;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -26,6 +23,7 @@ use crate::desk::Desk;
 use crate::engines::{self, EnginesError};
 use crate::keeper::Keeper;
 use crate::place::{self, FindError, JoinError, Place};
+use crate::recovery::{self, draw_log_id};
 
 /// How long one that is no member any more may still be told so.
 const HANG_UP_AFTER: Duration = Duration::from_secs(5);
@@ -123,9 +121,11 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         // It was still looking for a member to join.
         () = &mut shutdown => return Ok(()),
     };
-    let data_dir = DataDir::open(&vfs, &config.data_dir, &place.identity, draw_log_id())?;
+    let mut data_dir = DataDir::open(&vfs, &config.data_dir, &place.identity, draw_log_id())?;
 
     let metrics = Arc::new(Metrics::default());
+    let node_config = node_config(&config, &place);
+    let recovered = recovery::recover(&mut data_dir, &vfs, &node_config, &metrics)?;
     let (enquiries, enquired) = Handle::channel();
     let options = Options {
         identity: Identity {
@@ -137,18 +137,9 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         hang_up_after: HANG_UP_AFTER,
         enquiries,
         listeners: peer_listeners,
-        vfs,
-        log_dir: data_dir.path().join("log"),
-        log: LogOptions::new(data_dir.log_id()),
     };
-    let node_config = node_config(&config, &place);
-    let engines = engines::open(data_dir.path(), &node_config.groups)?;
-    let (driver, handle) = Driver::<Node<LsmEngine>, NodeCodec, _>::start(
-        node_config.clone(),
-        Durable::new(engines),
-        options,
-        metrics.clone(),
-    )?;
+    let (driver, handle) =
+        Driver::<_, NodeCodec, _>::start(node_config.clone(), recovered, options);
     if let Some(why) = driver.node().why_unservable(&node_config) {
         return Err(ServerError::Unservable {
             name: config.name.clone(),
@@ -169,7 +160,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let (leader, changes) = Handle::channel();
     let desk = Desk::new(handle.clone(), place.node(), place.identity.cluster_id);
     desk.clone().serve(enquired, changes);
-    let removed = keeper(&config, &place, desk).run();
+    let removed = keeper(&config, &place, desk, metrics.clone()).run();
 
     let (stop, stopped) = watch::channel(());
     let face = Arc::new(Face::new(face_config(&config, &place), handle, leader, metrics));
@@ -247,21 +238,19 @@ async fn listen(
     })
 }
 
-/// A number that no other log has. The system's hash seeds are random.
-fn draw_log_id() -> LogId {
-    let half = || u128::from(RandomState::new().hash_one(std::process::id()));
-    LogId(half() << 64 | half())
-}
-
 fn node_config(config: &Config, place: &Place) -> node::Config {
     let mut raft = raft::Config::new(place.node(), Vec::new());
     raft.bootstrap = place.bootstrap.clone();
     raft.heartbeat_interval = config.heartbeat_interval;
     raft.election_timeout = config.election_timeout;
-    node::Config::new(vec![DEFAULT_GROUP], raft)
+    raft.entries_kept = raft.entries_kept.min(config.snapshot_count);
+    let mut node = node::Config::new(vec![DEFAULT_GROUP], raft);
+    node.flush_entries = config.snapshot_count;
+    node.quota_bytes = config.quota_bytes;
+    node
 }
 
-fn keeper(config: &Config, place: &Place, desk: Desk) -> Keeper {
+fn keeper(config: &Config, place: &Place, desk: Desk, metrics: Arc<Metrics>) -> Keeper {
     let others = config.members.iter().filter(|member| member.peer_url != config.peer_url);
     Keeper {
         desk,
@@ -270,6 +259,7 @@ fn keeper(config: &Config, place: &Place, desk: Desk) -> Keeper {
         name: config.name.clone(),
         client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
         addresses: others.map(|member| member.peer_url.authority()).collect(),
+        metrics,
     }
 }
 

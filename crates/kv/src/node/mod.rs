@@ -19,6 +19,7 @@ mod upkeep;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::{Effect, GroupId, Input, Mutants, NodeId, Out, Protocol, RequestId};
@@ -27,6 +28,7 @@ use quorate_protocols::consensus::raft::{self, Raft};
 
 use crate::error::Error;
 use crate::service::{NodeRequest, NodeResponse};
+use crate::store::applied_in;
 
 use outbox::Outbox;
 pub use shard::Shard;
@@ -53,6 +55,8 @@ pub struct Config {
     pub flush_entries: u64,
     /// How many bytes may be in a store and not durable until it is made so.
     pub flush_bytes: u64,
+    /// How large a store may be, in bytes, until no more writes are taken; none for as large as its disk.
+    pub quota_bytes: Option<u64>,
 }
 
 impl Config {
@@ -64,6 +68,7 @@ impl Config {
             upkeep_interval: Duration::from_millis(100),
             flush_entries: 1_000_000,
             flush_bytes: 64 << 20,
+            quota_bytes: None,
         }
     }
 
@@ -121,11 +126,31 @@ impl<E> Durable<E> {
     }
 }
 
+impl<E> Durable<E> {
+    /// Says that what these groups' members promised is forgotten, as far as their records don't show that they know it
+    /// already. Returns whether there is any such member. To be called after the log is folded.
+    pub fn lose_memory(&mut self, groups: &[GroupId]) -> bool {
+        let mut is_lost = false;
+        for group in groups {
+            let durable = self.groups.entry(*group).or_default();
+            durable.memory_lost |= durable.boot == 0;
+            is_lost |= durable.memory_lost;
+        }
+        is_lost
+    }
+}
+
 impl Durable {
     /// Nothing, with empty engines in memory.
     pub fn in_memory(groups: &[GroupId]) -> Self {
         Durable::new(groups.iter().map(|group| (*group, MemoryEngine::default())).collect())
     }
+}
+
+/// Who took part in a shard when its state was last made durable in this engine; none if there is no such state, or it
+/// can't be read.
+pub fn membership_in(engine: &impl Engine) -> Option<Arc<raft::Membership>> {
+    Some(wire::decode_snapshot(applied_in(engine)?).ok()?.membership)
 }
 
 /// One node of the database.
@@ -195,6 +220,7 @@ impl<E: Engine> Node<E> {
             | NodeRequest::Status { group }
             | NodeRequest::TransferLeadership { group, .. }
             | NodeRequest::Backup { group }
+            | NodeRequest::Digest { group, .. }
             | NodeRequest::Members { group, .. }
             | NodeRequest::ChangeMembers { group, .. } => *group,
         };

@@ -86,6 +86,7 @@ use quorate_engine::{Batch, BatchNumber, Engine, EngineError, MemoryEngine, Size
 
 use crate::error::Error;
 use crate::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
+pub use digest::PreparedDigest;
 use layout::{META_KEY, all_keys, damaged};
 use map::Map;
 use meta::Meta;
@@ -393,6 +394,18 @@ impl<E: Engine> Store<E> {
         Ok(info)
     }
 
+    /// Raises the revision without a change: those between are never used. Whether there are so many.
+    pub(crate) fn skip_revisions(&mut self, by: u64) -> bool {
+        match self.meta.revision.0.checked_add_unsigned(by) {
+            Some(revision) => {
+                self.meta.revision = Revision(revision);
+                self.is_meta_stale = true;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Answers a read whose revision is known to be readable, in a store that has come to the revision `now`.
     fn range_as_of(
         &self,
@@ -422,6 +435,11 @@ impl<E: Engine> Store<E> {
 }
 
 /// The store's record about itself, and what its caller gave it to keep.
+/// What the state in an engine stands for, as [`Store::applied`] says it, if there is one that can be read.
+pub fn applied_in<E: Engine>(engine: &E) -> Option<Bytes> {
+    read_meta(engine).ok().map(|(_, applied)| applied).filter(|applied| !applied.is_empty())
+}
+
 fn read_meta<E: Engine>(engine: &E) -> Result<(Meta, Bytes), EngineError> {
     match engine.get(META_KEY)? {
         Some(record) => Meta::decode(&record),

@@ -37,6 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_core::{NodeId, Out};
 
 use super::log::Term;
+use super::membership::Standing;
 use super::message::Message;
 use super::{Config, Durable, Raft, Record};
 
@@ -109,6 +110,18 @@ impl Raft {
     /// The life of its memory that this member speaks for.
     pub fn life(&self) -> u64 {
         self.memory.life
+    }
+
+    /// The newest run of another member that this one has heard of; 0 if none.
+    pub fn met(&self, peer: NodeId) -> u64 {
+        self.memory.met.get(&peer).map_or(0, |met| met.boot)
+    }
+
+    /// Whether this member has a vote, as far as it knows, and speaks under the life that the members know.
+    pub fn counts(&self, config: &Config) -> bool {
+        self.committed_membership().get(config.me).is_some_and(|member| {
+            member.standing == Standing::Voter && member.life == self.memory.life
+        })
     }
 
     pub(super) fn greeting_for(&self, peer: NodeId) -> Greeting {

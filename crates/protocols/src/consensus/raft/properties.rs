@@ -147,7 +147,11 @@ impl Properties {
             return Err(format!("{id}'s term fell from {} to {}", seen.outline.term, raft.term()));
         }
         if raft.commit() < seen.outline.commit {
-            return Err(format!("{id}'s commit fell from {} to {}", seen.outline.commit, raft.commit()));
+            return Err(format!(
+                "{id}'s commit fell from {} to {}",
+                seen.outline.commit,
+                raft.commit()
+            ));
         }
         if raft.commit() > raft.log().last_index() {
             return Err(format!("{id} committed {}, beyond its log", raft.commit()));
@@ -198,7 +202,11 @@ impl Properties {
         while seen.log.last().is_some_and(|term| log.term_at(seen.last()) != Some(*term)) {
             seen.log.pop();
         }
-        if seen.last() < last && seen.outline.is_leader && raft.is_leader() && seen.outline.term == raft.term() {
+        if seen.last() < last
+            && seen.outline.is_leader
+            && raft.is_leader()
+            && seen.outline.term == raft.term()
+        {
             return Err(format!(
                 "leader append-only: {id} dropped entries after {} while it led term {}",
                 seen.last(),
