@@ -105,6 +105,11 @@ impl Member {
         self.unsynced.len()
     }
 
+    /// The number of the last durable record.
+    pub(crate) fn last_record(&self) -> u64 {
+        self.last_record
+    }
+
     pub(crate) fn boot(&mut self) -> Deeds {
         assert!(!self.is_up(), "{} is up already", self.id());
         let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };

@@ -1,8 +1,8 @@
-//! How messages, records and logs look in a trace.
+//! How a scenario names timers, and how messages, records and logs look in its trace.
 
-use quorate_protocols::consensus::raft::{
-    Append, Entry, Index, Message, Outcome, Raft, Record, Submission, Timer,
-};
+use quorate_core::Protocol;
+use quorate_protocols::consensus::raft::{Index, Message, Raft, Record, Response, Timer, words};
+use quorate_trace::Label;
 
 /// The timer of that name.
 pub(crate) fn timer(name: &str) -> Timer {
@@ -17,85 +17,24 @@ pub(crate) fn timer(name: &str) -> Timer {
 }
 
 /// A message in one line.
-pub(crate) fn message(message: &Message) -> String {
-    match message {
-        Message::RequestVote { term, last_term, last_index, kind } => {
-            format!("RequestVote {kind:?} term={term} last={last_index}:{last_term}")
-        }
-        Message::Vote { term, is_pre, is_granted } => {
-            let kind = if *is_pre { "Pre" } else { "Real" };
-            let answer = if *is_granted { "granted" } else { "refused" };
-            format!("Vote {kind} term={term} {answer}")
-        }
-        Message::Append(Append { term, previous_index, previous_term, entries, commit, round }) => {
-            format!(
-                "Append term={term} after={previous_index}:{previous_term} [{}] commit={commit}{}",
-                self::entries(*previous_index, entries),
-                self::round(*round)
-            )
-        }
-        Message::Appended { term, round, outcome } => {
-            let outcome = match outcome {
-                Outcome::Matched(index) => format!("matched={index}"),
-                Outcome::Conflict { rejected, term: None, first } => {
-                    format!("conflict at {rejected}, ends before {first}")
-                }
-                Outcome::Conflict { rejected, term: Some(term), first } => {
-                    format!("conflict at {rejected}, has term {term} from {first}")
-                }
-                Outcome::Stale => "stale".into(),
-            };
-            format!("Appended term={term} {outcome}{}", self::round(*round))
-        }
-        Message::TimeoutNow { term } => format!("TimeoutNow term={term}"),
-        Message::Submit(Submission { term, boot, settled_below, proposals }) => {
-            let proposals: Vec<String> = proposals
-                .iter()
-                .map(|(id, payload)| format!("{id}={}", String::from_utf8_lossy(payload)))
-                .collect();
-            format!(
-                "Submit term={term} boot={boot} settled<{settled_below} [{}]",
-                proposals.join(" ")
-            )
-        }
-        Message::ReadIndex { ticket } => format!("ReadIndex {}.{}", ticket.boot, ticket.number),
-        Message::ReadIndexAnswer { ticket, index } => {
-            format!("ReadIndexAnswer {}.{} index={index}", ticket.boot, ticket.number)
-        }
-    }
+pub(crate) fn message(message: &Message) -> Label {
+    let label = Label::from(words::message(message, words::plain));
+    if words::is_routine(message) { label.routine() } else { label }
 }
 
 /// A record in one line.
-pub(crate) fn record(record: &Record) -> String {
-    match record {
-        Record::Booted { boot } => format!("boot={boot}"),
-        Record::Voted { term, vote: None } => format!("term={term}"),
-        Record::Voted { term, vote: Some(vote) } => format!("term={term} vote={vote}"),
-        Record::Appended { after, entries, .. } => {
-            format!("after {after}: [{}]", self::entries(*after, entries))
-        }
-    }
+pub(crate) fn record(record: &Record) -> Label {
+    words::record(record, words::plain).into()
 }
 
-/// A member's log in one line.
-pub(crate) fn log(raft: &Raft) -> String {
+/// An answer in one line.
+pub(crate) fn response(response: &Response) -> Label {
+    format!("{response:?}").into()
+}
+
+/// A member's state and log in one line.
+pub(crate) fn state(raft: &Raft) -> String {
     let log = raft.log();
-    format!("[{}]", entries(Index(0), log.slice(Index(1)..=log.last_index())))
-}
-
-/// Each as `index:term`, and `=payload` unless it opens a term.
-fn entries(after: Index, entries: &[Entry]) -> String {
-    let entries: Vec<String> = entries
-        .iter()
-        .zip(after.0 + 1..)
-        .map(|(entry, at)| match entry.origin {
-            Some(_) => format!("{at}:{}={}", entry.term, String::from_utf8_lossy(&entry.payload)),
-            None => format!("{at}:{}", entry.term),
-        })
-        .collect();
-    entries.join(" ")
-}
-
-fn round(round: u64) -> String {
-    if round == 0 { String::new() } else { format!(" round={round}") }
+    let entries = log.slice(Index(1)..=log.last_index());
+    format!("{}; [{}]", raft.view(), words::entries(Index(0), entries, words::plain))
 }

@@ -21,6 +21,7 @@ pub mod message;
 pub mod properties;
 pub mod proposals;
 pub mod snapshot;
+pub mod words;
 
 mod election;
 mod reads;
