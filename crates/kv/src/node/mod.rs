@@ -316,6 +316,10 @@ impl Protocol for Node {
     }
 
     fn view(&self) -> String {
+        // With one shard there is nothing to tell apart.
+        if let (1, Some(shard)) = (self.shards.len(), self.shards.values().next()) {
+            return shard.view();
+        }
         let shards: Vec<String> =
             self.shards.iter().map(|(group, shard)| format!("{group} {}", shard.view())).collect();
         shards.join("; ")
