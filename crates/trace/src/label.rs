@@ -41,24 +41,24 @@ impl From<String> for Label {
     }
 }
 
-/// The text in one line that any medium can show: what controls a terminal, or has no place in XML, becomes a picture
-/// of itself.
+/// The text in one line that any medium can show: what controls a terminal, or has no place in XML, is spelt out.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|char| match char {
-            '\0'..='\x1f' => char::from_u32(0x2400 + char as u32).unwrap_or('\u{fffd}'),
-            '\x7f' => '\u{2421}',
+    let mut printable = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\0' => printable.push_str("\\0"),
+            '\x01'..='\x1f' | '\x7f'..='\u{9f}' => printable.extend(char.escape_default()),
             // The marks that turn the direction of what follows would turn the words around a label too.
-            '\u{80}'..='\u{9f}'
-            | '\u{202a}'..='\u{202e}'
+            '\u{202a}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
             | '\u{2028}'
             | '\u{2029}'
             | '\u{fffe}'
-            | '\u{ffff}' => '\u{fffd}',
-            char => char,
-        })
-        .collect()
+            | '\u{ffff}' => printable.push('\u{fffd}'),
+            char => printable.push(char),
+        }
+    }
+    printable
 }
 
 #[cfg(test)]
@@ -74,8 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn what_controls_a_terminal_is_shown_as_a_picture() {
-        assert_eq!(printable("a\0b\nc\x1b[1m\u{7f}é"), "a␀b␊c␛[1m␡é");
+    fn what_controls_a_terminal_is_spelt_out() {
+        assert_eq!(printable("a\0b\nc\x1b[1m\u{7f}é"), r"a\0b\nc\u{1b}[1m\u{7f}é");
         assert_eq!(printable("\u{202e}\u{ffff}"), "\u{fffd}\u{fffd}");
     }
 }

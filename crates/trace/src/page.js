@@ -56,12 +56,12 @@ function layout() {
     }
     ys[i] = y;
   });
-  total = y + 3 * ROW;
+  total = y + 9 * ROW;
   resize();
   if (keep >= 0) scroller.scrollTop = ys[keep] - TOP;
 }
 
-const yOf = row => row < 0 ? TOP : row >= rows.length ? total - ROW : ys[row];
+const yOf = row => row < 0 ? TOP : row >= rows.length ? total - 7 * ROW : ys[row];
 const xOf = lane => AXIS + gap * (lane + 0.3);
 
 /// The first row that lies at `y` or below.
@@ -104,16 +104,16 @@ function fitted(text, room) {
 }
 
 /// Writes where there is room: at `x`, `y`, and not over what was written before. Says whether it did.
-function write(text, x, y, room, { colour = ink.ink, bold = false, size = 11, must = false, tint = null } = {}) {
+function write(text, x, y, room, { colour = ink.ink, bold = false, size = 11, must = false, filled = false } = {}) {
   pen.font = `${bold ? '600 ' : ''}${size}px system-ui, "DejaVu Sans", sans-serif`;
-  text = fitted(text, room);
+  text = fitted(text, Math.min(room, width - x - 4));
   if (!text) return false;
   const box = [x - 2, y - size + 1, x + pen.measureText(text).width + 2, y + 3];
   if (!must && boxes.some(b => b[0] < box[2] && b[2] > box[0] && b[1] < box[3] && b[3] > box[1])) return false;
   boxes.push(box);
-  pen.globalAlpha = tint ? 1 : 0.86; pen.fillStyle = tint || ink.paper;
-  pen.fillRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
-  pen.globalAlpha = 1; pen.fillStyle = colour;
+  if (filled) { pen.fillStyle = ink.paper; pen.fillRect(box[0], box[1], box[2] - box[0], box[3] - box[1]); }
+  pen.strokeStyle = ink.paper; pen.lineWidth = 3; pen.lineJoin = 'round'; pen.strokeText(text, x, y);
+  pen.fillStyle = colour;
   pen.fillText(text, x, y);
   return true;
 }
@@ -137,12 +137,13 @@ function draw() {
   drawAxis(from, to);
   drawLanes(from, to);
   drawFaults(from, to);
-  drawStates(from, to, false);
   const shown = arrows.map((a, i) => i).filter(i => kinds[arrows[i].kind].shown && yOf(arrows[i].ends) >= from && yOf(arrows[i].sent) <= to);
   shown.forEach(i => drawArrow(i));
+  drawStates(from, to, false);
   drawMarks(from, to);
   shown.forEach(i => labelArrow(i, scroll));
   if (show.details) drawStates(from, to, true);
+  if (failed) nameFailure();
   pen.restore();
   drawHeads();
 }
@@ -154,9 +155,13 @@ function drawFailure() {
   const x = lane < 0 ? AXIS : xOf(lane);
   pen.strokeStyle = ink.alarm; pen.lineWidth = 2.5;
   if (lane >= 0) { pen.beginPath(); pen.arc(x, y, 9, 0, 7); pen.stroke(); }
-  // Where the words don't cover the node's own.
+  // Its words come last, over all else; what would lie under them looks for another place.
+  boxes.push([AXIS, y - 29, width, y - 12]);
+}
+
+function nameFailure() {
   const words = `✗ ${failed.rule}: ${failed.what}`;
-  write(words, AXIS + 4, y - 15, width - AXIS - 12, { colour: ink.alarm, bold: true, size: 12, must: true });
+  write(words, AXIS + 4, yOf(failed.row) - 16, width - AXIS - 12, { colour: ink.alarm, bold: true, size: 12, must: true, filled: true });
 }
 
 function drawAxis(from, to) {
@@ -179,7 +184,7 @@ function drawAxis(from, to) {
 function drawLanes(from, to) {
   D.lanes.forEach((_, lane) => {
     const x = xOf(lane);
-    line(x, Math.max(from, TOP), x, Math.min(to, total), ink.line, 1.5);
+    line(x, Math.max(from, TOP), x, Math.min(to, yOf(rows.length)), ink.line, 1.5);
     bands[lane].forEach(([first, end, role]) => {
       const y1 = Math.max(yOf(first), from), y2 = Math.min(yOf(end), to);
       if (y2 <= y1) return;
@@ -224,7 +229,7 @@ function drawFaults(from, to) {
 
 function announce(y, label) {
   line(30, y, width, y, ink.faint, 1, [1, 5]);
-  write(label, AXIS + 2, y + 4, width - AXIS - 20, { colour: ink.ink, size: 11, bold: true, must: true });
+  write(label, AXIS + 2, y + 4, width - AXIS - 20, { colour: ink.ink, size: 11, bold: true });
 }
 
 function drawStates(from, to, detail) {
@@ -247,7 +252,7 @@ function ends(a) {
   let x2 = xOf(a.to) - side * 6, y2 = yOf(a.ends);
   if (a.fate > 1) {
     // Lost at once: a stub. Lost on arrival: almost there.
-    if (a.sent === a.ends) { x2 = x1 + side * gap * 0.3; y2 = y1 + 9; } else { x2 = xOf(a.to) - side * 16; }
+    if (a.sent === a.ends) { x2 = x1 + side * gap * 0.3; y2 = y1 + 2 + 6 * Math.abs(a.to - a.from); } else { x2 = xOf(a.to) - side * 16; }
   }
   return [x1 + side * 5, y1, x2, y2, side];
 }
@@ -278,7 +283,7 @@ function labelArrow(i, scroll) {
   const isPicked = picked && picked.arrow === i;
   const reach = Math.abs(x2 - x1), slope = (y2 - y1) / (x2 - x1 || 1);
   if (a.fate > 1 && a.sent === a.ends) {
-    write(a.label, side > 0 ? x2 + 7 : x2 - Math.min(7 + gap * 0.4, 90), y2 + 4, gap * 0.4, { colour: ink.faint, size: 10 });
+    write(`⇥ ${D.lanes[a.to]} ${a.label}`, side > 0 ? x2 + 7 : x2 - Math.min(7 + gap * 0.4, 90), y2 + 4, gap * 0.4, { colour: ink.faint, size: 10 });
     return;
   }
   for (let near = 0; near < Math.max(1, Math.round(reach / gap)); near++) {
@@ -298,7 +303,7 @@ function drawMarks(from, to) {
     if (durable < from || y > to) continue;
     if (m.name === 'fire') {
       line(x - 9, y, x + 9, y, ink.ink, 2);
-      write('⏱ ' + m.label, x - 15 - Math.min(gap * 0.28, 80), y + 4, gap * 0.28, { size: 10 });
+      write(m.label, x - 15 - Math.min(gap * 0.28, 80), y + 4, gap * 0.28, { size: 10 });
     } else if (m.name === 'persist') {
       line(x - 8, y, x - 8, durable, ink.ink, 1);
       pen.strokeStyle = ink.ink; pen.lineWidth = 1.3; pen.fillStyle = ink.paper;

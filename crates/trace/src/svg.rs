@@ -35,8 +35,8 @@ pub(crate) fn render(sheet: &Sheet<'_>) -> String {
     drawing.lanes(top + 20.0);
     drawing.axis();
     drawing.faults();
-    drawing.states(false);
     drawing.arrows();
+    drawing.states(false);
     drawing.marks();
     drawing.labels();
     drawing.states(true);
@@ -128,7 +128,7 @@ impl Canvas {
         must: bool,
     ) -> bool {
         let size = 10.5 * CHARACTER;
-        let fits = (room / size) as usize;
+        let fits = (room.min(WIDTH - x - 4.0) / size) as usize;
         let Some(text) = fitted(text, fits.min(LABEL_MAX.max(fits * usize::from(must)))) else {
             return false;
         };
@@ -282,7 +282,8 @@ impl Drawing<'_> {
         let (sent, ends) = (layout.y(arrow.sent), layout.y(arrow.ends));
         let end = match arrow.fate {
             Fate::Lost(_) if arrow.sent == arrow.ends => {
-                (from + side * layout.lane_gap * 0.3, sent + 9.0)
+                let below = 2.0 + 6.0 * arrow.to.abs_diff(arrow.from) as f64;
+                (from + side * layout.lane_gap * 0.3, sent + below)
             }
             Fate::Lost(_) => (to - side * 16.0, ends),
             Fate::Arrived | Fate::Pending => (to - side * 6.0, ends),
@@ -297,7 +298,8 @@ impl Drawing<'_> {
             let is_rightward = arrow.to > arrow.from;
             if matches!(arrow.fate, Fate::Lost(_)) && arrow.sent == arrow.ends {
                 let x = if is_rightward { x2 + 7.0 } else { x2 - (7.0 + gap * 0.4).min(90.0) };
-                self.canvas.write("faint", (x, y2 + 4.0), &arrow.label, gap * 0.4, false);
+                let label = format!("⇥ {} {}", self.model.lanes[arrow.to], arrow.label);
+                self.canvas.write("faint", (x, y2 + 4.0), &label, gap * 0.4, false);
                 continue;
             }
             let slope = (y2 - y1) / (x2 - x1);

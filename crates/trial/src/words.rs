@@ -1,6 +1,7 @@
 //! The database's messages, records and requests in words, for who reads a run.
 
 use bytes::Bytes;
+use quorate_core::GroupId;
 use quorate_kv::node::{Envelope, Node, Record, Timer};
 use quorate_kv::request::{
     Command, DeleteRangeRequest, KeyRange, Operation, PutRequest, Query, RangeEnd, Response,
@@ -18,13 +19,12 @@ pub(crate) fn describe() -> Describe<Node> {
 }
 
 fn message(envelope: &Envelope) -> Label {
-    let is_alone = envelope.messages.len() == 1;
     let texts: Vec<String> = envelope
         .messages
         .iter()
         .map(|(group, message)| {
             let text = raft::words::message(message, payload);
-            if is_alone && group.0 == 1 { text } else { format!("{group} {text}") }
+            in_group(*group, &text)
         })
         .collect();
     let text = texts.join("; ");
@@ -42,14 +42,19 @@ fn timer(timer: &Timer) -> Label {
         Timer::Overdue => Label::new("overdue"),
         Timer::Group(group, timer) => {
             let name = raft::words::timer(*timer);
-            let label = Label::of_kind(name, &format!("{group} {name}"));
+            let label = Label::of_kind(name, &in_group(*group, name));
             if *timer == raft::Timer::Quorum { label.routine() } else { label }
         }
     }
 }
 
 fn record(record: &Record) -> Label {
-    format!("{} {}", record.group, raft::words::record(&record.record, payload)).into()
+    in_group(record.group, &raft::words::record(&record.record, payload)).into()
+}
+
+/// Most runs have one group, the first, which goes without saying.
+fn in_group(group: GroupId, text: &str) -> String {
+    if group == GroupId(1) { text.to_owned() } else { format!("{group} {text}") }
 }
 
 fn request(request: &NodeRequest) -> Label {
