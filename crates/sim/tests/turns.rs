@@ -8,6 +8,7 @@ use quorate_sim::{
     Bounds, Clients, Cluster, Describe, Fault, Outcome, Plan, RecordDisk, Rule, Simulation,
     Workload,
 };
+use quorate_trace::log::What;
 use quorate_trace::text;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +104,20 @@ fn run(requests: &[Request], change: impl FnOnce(&mut Plan)) -> Outcome<Asks> {
     let asks = Asks(requests.to_vec());
     let simulation = Simulation::new(plan, vec![()], |_| RecordDisk::new(), asks);
     quorate_sim::seeds::quietly(|| simulation.tracing(Describe::debug()).run())
+}
+
+#[test]
+fn a_log_marks_the_step_after_which_a_rule_was_found_broken() {
+    let outcome = run(&[Request::AnswerTwice], |_| {});
+    let failure = outcome.result.expect_err("a request was answered twice");
+    let log = outcome.trace.expect("the run was traced");
+    let failing = log.failing().expect("the failure is marked");
+    assert_eq!((&*failing.rule, &*failing.what), ("answer", &*failure.what));
+    let is_failing = |step: &quorate_trace::log::Step<'_>| {
+        failing.event.is_some_and(|event| step.contains(event))
+    };
+    let step = log.steps().find(is_failing).expect("the mark is at a step");
+    assert!(matches!(step.events[0].what, What::Ask { .. }), "{:?}", step.events);
 }
 
 /// What the node took, first words only, in order.

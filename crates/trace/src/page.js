@@ -45,10 +45,12 @@ function layout() {
   if (failed) see(failed.row);
   ys = new Float64Array(rows.length);
   const start = rows.length ? rows[0].at : 0;
+  // True time takes as much room as a browser lets a page have, and no more.
+  const scale = rows.length ? Math.min(40 * zoom / D.delay, 1.5e7 / (rows[rows.length - 1].at - start + 1)) : 1;
   let y = TOP, last = null;
   rows.forEach((row, i) => {
     if (linear) {
-      y = TOP + ROW + Math.min((row.at - start) / D.delay * 40 * zoom, 1.5e7);
+      y = TOP + ROW + (row.at - start) * scale;
     } else if (visible[i]) {
       const more = last === null ? 0 : DECADE * Math.log10(1 + (row.at - last) * 10 / D.delay);
       y += (ROW + Math.min(more, GAP_MAX)) * zoom;
@@ -228,7 +230,7 @@ function drawFaults(from, to) {
 }
 
 function announce(y, label) {
-  line(30, y, width, y, ink.faint, 1, [1, 5]);
+  line(AXIS, y, width, y, ink.faint, 1, [1, 5]);
   write(label, AXIS + 2, y + 4, width - AXIS - 20, { colour: ink.ink, size: 11, bold: true });
 }
 
@@ -447,9 +449,9 @@ function controls() {
     const div = element('div', '', $('key')), swatch = element('b', '▌', div);
     swatch.style.color = COLOURS[i % COLOURS.length]; element('span', role || 'no state', div);
   });
-  const rescale = factor => { zoom = Math.max(0.5, Math.min(8, zoom * factor)); layout(); };
+  const rescale = factor => { zoom = Math.max(linear ? 0.001 : 0.5, Math.min(8, zoom * factor)); layout(); };
   $('in').onclick = () => rescale(1.3); $('out').onclick = () => rescale(1 / 1.3);
-  $('linear').onchange = event => { linear = event.target.checked; layout(); };
+  $('linear').onchange = event => { linear = event.target.checked; zoom = 1; layout(); };
   $('find').addEventListener('keydown', event => { if (event.key === 'Enter') find(event.target.value); event.stopPropagation(); });
   if ($('copy')) $('copy').onclick = () => navigator.clipboard.writeText($('command').textContent);
   if ($('to-failure')) { if (failed) $('to-failure').onclick = () => pick({ row: failed.row }, 'always'); else $('to-failure').hidden = true; }

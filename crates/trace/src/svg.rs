@@ -40,6 +40,7 @@ pub(crate) fn render(sheet: &Sheet<'_>) -> String {
     drawing.marks();
     drawing.labels();
     drawing.states(true);
+    drawing.name_failure();
     let height = drawing.layout.bottom + 14.0;
     let body = drawing.canvas.text;
     let (title, extent) = (escape(sheet.title), escape(&sheet.extent));
@@ -118,6 +119,13 @@ impl Canvas {
         ));
     }
 
+    /// Keeps words out of a place.
+    fn reserve(&mut self, place: [f64; 4]) {
+        for band in (place[1] / BAND) as i64..=(place[3] / BAND) as i64 {
+            self.boxes.entry(band).or_default().push(place);
+        }
+    }
+
     /// Writes where there is room: not over what was written before, unless it must. Says whether it did.
     fn write(
         &mut self,
@@ -138,13 +146,11 @@ impl Canvas {
             other[0] < taken[2] && other[2] > taken[0] && other[1] < taken[3] && other[3] > taken[1]
         };
         let bands = (taken[1] / BAND) as i64..=(taken[3] / BAND) as i64;
-        let mut written = self.boxes.range(bands.clone()).flat_map(|(_, boxes)| boxes);
+        let mut written = self.boxes.range(bands).flat_map(|(_, boxes)| boxes);
         if !must && written.any(is_over) {
             return false;
         }
-        for band in bands {
-            self.boxes.entry(band).or_default().push(taken);
-        }
+        self.reserve(taken);
         let text = escape(&text);
         self.put(format_args!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>"));
         true
@@ -168,9 +174,16 @@ impl Drawing<'_> {
                 "<circle class=\"failing\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"9\"/>"
             ));
         }
+        self.canvas.reserve([AXIS, y - 26.0, WIDTH, y - 11.0]);
+    }
+
+    /// The words of the rule that broke, over all else.
+    fn name_failure(&mut self) {
+        let Some(failed) = &self.model.failed else { return };
         let what = failed.what.lines().next().unwrap_or_default();
         let words = format!("✗ {}: {what}", failed.rule);
-        self.canvas.write("broken", (AXIS + 4.0, y - 14.0), &words, WIDTH - AXIS - 60.0, true);
+        let at = (AXIS + 4.0, self.layout.y(failed.row) - 14.0);
+        self.canvas.write("broken", at, &words, WIDTH - AXIS - 60.0, true);
     }
 
     fn lanes(&mut self, head: f64) {
@@ -234,7 +247,7 @@ impl Drawing<'_> {
 
     /// What concerns all nodes.
     fn announce(&mut self, y: f64, label: &str) {
-        self.canvas.line("note", (30.0, y), (WIDTH, y));
+        self.canvas.line("note", (AXIS, y), (WIDTH, y));
         self.canvas.write("strong", (AXIS + 2.0, y + 4.0), label, WIDTH - AXIS - 20.0, false);
     }
 

@@ -1,6 +1,6 @@
 //! Shows what a deliberate bug does: finds a seed that catches it, makes the failure small, and draws it.
 //!
-//! `cargo run --release -p quorate-trial --example see_mutant -- counts_older_term broken.html`
+//! `cargo run -p quorate-trial --example see_mutant -- counts_older_term broken.html`
 
 use quorate_core::Mutants;
 use quorate_sim::{Plan, Until, run_seeds, shrink};

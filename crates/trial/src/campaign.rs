@@ -70,7 +70,7 @@ pub fn judge(suspect: Suspect, plan: &Plan) -> Outcome<Trial> {
     simulation(suspect, plan).run()
 }
 
-/// Runs one plan, judges it, and writes down everything that happened.
+/// Runs one plan, judges it, and keeps a log of everything that happened.
 pub fn run_traced(suspect: Suspect, plan: &Plan) -> Outcome<Trial> {
     simulation(suspect, plan).tracing(words::describe()).run()
 }
