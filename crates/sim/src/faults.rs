@@ -116,6 +116,26 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// How long the network suffers from it; none if it strikes nodes, or only once.
+    pub(crate) fn lasts_on_network(&self) -> Option<Duration> {
+        match self {
+            Fault::Partition { lasts, .. }
+            | Fault::OneWay { lasts, .. }
+            | Fault::Flap { lasts, .. }
+            | Fault::Loss { lasts, .. }
+            | Fault::Clog { lasts, .. } => Some(*lasts),
+            Fault::Crash { .. }
+            | Fault::Blackout { .. }
+            | Fault::Pause { .. }
+            | Fault::Slow { .. }
+            | Fault::Reset { .. }
+            | Fault::FalseAlarm { .. }
+            | Fault::Stall { .. } => None,
+        }
+    }
+}
+
 /// A fault at its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scheduled {

@@ -6,11 +6,12 @@ use quorate_core::{GroupId, Mutants, NodeId};
 use quorate_engine::{MemoryDisk, MemoryEngine};
 use quorate_kv::node::{self, Node};
 use quorate_protocols::consensus::raft;
-use quorate_sim::{Bounds, Describe, Failure, LogDisk, Outcome, Plan, Report, Simulation};
+use quorate_sim::{Bounds, Failure, LogDisk, Outcome, Plan, Report, Simulation};
 use quorate_storage::log::{LogId, LogOptions};
 
 use crate::codec::NodeRecords;
 use crate::hunt::{Hunt, Leaders, Quarry, Voters};
+use crate::words;
 use crate::workload::Trial;
 
 /// The length of a simulated segment: short, so that a run sees many.
@@ -70,9 +71,9 @@ pub fn judge(suspect: Suspect, plan: &Plan) -> Outcome<Trial> {
     simulation(suspect, plan).run()
 }
 
-/// Runs one plan, judges it, and writes down everything that happened.
+/// Runs one plan, judges it, and keeps a log of everything that happened.
 pub fn run_traced(suspect: Suspect, plan: &Plan) -> Outcome<Trial> {
-    simulation(suspect, plan).tracing(Describe::debug()).run()
+    simulation(suspect, plan).tracing(words::describe()).run()
 }
 
 fn simulation(

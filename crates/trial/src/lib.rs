@@ -17,6 +17,7 @@ pub mod workload;
 mod codec;
 mod hunt;
 mod operation;
+mod words;
 
 pub use campaign::{Suspect, bounds, describe, judge, plan, run, run_traced};
 pub use workload::Trial;

@@ -134,8 +134,12 @@ pub(super) fn as_text(trials: &Trials) -> String {
         for scheduled in &shrunk.faults {
             writeln!(text, "  {scheduled}").expect("a string takes all");
         }
-        write!(text, "\nSee it again, with --trace step by step:\n  {}\n", shrunk.failure.command)
-            .expect("a string takes all");
+        write!(
+            text,
+            "\nSee it again, with --trace step by step, or with --html FILE as a diagram:\n  {}\n",
+            shrunk.failure.command
+        )
+        .expect("a string takes all");
     }
     text
 }

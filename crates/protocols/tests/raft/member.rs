@@ -124,13 +124,18 @@ impl Member {
         self.unsynced.len()
     }
 
+    /// The number of the last durable record.
+    pub(crate) fn last_record(&self) -> u64 {
+        self.released + self.records.len() as u64
+    }
+
     pub(crate) fn boot(&mut self) -> Deeds {
         assert!(!self.is_up(), "{} is up already", self.id());
         let mut durable = Durable { state: self.saved.clone(), ..Durable::default() };
         for (record, number) in self.records.iter().zip(self.released + 1..) {
             Replica::fold(&mut durable, number, record.clone());
         }
-        let last = self.released + self.records.len() as u64;
+        let last = self.last_record();
         let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
         self.host = Some(Host::boot(&self.config, durable, last, &mut hands));
         self.last_request = RequestId(0);

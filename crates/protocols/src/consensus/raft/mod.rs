@@ -30,6 +30,7 @@ pub mod properties;
 pub mod proposals;
 pub mod snapshot;
 pub mod transfer;
+pub mod words;
 
 mod election;
 mod reads;
