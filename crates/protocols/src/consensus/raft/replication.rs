@@ -9,7 +9,7 @@ use super::message::{Append, Message, Outcome};
 use super::{Config, Raft, Record, Role, Timer};
 
 /// What a leader knows of one follower.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Progress {
     /// The follower's log agrees with ours up to here, durably.
     matched: Index,
