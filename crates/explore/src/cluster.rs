@@ -1,13 +1,13 @@
 //! A cluster at one moment, and every next moment it may have.
 
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use quorate_core::{NodeId, Protocol, RequestId};
 
-use crate::fingerprint::{Renaming, Words, fold};
-use crate::model::{Bounds, Model, Snapshot, Syncs};
-use crate::node::Interruption;
-use crate::node::{Choices, Deeds, Node, Task, Terms, Turned, run};
+use crate::fingerprint::{OfPrints, Renaming, Words, fold};
+use crate::model::{Bounds, Explored, Model, Snapshot, Syncs};
+use crate::node::{Choices, Deeds, Interruption, Node, Task, Terms, run};
 use crate::trace::{Action, Letter, Step};
 
 /// The timers that a model may name.
@@ -30,6 +30,19 @@ struct Spent {
 }
 
 impl Spent {
+    /// What is used up once an event has happened.
+    fn by(mut self, event: Event) -> Self {
+        match event {
+            Event::Deliver { is_repeated, .. } => self.repeats += u8::from(is_repeated),
+            Event::Fire { timer, .. } => self.fired[timer] += 1,
+            Event::Ask { .. } => self.requests += 1,
+            Event::Lost { .. } => self.hints += 1,
+            Event::Sync { .. } => {}
+            Event::Crash { .. } => self.crashes += 1,
+        }
+        self
+    }
+
     fn words(self) -> [u64; 2] {
         let rare = [self.crashes, self.repeats, self.requests, self.hints, 0, 0, 0, 0];
         [u64::from_le_bytes(rare), u64::from_le_bytes(self.fired)]
@@ -73,11 +86,7 @@ enum Event {
 pub(crate) struct Change<M: Model> {
     event: Event,
     moved: usize,
-    node: Node<M::Protocol>,
-    sent: Vec<Arc<Sealed<M::Protocol>>>,
-    answered: Vec<(RequestId, <M::Protocol as Protocol>::Response)>,
-    chosen: Vec<u32>,
-    interruption: Option<Interruption>,
+    turned: Arc<Turned<M::Protocol>>,
     history: Option<Arc<Recorded<M::History>>>,
     spent: Spent,
     /// What the change breaks, if anything.
@@ -86,41 +95,73 @@ pub(crate) struct Change<M: Model> {
     pub(crate) print: u64,
 }
 
-/// A model, ready to be explored. Each thread has one of its own, for the paper it writes prints on.
+/// What comes of a node's turn, whatever the rest of the cluster.
+struct Turned<P: Explored> {
+    node: Arc<Node<P>>,
+    sent: Vec<Arc<Sealed<P>>>,
+    answered: Vec<(RequestId, P::Response)>,
+    chosen: Vec<u32>,
+    interruption: Option<Interruption>,
+    passed: Vec<P>,
+}
+
+impl<P: Explored> Turned<P> {
+    /// Whether nothing came of it.
+    fn is_idle(&self, before: &Node<P>) -> bool {
+        self.sent.is_empty()
+            && self.answered.is_empty()
+            && self.passed.is_empty()
+            && self.node.prints == before.prints
+    }
+}
+
+/// What a turn depends on: the print of the node, that of what arrives, and what kind of turn it is.
+type TurnKey = (u64, u64, u64);
+
+/// The turns taken lately. The same few nodes meet the same few messages in very many clusters.
+#[allow(clippy::disallowed_types, reason = "it is looked up and never walked through")]
+type Turns<P> =
+    std::collections::HashMap<TurnKey, Vec<Arc<Turned<P>>>, BuildHasherDefault<OfPrints>>;
+
+/// The turns that are remembered at once.
+const TURNS_MAX: usize = 1 << 17;
+
+/// A model, ready to be explored. Each thread has one of its own, for the paper it writes prints on and for its memory of
+/// turns.
 pub(crate) struct Explorer<'a, M: Model> {
     model: &'a M,
     bounds: Bounds,
     ids: Vec<NodeId>,
     renamings: &'a [Renaming],
     words: Words,
+    turns: Turns<M::Protocol>,
 }
 
 impl<'a, M: Model> Explorer<'a, M> {
     pub(crate) fn new(model: &'a M, renamings: &'a [Renaming]) -> Self {
         assert!(model.timers().len() <= TIMERS_MAX, "a model names at most {TIMERS_MAX} timers");
         let ids = model.nodes().iter().map(|(id, _)| *id).collect();
-        Explorer { model, bounds: model.bounds(), ids, renamings, words: Words::default() }
+        Explorer {
+            model,
+            bounds: model.bounds(),
+            ids,
+            renamings,
+            words: Words::default(),
+            turns: Turns::default(),
+        }
     }
 
     /// The cluster when every node has started for the first time, durably.
     pub(crate) fn start(&mut self) -> (State<M>, u64) {
-        let model = self.model;
         let mut nodes = Vec::new();
         let mut letters = Vec::new();
-        for (id, config) in model.nodes() {
-            let terms = Terms {
-                config,
-                timers: model.timers(),
-                is_synced: true,
-                may_crash: false,
-                observe: &mut |_: &M::Protocol| Ok(()),
-            };
-            let Turned { mut node, deeds, next_choices, .. } =
-                run(None, Task::Start, Choices::default(), terms);
-            assert!(next_choices.is_none(), "a first start leaves no choice");
-            node.prints = self.words.prints(&node, &self.ids, self.renamings);
-            letters.extend(deeds.sent.into_iter().map(|(to, message)| self.seal(*id, to, message)));
-            nodes.push(Arc::new(node));
+        for at in 0..self.ids.len() {
+            let terms = Terms { is_synced: true, may_crash: false, ..self.terms(at) };
+            let (node, deeds, next) = run(None, Task::Start, Choices::default(), terms);
+            assert!(next.is_none(), "a first start leaves no choice");
+            let turned = self.turned(at, node, deeds);
+            letters.extend(turned.sent);
+            nodes.push(turned.node);
         }
         let history = self.record(M::History::default());
         let mut state = State {
@@ -133,8 +174,8 @@ impl<'a, M: Model> Explorer<'a, M> {
         for letter in letters {
             state.post(letter);
         }
-        let print =
-            self.print(&state, |node| &state.nodes[node].prints, None, &[], None, state.spent);
+        let nodes = |node: usize| &state.nodes[node];
+        let print = self.print(&state, nodes, None, &[], None, state.spent);
         (state, print)
     }
 
@@ -144,12 +185,23 @@ impl<'a, M: Model> Explorer<'a, M> {
         state: &State<M>,
         mut take: impl FnMut(Change<M>) -> bool,
     ) {
-        let events = self.events(state);
-        for event in events {
-            let mut choices = Some(Choices::default());
-            while let Some(tried) = choices {
-                let (change, next_choices) = self.change(state, event, tried);
-                choices = next_choices;
+        for event in self.events(state) {
+            let key = self.turn_key(state, event);
+            let mut turns = self.turns.get(&key).cloned();
+            if turns.is_none() {
+                if self.turns.len() >= TURNS_MAX {
+                    self.turns.clear();
+                }
+                turns = Some(self.take_turns(state, event));
+                self.turns.extend(turns.clone().map(|turns| (key, turns)));
+            }
+            for turned in turns.unwrap_or_default() {
+                let before = &state.nodes[self.mover(state, event)];
+                if matches!(event, Event::Deliver { .. }) && turned.is_idle(before) {
+                    // All that may happen after it may happen without it, while the message is under way for ever.
+                    continue;
+                }
+                let change = self.change(state, event, turned);
                 if !take(change) {
                     return;
                 }
@@ -192,100 +244,141 @@ impl<'a, M: Model> Explorer<'a, M> {
         events
     }
 
-    /// Who moves, what it is to do, and what is used up by that.
-    fn task(&self, state: &State<M>, event: Event) -> (usize, Task<M::Protocol>, Spent) {
-        let mut spent = state.spent;
-        let (node, task) = match event {
-            Event::Deliver { letter, is_repeated } => {
-                let Letter { from, to, message } = &state.letters[letter].letter;
-                spent.repeats += u8::from(is_repeated);
-                (self.position(*to), Task::Deliver { from: *from, message: message.clone() })
-            }
-            Event::Fire { node, timer } => {
-                spent.fired[timer] += 1;
-                (node, Task::Fire { timer })
-            }
-            Event::Ask { node, request } => {
-                let mut requests = self.model.requests(spent.requests, self.ids[node]);
-                spent.requests += 1;
-                (node, Task::Ask { request: requests.swap_remove(request) })
-            }
-            Event::Lost { node, peer } => {
-                spent.hints += 1;
-                (node, Task::Lost { peer: self.ids[peer] })
-            }
-            Event::Sync { node, count } => (node, Task::Sync { count }),
-            Event::Crash { node, kept } => {
-                spent.crashes += 1;
-                (node, Task::Crash { kept })
-            }
-        };
-        (node, task, spent)
+    /// Who moves.
+    fn mover(&self, state: &State<M>, event: Event) -> usize {
+        match event {
+            Event::Deliver { letter, .. } => self.position(state.letters[letter].letter.to),
+            Event::Fire { node, .. }
+            | Event::Ask { node, .. }
+            | Event::Lost { node, .. }
+            | Event::Sync { node, .. }
+            | Event::Crash { node, .. } => node,
+        }
     }
 
-    fn change(
-        &mut self,
-        state: &State<M>,
-        event: Event,
-        choices: Choices,
-    ) -> (Change<M>, Option<Choices>) {
-        let model = self.model;
-        let (moved, task, mut spent) = self.task(state, event);
-        let mut history: Option<M::History> = None;
-        let mut observe = |now: &M::Protocol| {
-            let history_now = history.as_ref().unwrap_or(&state.history.history);
-            let snapshot =
-                Snapshot { nodes: &state.nodes, moved: Some((moved, now)), history: history_now };
-            if let Some(changed) = model.observe(&snapshot, moved)? {
-                history = Some(changed);
-            }
-            Ok(())
+    fn turn_key(&self, state: &State<M>, event: Event) -> TurnKey {
+        let (kind, what) = match event {
+            Event::Deliver { letter, .. } => (0, state.letters[letter].prints[0]),
+            Event::Fire { timer, .. } => (1, timer as u64),
+            Event::Ask { request, .. } => (2, request as u64),
+            Event::Lost { peer, .. } => (3, peer as u64),
+            Event::Sync { count, .. } => (4, count as u64),
+            Event::Crash { kept, .. } => (5, kept as u64),
         };
-        let terms = Terms {
-            config: &model.nodes()[moved].1,
+        let mover = self.mover(state, event);
+        let may_crash = state.spent.by(event).crashes < self.bounds.crashes;
+        let details = [kind, mover as u8, u8::from(may_crash), state.spent.requests, 0, 0, 0, 0];
+        (state.nodes[mover].prints[0], what, u64::from_le_bytes(details))
+    }
+
+    fn task(&self, state: &State<M>, event: Event) -> Task<M::Protocol> {
+        match event {
+            Event::Deliver { letter, .. } => {
+                let Letter { from, message, .. } = &state.letters[letter].letter;
+                Task::Deliver { from: *from, message: message.clone() }
+            }
+            Event::Fire { timer, .. } => Task::Fire { timer },
+            Event::Ask { node, request } => {
+                let mut requests = self.model.requests(state.spent.requests, self.ids[node]);
+                Task::Ask { request: requests.swap_remove(request) }
+            }
+            Event::Lost { peer, .. } => Task::Lost { peer: self.ids[peer] },
+            Event::Sync { count, .. } => Task::Sync { count },
+            Event::Crash { kept, .. } => Task::Crash { kept },
+        }
+    }
+
+    fn terms(&self, node: usize) -> Terms<'a, M::Protocol> {
+        let model = self.model;
+        Terms {
+            config: &model.nodes()[node].1,
             timers: model.timers(),
             is_synced: model.syncs() == Syncs::EachTurn,
-            may_crash: spent.crashes < self.bounds.crashes,
-            observe: &mut observe,
-        };
-        let Turned { mut node, deeds, result, next_choices } =
-            run(Some(&state.nodes[moved]), task, choices, terms);
+            may_crash: false,
+        }
+    }
+
+    /// A turn, in every way in which it may go.
+    fn take_turns(&mut self, state: &State<M>, event: Event) -> Vec<Arc<Turned<M::Protocol>>> {
+        let node = self.mover(state, event);
+        let may_crash = state.spent.by(event).crashes < self.bounds.crashes;
+        let task = self.task(state, event);
+        let mut turns = Vec::new();
+        let mut choices = Some(Choices::default());
+        while let Some(tried) = choices {
+            let terms = Terms { may_crash, ..self.terms(node) };
+            let (after, deeds, next) = run(Some(&state.nodes[node]), task.clone(), tried, terms);
+            turns.push(Arc::new(self.turned(node, after, deeds)));
+            choices = next;
+        }
+        turns
+    }
+
+    fn turned(
+        &mut self,
+        at: usize,
+        mut node: Node<M::Protocol>,
+        deeds: Deeds<M::Protocol>,
+    ) -> Turned<M::Protocol> {
         node.prints = self.words.prints(&node, &self.ids, self.renamings);
-        let Deeds { sent, answered, chosen, interruption } = deeds;
-        spent.crashes += u8::from(interruption.is_some());
-        let id = self.ids[moved];
-        let mut change = Change {
-            event,
-            moved,
-            node,
+        let Deeds { sent, answered, chosen, interruption, passed } = deeds;
+        let id = self.ids[at];
+        Turned {
+            node: Arc::new(node),
             sent: sent.into_iter().map(|(to, message)| self.seal(id, to, message)).collect(),
             answered,
             chosen,
             interruption,
-            history: history.map(|history| self.record(history)),
-            spent,
-            broken: result.err(),
-            print: 0,
-        };
-        let nodes = |node: usize| {
-            if node == moved { &change.node.prints } else { &state.nodes[node].prints }
-        };
-        change.print = self.print(
-            state,
-            nodes,
-            event.used_up(),
-            &change.sent,
-            change.history.as_deref(),
-            spent,
-        );
-        (change, next_choices)
+            passed,
+        }
+    }
+
+    /// What a turn means for the cluster.
+    fn change(
+        &mut self,
+        state: &State<M>,
+        event: Event,
+        turned: Arc<Turned<M::Protocol>>,
+    ) -> Change<M> {
+        let moved = self.mover(state, event);
+        let mut spent = state.spent.by(event);
+        spent.crashes += u8::from(turned.interruption.is_some());
+        let (history, broken) = self.judge(state, moved, &turned);
+        let history = history.map(|history| self.record(history));
+        let nodes = |node: usize| if node == moved { &turned.node } else { &state.nodes[node] };
+        let print =
+            self.print(state, nodes, event.used_up(), &turned.sent, history.as_deref(), spent);
+        Change { event, moved, turned, history, spent, broken, print }
+    }
+
+    /// What history becomes with a turn, if it changes, and which promise the turn breaks, if any.
+    fn judge(
+        &self,
+        state: &State<M>,
+        moved: usize,
+        turned: &Turned<M::Protocol>,
+    ) -> (Option<M::History>, Option<String>) {
+        let mut history: Option<M::History> = None;
+        for now in turned.passed.iter().chain([turned.node.state()]) {
+            let snapshot = Snapshot {
+                nodes: &state.nodes,
+                moved: Some((moved, now)),
+                history: history.as_ref().unwrap_or(&state.history.history),
+            };
+            match self.model.observe(&snapshot, moved) {
+                Ok(None) => {}
+                Ok(changed) => history = changed,
+                Err(broken) => return (history, Some(broken)),
+            }
+        }
+        (history, None)
     }
 
     /// The least of the prints that a state has under the renamings: all states that differ in names alone have it.
     fn print<'s>(
         &self,
         state: &'s State<M>,
-        prints_of: impl Fn(usize) -> &'s Box<[u64]>,
+        nodes: impl Fn(usize) -> &'s Arc<Node<M::Protocol>>,
         delivered: Option<usize>,
         sent: &[Arc<Sealed<M::Protocol>>],
         history: Option<&Recorded<M::History>>,
@@ -303,65 +396,38 @@ impl<'a, M: Model> Explorer<'a, M> {
             }
             letters = sent.iter().fold(letters, |sum, letter| sum.wrapping_add(letter.prints[at]));
             let nodes =
-                renaming.in_order().iter().fold(0, |print, n| fold(print, prints_of(*n)[at]));
+                renaming.in_order().iter().fold(0, |print, n| fold(print, nodes(*n).prints[at]));
             [letters, history.prints[at], rare, fired].into_iter().fold(nodes, fold)
         };
         self.renamings.iter().enumerate().map(of).min().unwrap_or_default()
     }
 
-    /// The state that a change leads to.
-    pub(crate) fn apply(&self, state: &State<M>, change: Change<M>) -> State<M> {
-        let mut next = State {
-            nodes: state.nodes.clone(),
-            letters: Vec::with_capacity(state.letters.len() + change.sent.len()),
-            letter_sums: state.letter_sums.clone(),
-            history: change.history.unwrap_or_else(|| state.history.clone()),
-            spent: change.spent,
-        };
-        next.letters.extend_from_slice(&state.letters);
-        next.nodes[change.moved] = Arc::new(change.node);
-        if let Some(letter) = change.event.used_up() {
-            let letter = next.letters.remove(letter);
-            next.letter_sums
-                .iter_mut()
-                .zip(&letter.prints)
-                .for_each(|(s, p)| *s = s.wrapping_sub(*p));
-        }
-        for letter in change.sent {
-            next.post(letter);
-        }
-        next
-    }
-
     /// A change, for people to read.
     pub(crate) fn step(&self, state: &State<M>, change: &Change<M>) -> Step<M::Protocol> {
-        let node = self.ids[change.moved];
-        let action = match (change.event, self.task(state, change.event).1) {
+        let Change { event, moved, turned, .. } = change;
+        let before = &state.nodes[*moved];
+        let action = match (event, self.task(state, *event)) {
             (Event::Deliver { is_repeated, .. }, Task::Deliver { from, message }) => {
-                Action::Deliver { from, message, is_repeated }
+                Action::Deliver { from, message, is_repeated: *is_repeated }
             }
             (_, Task::Fire { timer }) => Action::Fire(self.model.timers()[timer].0.clone()),
-            (_, Task::Ask { request }) => {
-                Action::Ask { id: state.nodes[change.moved].next_request(), request }
-            }
+            (_, Task::Ask { request }) => Action::Ask { id: before.next_request(), request },
             (_, Task::Lost { peer }) => Action::Lost { peer },
             (_, Task::Sync { count }) => Action::Sync { records: count },
-            (_, Task::Crash { kept }) => {
-                Action::Crash { kept, lost: state.nodes[change.moved].unsynced() - kept }
-            }
+            (_, Task::Crash { kept }) => Action::Crash { kept, lost: before.unsynced() - kept },
             (_, Task::Start | Task::Deliver { .. }) => unreachable!("no event has such a task"),
         };
-        let views = (0..self.ids.len()).map(|position| match position == change.moved {
-            true => change.node.state().view(),
-            false => state.nodes[position].state().view(),
+        let views = (0..self.ids.len()).map(|position| {
+            let node = if position == *moved { &turned.node } else { &state.nodes[position] };
+            node.state().view()
         });
         Step {
-            node,
+            node: self.ids[*moved],
             action,
-            chosen: change.chosen.clone(),
-            interruption: change.interruption,
-            sent: change.sent.iter().map(|sealed| sealed.letter.clone()).collect(),
-            answered: change.answered.clone(),
+            chosen: turned.chosen.clone(),
+            interruption: turned.interruption,
+            sent: turned.sent.iter().map(|sealed| sealed.letter.clone()).collect(),
+            answered: turned.answered.clone(),
             views: self.ids.iter().copied().zip(views).collect(),
         }
     }
@@ -400,6 +466,29 @@ impl Event {
 }
 
 impl<M: Model> State<M> {
+    /// The state that a change leads to.
+    pub(crate) fn after(&self, change: Change<M>) -> Self {
+        let Turned { node, sent, .. } = &*change.turned;
+        let mut next = State {
+            nodes: self.nodes.clone(),
+            letters: Vec::with_capacity(self.letters.len() + sent.len()),
+            letter_sums: self.letter_sums.clone(),
+            history: change.history.unwrap_or_else(|| self.history.clone()),
+            spent: change.spent,
+        };
+        next.letters.extend_from_slice(&self.letters);
+        next.nodes[change.moved] = node.clone();
+        if let Some(letter) = change.event.used_up() {
+            let letter = next.letters.remove(letter);
+            let sums = next.letter_sums.iter_mut().zip(&letter.prints);
+            sums.for_each(|(sum, print)| *sum = sum.wrapping_sub(*print));
+        }
+        for letter in sent {
+            next.post(letter.clone());
+        }
+        next
+    }
+
     fn post(&mut self, letter: Arc<Sealed<M::Protocol>>) {
         self.letter_sums.iter_mut().zip(&letter.prints).for_each(|(s, p)| *s = s.wrapping_add(*p));
         let at = self.letters.partition_point(|other| other.prints[0] < letter.prints[0]);

@@ -146,17 +146,17 @@ impl Hasher for Words {
     }
 }
 
-/// A hasher for prints, which are spread well already.
+/// A hasher for prints.
 #[derive(Default)]
-pub(crate) struct AsItIs(u64);
+pub(crate) struct OfPrints(u64);
 
-impl Hasher for AsItIs {
+impl Hasher for OfPrints {
     fn write(&mut self, _: &[u8]) {
-        unreachable!("only prints are hashed as they are");
+        unreachable!("only prints are hashed");
     }
 
     fn write_u64(&mut self, print: u64) {
-        self.0 = print;
+        self.0 = fold(self.0, print);
     }
 
     fn finish(&self) -> u64 {

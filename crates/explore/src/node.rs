@@ -111,6 +111,8 @@ pub(crate) struct Deeds<P: Explored> {
     pub(crate) chosen: Vec<u32>,
     /// The crash that cut it short.
     pub(crate) interruption: Option<Interruption>,
+    /// The states that the node passed through on the way to the last one. Promises hold for them as well.
+    pub(crate) passed: Vec<P>,
 }
 
 /// A crash in the middle of a turn.
@@ -130,55 +132,49 @@ pub(crate) struct Terms<'a, P: Explored> {
     pub(crate) is_synced: bool,
     /// Whether one of its syncs may be cut short by a crash.
     pub(crate) may_crash: bool,
-    /// Is shown the node's state whenever it may have changed; an error ends the turn.
-    pub(crate) observe: &'a mut dyn FnMut(&P) -> Result<(), String>,
 }
 
 /// A turn that is under way.
-struct Turn<'a, 'b, P: Explored> {
-    terms: &'a mut Terms<'b, P>,
+struct Turn<'a, P: Explored> {
+    terms: Terms<'a, P>,
     choices: Choices,
     deeds: Deeds<P>,
     due: Vec<P::Timer>,
 }
 
-/// What came of a turn.
-pub(crate) struct Turned<P: Explored> {
-    /// The node as it is then, or as it was when a promise was broken.
-    pub(crate) node: Node<P>,
-    pub(crate) deeds: Deeds<P>,
-    pub(crate) result: Result<(), String>,
-    /// The way through the turn that is to be tried after this one.
-    pub(crate) next_choices: Option<Choices>,
-}
-
-/// Gives a node a task, to be done in one of the ways that there are.
+/// Gives a node a task, to be done in one of the ways that there are. Returns the node as it is then, what is seen of
+/// it, and the way that is to be tried after this one.
 pub(crate) fn run<P: Explored>(
     node: Option<&Node<P>>,
     task: Task<P>,
     choices: Choices,
-    mut terms: Terms<'_, P>,
-) -> Turned<P> {
-    let deeds =
-        Deeds { sent: Vec::new(), answered: Vec::new(), chosen: Vec::new(), interruption: None };
-    let mut turn = Turn { terms: &mut terms, choices, deeds, due: Vec::new() };
-    let (node, result) = match node {
+    terms: Terms<'_, P>,
+) -> (Node<P>, Deeds<P>, Option<Choices>) {
+    let deeds = Deeds {
+        sent: Vec::new(),
+        answered: Vec::new(),
+        chosen: Vec::new(),
+        interruption: None,
+        passed: Vec::new(),
+    };
+    let mut turn = Turn { terms, choices, deeds, due: Vec::new() };
+    let node = match node {
         None => {
             let mut node = turn.boot(Arc::default());
-            let result = turn.settle(&mut node);
-            (node, result)
+            turn.settle(&mut node);
+            node
         }
         Some(node) => {
             let mut node = node.clone();
-            let result = turn.take(&mut node, task);
-            (node, result)
+            turn.take(&mut node, task);
+            node
         }
     };
-    Turned { node, deeds: turn.deeds, result, next_choices: turn.choices.advance() }
+    (node, turn.deeds, turn.choices.advance())
 }
 
-impl<P: Explored> Turn<'_, '_, P> {
-    fn take(&mut self, node: &mut Node<P>, task: Task<P>) -> Result<(), String> {
+impl<P: Explored> Turn<'_, P> {
+    fn take(&mut self, node: &mut Node<P>, task: Task<P>) {
         let input = match task {
             Task::Start => unreachable!("a node is started once"),
             Task::Sync { count } => {
@@ -201,20 +197,21 @@ impl<P: Explored> Turn<'_, '_, P> {
             Task::Lost { peer } => Input::Lost { peer },
         };
         self.step(node, input);
-        self.settle(node)
+        self.settle(node);
     }
 
     /// The end of a turn: the timers that were armed with no delay, and the syncs, until neither is left.
-    fn settle(&mut self, node: &mut Node<P>) -> Result<(), String> {
+    fn settle(&mut self, node: &mut Node<P>) {
         for _ in 0..BATCH_MAX {
-            (self.terms.observe)(node.host.state())?;
             if !self.due.is_empty() {
+                self.deeds.passed.push(node.state().clone());
                 let timer = self.due.remove(0);
                 self.step(node, Input::Fire(timer));
             } else if self.terms.is_synced && !node.unsynced.is_empty() {
+                self.deeds.passed.push(node.state().clone());
                 self.end_with_sync(node);
             } else {
-                return Ok(());
+                return;
             }
         }
         panic!("a node arms timers with no delay for ever");

@@ -10,9 +10,10 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
+use std::thread::ScopedJoinHandle;
 
 use crate::cluster::{Change, Explorer, State};
-use crate::fingerprint::{AsItIs, Renaming};
+use crate::fingerprint::{OfPrints, Renaming};
 use crate::model::{Goal, Model};
 use crate::report::{Progress, Reached, Report, Stop, Verdict};
 use crate::trace::{Counterexample, Step};
@@ -47,7 +48,7 @@ pub fn explore<M: Model>(
     go_on: impl FnMut(&Progress) -> bool,
 ) -> Report<M::Protocol> {
     let renamings = Renaming::all(model.nodes().len(), options.is_symmetric);
-    Search::new(model, &renamings).run(options, go_on)
+    Search::new(model, &renamings, options.threads.max(1)).run(options, go_on)
 }
 
 /// A state that waits to be explored.
@@ -63,6 +64,9 @@ struct Found<M: Model> {
     outcome: Result<Option<State<M>>, String>,
 }
 
+/// A set of prints. Nobody walks through it, so it doesn't matter in which order they lie.
+type Seen = HashSet<u64, BuildHasherDefault<OfPrints>>;
+
 /// By which change of which state a state came about.
 #[derive(Clone, Copy)]
 struct Link {
@@ -72,9 +76,10 @@ struct Link {
 
 struct Search<'a, M: Model> {
     model: &'a M,
-    renamings: &'a [Renaming],
-    /// The prints of the states seen. Nobody walks through them, so it doesn't matter in which order they lie.
-    seen: HashSet<u64, BuildHasherDefault<AsItIs>>,
+    /// One for each thread.
+    explorers: Vec<Explorer<'a, M>>,
+    /// The prints of the states found.
+    seen: Seen,
     /// Of each state but the first, by its number.
     links: Vec<Link>,
     goals: Vec<Reached>,
@@ -85,12 +90,13 @@ struct Search<'a, M: Model> {
 }
 
 impl<'a, M: Model> Search<'a, M> {
-    fn new(model: &'a M, renamings: &'a [Renaming]) -> Self {
-        let (state, print) = Explorer::new(model, renamings).start();
+    fn new(model: &'a M, renamings: &'a [Renaming], threads: usize) -> Self {
+        let mut explorers: Vec<_> = (0..threads).map(|_| Explorer::new(model, renamings)).collect();
+        let (state, print) = explorers[0].start();
         let reached = |(name, _): &Goal<M>| Reached { goal: name, depth: None };
         let mut search = Search {
             model,
-            renamings,
+            explorers,
             seen: HashSet::from_iter([print]),
             links: Vec::new(),
             goals: model.goals().iter().map(reached).collect(),
@@ -127,7 +133,7 @@ impl<'a, M: Model> Search<'a, M> {
             if !go_on(&self.progress) {
                 break Some(Stop::Caller);
             }
-            if let Some((link, broken)) = self.round(options.threads.max(1)) {
+            if let Some((link, broken)) = self.round() {
                 let counterexample = self.play(link, broken);
                 return self.report(Verdict::Broken(counterexample));
             }
@@ -136,21 +142,22 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     /// Works through some states of the level. Returns the first change that breaks a promise.
-    fn round(&mut self, threads: usize) -> Option<(Link, String)> {
+    fn round(&mut self) -> Option<(Link, String)> {
+        let threads = self.explorers.len();
         let count = self.frontier.len().min(ROUND_A_THREAD * threads);
         let states: Vec<Waiting<M>> = self.frontier.drain(..count).collect();
         let share = count.div_ceil(threads);
-        let this = &*self;
+        let (model, seen) = (self.model, &self.seen);
         let found: Vec<(u64, Vec<Found<M>>)> = std::thread::scope(|scope| {
-            let mut shares = states.chunks(share);
-            let first = shares.next().unwrap_or_default();
-            let others: Vec<_> = shares.map(|share| scope.spawn(|| this.look(share))).collect();
-            let mut found = vec![this.look(first)];
-            found.extend(others.into_iter().map(|other| match other.join() {
+            let shares = states.chunks(share).zip(&mut self.explorers);
+            let threads: Vec<_> = shares
+                .map(|(share, explorer)| scope.spawn(|| look(model, explorer, seen, share)))
+                .collect();
+            let join = |thread: ScopedJoinHandle<'_, _>| match thread.join() {
                 Ok(found) => found,
                 Err(panic) => std::panic::resume_unwind(panic),
-            }));
-            found
+            };
+            threads.into_iter().map(join).collect()
         });
         for (changes, found) in found {
             self.progress.changes += changes;
@@ -174,37 +181,6 @@ impl<'a, M: Model> Search<'a, M> {
         None
     }
 
-    /// Every change of these states that leads to one not seen before, up to the first that breaks a promise; and how
-    /// many changes there were.
-    fn look(&self, states: &[Waiting<M>]) -> (u64, Vec<Found<M>>) {
-        let mut explorer = Explorer::new(self.model, self.renamings);
-        let applier = Explorer::new(self.model, self.renamings);
-        let mut found = Vec::new();
-        let mut changes = 0;
-        for Waiting { state, number } in states {
-            let mut link = Link { parent: *number, change: 0 };
-            let mut is_broken = false;
-            explorer.each_change(state, |mut change: Change<M>| {
-                changes += 1;
-                let print = change.print;
-                if let Some(broken) = change.broken.take() {
-                    is_broken = true;
-                    found.push(Found { print, link, outcome: Err(broken) });
-                } else if !self.seen.contains(&print) {
-                    let next = applier.apply(state, change);
-                    let is_within = self.model.is_within(&next.snapshot());
-                    found.push(Found { print, link, outcome: Ok(is_within.then_some(next)) });
-                }
-                link.change += 1;
-                !is_broken
-            });
-            if is_broken {
-                break;
-            }
-        }
-        (changes, found)
-    }
-
     fn note_goals(&mut self, state: &State<M>) {
         let depth = if self.links.is_empty() { 0 } else { self.progress.depth + 1 };
         for ((_, is_reached), reached) in self.model.goals().iter().zip(&mut self.goals) {
@@ -215,7 +191,7 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     /// Plays the run again that ends with a change.
-    fn play(&self, last: Link, broken: String) -> Counterexample<M::Protocol> {
+    fn play(&mut self, last: Link, broken: String) -> Counterexample<M::Protocol> {
         let mut changes = vec![last.change];
         let mut state = last.parent;
         while let Some(at) = state.checked_sub(1) {
@@ -223,7 +199,7 @@ impl<'a, M: Model> Search<'a, M> {
             changes.push(change);
             state = parent;
         }
-        let mut explorer = Explorer::new(self.model, self.renamings);
+        let explorer = &mut self.explorers[0];
         let (mut state, _) = explorer.start();
         let mut steps: Vec<Step<M::Protocol>> = Vec::new();
         for wanted in changes.into_iter().rev() {
@@ -237,7 +213,7 @@ impl<'a, M: Model> Search<'a, M> {
             });
             let change = taken.expect("a state has the same changes whenever it is looked at");
             steps.push(explorer.step(&state, &change));
-            state = explorer.apply(&state, change);
+            state = state.after(change);
         }
         Counterexample { broken, steps }
     }
@@ -257,4 +233,38 @@ impl<'a, M: Model> Search<'a, M> {
             table_bytes: (seen + links) as u64,
         }
     }
+}
+
+/// Every change of these states that leads to one not seen before, up to the first that breaks a promise; and how many
+/// changes there were.
+fn look<M: Model>(
+    model: &M,
+    explorer: &mut Explorer<'_, M>,
+    seen: &Seen,
+    states: &[Waiting<M>],
+) -> (u64, Vec<Found<M>>) {
+    let mut found = Vec::new();
+    let mut changes = 0;
+    for Waiting { state, number } in states {
+        let mut link = Link { parent: *number, change: 0 };
+        let mut is_broken = false;
+        explorer.each_change(state, |mut change: Change<M>| {
+            changes += 1;
+            let print = change.print;
+            if let Some(broken) = change.broken.take() {
+                is_broken = true;
+                found.push(Found { print, link, outcome: Err(broken) });
+            } else if !seen.contains(&print) {
+                let next = state.after(change);
+                let is_within = model.is_within(&next.snapshot());
+                found.push(Found { print, link, outcome: Ok(is_within.then_some(next)) });
+            }
+            link.change += 1;
+            !is_broken
+        });
+        if is_broken {
+            break;
+        }
+    }
+    (changes, found)
 }
