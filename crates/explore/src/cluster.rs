@@ -78,7 +78,7 @@ enum Event {
     Fire { node: usize, timer: usize },
     Ask { node: usize, request: usize },
     Lost { node: usize, peer: usize },
-    Sync { node: usize, count: usize },
+    Sync { node: usize },
     Crash { node: usize, kept: usize },
 }
 
@@ -236,7 +236,9 @@ impl<'a, M: Model> Explorer<'a, M> {
                 let peers = (0..self.ids.len()).filter(|peer| *peer != node);
                 events.extend(peers.map(|peer| Event::Lost { node, peer }));
             }
-            events.extend((1..=known.unsynced()).map(|count| Event::Sync { node, count }));
+            if known.unsynced() > 0 {
+                events.push(Event::Sync { node });
+            }
             if state.spent.crashes < crashes {
                 events.extend((0..=known.unsynced()).map(|kept| Event::Crash { node, kept }));
             }
@@ -251,7 +253,7 @@ impl<'a, M: Model> Explorer<'a, M> {
             Event::Fire { node, .. }
             | Event::Ask { node, .. }
             | Event::Lost { node, .. }
-            | Event::Sync { node, .. }
+            | Event::Sync { node }
             | Event::Crash { node, .. } => node,
         }
     }
@@ -262,7 +264,7 @@ impl<'a, M: Model> Explorer<'a, M> {
             Event::Fire { timer, .. } => (1, timer as u64),
             Event::Ask { request, .. } => (2, request as u64),
             Event::Lost { peer, .. } => (3, peer as u64),
-            Event::Sync { count, .. } => (4, count as u64),
+            Event::Sync { .. } => (4, 0),
             Event::Crash { kept, .. } => (5, kept as u64),
         };
         let mover = self.mover(state, event);
@@ -283,7 +285,7 @@ impl<'a, M: Model> Explorer<'a, M> {
                 Task::Ask { request: requests.swap_remove(request) }
             }
             Event::Lost { peer, .. } => Task::Lost { peer: self.ids[peer] },
-            Event::Sync { count, .. } => Task::Sync { count },
+            Event::Sync { .. } => Task::Sync,
             Event::Crash { kept, .. } => Task::Crash { kept },
         }
     }
@@ -413,7 +415,7 @@ impl<'a, M: Model> Explorer<'a, M> {
             (_, Task::Fire { timer }) => Action::Fire(self.model.timers()[timer].0.clone()),
             (_, Task::Ask { request }) => Action::Ask { id: before.next_request(), request },
             (_, Task::Lost { peer }) => Action::Lost { peer },
-            (_, Task::Sync { count }) => Action::Sync { records: count },
+            (_, Task::Sync) => Action::Sync { records: before.unsynced() },
             (_, Task::Crash { kept }) => Action::Crash { kept, lost: before.unsynced() - kept },
             (_, Task::Start | Task::Deliver { .. }) => unreachable!("no event has such a task"),
         };

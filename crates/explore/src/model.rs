@@ -50,7 +50,8 @@ pub enum Syncs {
     /// come in the middle, when any number of the records, from the front, are on the disk.
     #[default]
     EachTurn,
-    /// At any time, and inputs come meanwhile: what a loop may do that doesn't wait for its disk. Many more states.
+    /// At any time, and inputs come meanwhile: what a loop may do that doesn't wait for its disk. Each sync covers all
+    /// that was written before it ends. Many more states.
     Anytime,
 }
 

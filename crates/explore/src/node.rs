@@ -62,12 +62,24 @@ impl<P: Explored> Node<P> {
 #[derive(Clone)]
 pub(crate) enum Task<P: Explored> {
     Start,
-    Deliver { from: NodeId, message: P::Message },
-    Fire { timer: usize },
-    Ask { request: P::Request },
-    Lost { peer: NodeId },
-    Sync { count: usize },
-    Crash { kept: usize },
+    Deliver {
+        from: NodeId,
+        message: P::Message,
+    },
+    Fire {
+        timer: usize,
+    },
+    Ask {
+        request: P::Request,
+    },
+    Lost {
+        peer: NodeId,
+    },
+    /// All that was written.
+    Sync,
+    Crash {
+        kept: usize,
+    },
 }
 
 /// One way through a turn: how each question was decided that may be decided in several ways.
@@ -177,8 +189,8 @@ impl<P: Explored> Turn<'_, P> {
     fn take(&mut self, node: &mut Node<P>, task: Task<P>) {
         let input = match task {
             Task::Start => unreachable!("a node is started once"),
-            Task::Sync { count } => {
-                self.sync(node, count);
+            Task::Sync => {
+                self.sync(node);
                 return self.settle(node);
             }
             Task::Crash { kept } => {
@@ -224,7 +236,7 @@ impl<P: Explored> Turn<'_, P> {
         let may_crash = self.terms.may_crash && self.deeds.interruption.is_none();
         let outcome = if may_crash { self.choices.choose(count as u32 + 1) } else { 0 };
         match (outcome as usize).checked_sub(1) {
-            None => self.sync(node, count),
+            None => self.sync(node),
             Some(kept) => {
                 self.deeds.interruption = Some(Interruption { kept, lost: count - kept });
                 self.crash(node, kept);
@@ -246,7 +258,8 @@ impl<P: Explored> Turn<'_, P> {
         node.host.step(config, input, &mut hands);
     }
 
-    fn sync(&mut self, node: &mut Node<P>, count: usize) {
+    fn sync(&mut self, node: &mut Node<P>) {
+        let count = node.unsynced.len();
         fold::<P>(&mut node.durable, node.unsynced.drain(..count));
         let config = self.terms.config;
         let upto = node.host.durable() + count as u64;
