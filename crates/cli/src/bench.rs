@@ -21,10 +21,11 @@ mod report;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use quorate_client::{Client, ClientError, Endpoint, Options};
+use serde_json::json;
 
 use crate::bench::figures::Figures;
 use crate::bench::keys::Keys;
@@ -49,6 +50,8 @@ enum Workload {
     Get,
     /// Both, in the proportion of --read-share
     Mixed,
+    /// Write each of --keys once, in transactions, and say how long that took
+    Fill,
 }
 
 /// Measure a cluster, by itself or beside a peer
@@ -56,7 +59,7 @@ enum Workload {
 #[command(after_help = "It writes keys such as _0000042 into the cluster and leaves them there; \
 `quorate del _ --prefix` removes them.\n\n\
 Examples:\n  quorate bench put\n  quorate bench put --rate 10000 --seconds 30\n  \
-quorate bench get --clients 1000 --target-leader\n  \
+quorate bench get --clients 1000 --target-leader\n  quorate bench fill --keys 1000000\n  \
 quorate bench put --against 127.0.0.1:12379,127.0.0.1:22379 --against-pids 4711,4712")]
 pub(crate) struct BenchArgs {
     /// What to measure
@@ -166,6 +169,9 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// `quorate bench`
 pub(crate) fn run(args: BenchArgs) -> Result<(), CliError> {
+    if args.workload == Workload::Fill {
+        return run_fill(&args);
+    }
     let plan = args.plan()?;
     let runtime = waiting_runtime()?;
     let ours = runtime.block_on(args.target())?;
@@ -185,7 +191,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<(), CliError> {
         }
         if plan.operation != Operation::Put {
             progress("writing the keys that are to be read");
-            fill::fill(&plan, target)?;
+            fill::fill(plan.keys, plan.value_bytes, target)?;
         }
     }
     let Some(theirs) = theirs else {
@@ -210,16 +216,32 @@ pub(crate) fn run(args: BenchArgs) -> Result<(), CliError> {
     })
 }
 
+/// `quorate bench fill`
+fn run_fill(args: &BenchArgs) -> Result<(), CliError> {
+    if !args.against.is_empty() {
+        return Err(CliError::Misuse("fill has no --against; fill each cluster by itself".into()));
+    }
+    let keys = args.key_space()?;
+    let target = waiting_runtime()?.block_on(args.target())?;
+    progress("writing keys");
+    let began = Instant::now();
+    let written = fill::fill(keys, args.value_size as usize, &target)?;
+    let seconds = began.elapsed().as_secs_f64();
+    print(&if args.json {
+        format!("{}\n", json!({ "keys": keys.count(), "written": written, "seconds": seconds }))
+    } else if written == 0 {
+        format!("all {} keys are there already\n", keys.count())
+    } else {
+        let rate = written as f64 / seconds;
+        format!("{written} keys written in {seconds:.1} s: {rate:.0} a second\n")
+    })
+}
+
 impl BenchArgs {
     fn plan(&self) -> Result<Plan, CliError> {
-        let keys = Keys::new(self.keys, self.key_size as usize).ok_or_else(|| {
-            CliError::Misuse(format!(
-                "--keys {}: so many do not fit into keys of --key-size {}; give fewer, or longer ones",
-                self.keys, self.key_size
-            ))
-        })?;
+        let keys = self.key_space()?;
         let operation = match self.workload {
-            Workload::Put => Operation::Put,
+            Workload::Put | Workload::Fill => Operation::Put,
             Workload::Get => Operation::Get,
             Workload::Mixed => Operation::Mixed { read_share: self.read_share },
         };
@@ -235,6 +257,15 @@ impl BenchArgs {
             value_bytes: self.value_size as usize,
             is_serializable: self.serializable,
             timeout: Duration::from_secs_f64(self.timeout),
+        })
+    }
+
+    fn key_space(&self) -> Result<Keys, CliError> {
+        Keys::new(self.keys, self.key_size as usize).ok_or_else(|| {
+            CliError::Misuse(format!(
+                "--keys {}: so many do not fit into keys of --key-size {}; give fewer, or longer ones",
+                self.keys, self.key_size
+            ))
         })
     }
 

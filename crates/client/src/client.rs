@@ -14,7 +14,7 @@ use crate::proto::etcdserverpb::kv_client::KvClient;
 use crate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::proto::etcdserverpb::{
     DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
-    StatusRequest, StatusResponse,
+    StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 
 /// How long things may take.
@@ -88,6 +88,15 @@ impl Client {
         self.call(Repeat::OnlyIfItDidNotHappen, |mut kv| {
             let request = request.clone();
             async move { kv.put(request).await }
+        })
+        .await
+    }
+
+    /// Carries out a transaction.
+    pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, ClientError> {
+        self.call(Repeat::OnlyIfItDidNotHappen, |mut kv| {
+            let request = request.clone();
+            async move { kv.txn(request).await }
         })
         .await
     }

@@ -45,6 +45,8 @@ pub trait World<P: Protocol> {
     fn disarm(&mut self, timer: P::Timer);
     /// A number below `bound`.
     fn choose(&mut self, bound: u32) -> u32;
+    /// May forget the records before the one of this number (see [`Effect::Release`]).
+    fn release(&mut self, before: u64);
 }
 
 /// A running node: a protocol's state, and what waits for its disk.
@@ -64,9 +66,15 @@ struct Gates<P: Protocol> {
 }
 
 impl<P: Protocol> Host<P> {
-    /// Starts a node from what was durable when it last stopped.
-    pub fn boot(config: &P::Config, durable: P::Durable, world: &mut impl World<P>) -> Self {
-        let mut gates = Gates { persisted: 0, synced: 0, waiting: VecDeque::new() };
+    /// Starts a node from what was durable when it last stopped; `last` is the number of the last record in its log, 0
+    /// if there never was one. Records are counted on from there.
+    pub fn boot(
+        config: &P::Config,
+        durable: P::Durable,
+        last: u64,
+        world: &mut impl World<P>,
+    ) -> Self {
+        let mut gates = Gates { persisted: last, synced: last, waiting: VecDeque::new() };
         let state =
             P::recover(config, durable, &mut Out::new(&mut Hosted { gates: &mut gates, world }));
         Host { state, gates }
@@ -79,7 +87,7 @@ impl<P: Protocol> Host<P> {
         self.state.step(config, input, &mut Out::new(&mut sink));
     }
 
-    /// The first `upto` records since boot are durable: lets go what waited for them, then tells the protocol.
+    /// The records up to and including `upto` are durable: lets go what waited for them, then tells the protocol.
     pub fn synced(&mut self, config: &P::Config, upto: u64, world: &mut impl World<P>) {
         assert!(upto <= self.gates.persisted, "a record is durable that was never persisted");
         assert!(upto >= self.gates.synced, "what was durable is durable no more");
@@ -89,12 +97,12 @@ impl<P: Protocol> Host<P> {
         self.state.step(config, Input::Synced { upto }, &mut Out::new(&mut sink));
     }
 
-    /// The number of records persisted since boot.
+    /// The number of the last record persisted.
     pub fn persisted(&self) -> u64 {
         self.gates.persisted
     }
 
-    /// The number of records that are durable, of those persisted since boot.
+    /// The number of the last record that is durable.
     pub fn durable(&self) -> u64 {
         self.gates.synced
     }
@@ -147,6 +155,13 @@ impl<P: Protocol, W: World<P>> Sink<P> for Hosted<'_, P, W> {
             Effect::Reply { id, response } => self.gated(Visible::Reply { id, response }),
             Effect::Arm { timer, after } => self.world.arm(timer, after),
             Effect::Disarm(timer) => self.world.disarm(timer),
+            Effect::Release { before } => {
+                assert!(
+                    before <= self.gates.synced + 1,
+                    "a record is given up that is not durable"
+                );
+                self.world.release(before);
+            }
         }
     }
 

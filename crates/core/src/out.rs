@@ -44,13 +44,18 @@ pub enum Effect<P: Protocol> {
     },
     /// Unset a timer.
     Disarm(P::Timer),
+    /// Let the world forget the records before this one: later ones, durable already, say all that they still said.
+    Release {
+        /// The first record that is still needed.
+        before: u64,
+    },
 }
 
 /// Where effects go: a host, or the lift of a protocol that nests another.
 pub trait Sink<P: Protocol> {
     /// Takes one effect.
     fn effect(&mut self, effect: Effect<P>);
-    /// The number of records persisted since boot.
+    /// The number of the last record persisted; 0 if there never was one.
     fn persisted(&self) -> u64;
     /// A number below `bound`, drawn by the world and logged by it; an explorer tries them all.
     fn choose(&mut self, bound: u32) -> u32;
@@ -110,7 +115,14 @@ impl<'a, P: Protocol> Out<'a, P> {
         self.sink.effect(Effect::Disarm(timer));
     }
 
-    /// The number of records persisted since boot.
+    /// Lets the world forget the records before the one of this number. What they said must be said again by others
+    /// that are durable already: a node that crashes right after this finds only those that were kept.
+    #[inline]
+    pub fn release(&mut self, before: u64) {
+        self.sink.effect(Effect::Release { before });
+    }
+
+    /// The number of the last record persisted; 0 if there never was one.
     #[inline]
     pub fn persisted(&self) -> u64 {
         self.sink.persisted()

@@ -14,17 +14,19 @@ pub trait Protocol: Sized {
     type Timer: Clone + Ord;
     /// One durable write.
     type Record;
-    /// The fold of all durable writes: what a node knows after a crash.
-    type Durable: Default;
+    /// The fold of all durable writes: what a node knows after a crash. What it is folded onto is the world's to give:
+    /// mostly nothing, else what the world keeps beside the log.
+    type Durable;
     /// What a client of this node asks.
     type Request;
     /// What it is answered.
     type Response;
 
-    /// Adds one record to what is known after a crash. Records are folded in the order in which they were persisted.
-    fn fold(durable: &mut Self::Durable, record: Self::Record);
+    /// Adds one record to what is known after a crash. Records are folded in the order in which they were persisted;
+    /// `number` is the record's place in the node's log, for ever, and rises by one from each to the next.
+    fn fold(durable: &mut Self::Durable, number: u64, record: Self::Record);
 
-    /// The state of a node that starts with `durable`, which is empty at its first boot.
+    /// The state of a node that starts with `durable`, into which nothing was folded at its first boot.
     fn recover(config: &Self::Config, durable: Self::Durable, out: &mut Out<'_, Self>) -> Self;
 
     /// Takes one input. Effects go to `out`, in the order in which they are to hold (see [`crate::host`]).
@@ -52,8 +54,7 @@ pub enum Input<P: Protocol> {
         /// What is asked.
         request: P::Request,
     },
-    /// The node's own records are durable up to and including this one, counted from 1 at each boot, as
-    /// [`Out::persist`] counts them.
+    /// The node's own records are durable up to and including this one, as [`Out::persist`] counts them.
     Synced {
         /// The newest durable record.
         upto: u64,

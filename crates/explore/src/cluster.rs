@@ -157,7 +157,8 @@ impl<'a, M: Model> Explorer<'a, M> {
         let mut letters = Vec::new();
         for at in 0..self.ids.len() {
             let terms = Terms { is_synced: true, may_crash: false, ..self.terms(at) };
-            let (node, deeds, next) = run(None, Task::Start, Choices::default(), terms);
+            let task = Task::Start { blank: self.model.blank() };
+            let (node, deeds, next) = run(None, task, Choices::default(), terms);
             assert!(next.is_none(), "a first start leaves no choice");
             let turned = self.turned(at, node, deeds);
             letters.extend(turned.sent);
@@ -417,7 +418,9 @@ impl<'a, M: Model> Explorer<'a, M> {
             (_, Task::Lost { peer }) => Action::Lost { peer },
             (_, Task::Sync) => Action::Sync { records: before.unsynced() },
             (_, Task::Crash { kept }) => Action::Crash { kept, lost: before.unsynced() - kept },
-            (_, Task::Start | Task::Deliver { .. }) => unreachable!("no event has such a task"),
+            (_, Task::Start { .. } | Task::Deliver { .. }) => {
+                unreachable!("no event has such a task")
+            }
         };
         let views = (0..self.ids.len()).map(|position| {
             let node = if position == *moved { &turned.node } else { &state.nodes[position] };

@@ -26,7 +26,7 @@
 //!
 //! # Limits
 //!
-//! Batches of several inputs are not explored. A node that is down is one that nothing reaches. Goals are states that some
+//! Batches of several inputs are not explored. Records that a protocol gives up are folded all the same. A node that is down is one that nothing reaches. Goals are states that some
 //! run reaches, which shows that a search was not idle; that every run reaches them is for the simulator to show.
 //!
 //! What never may live here: a clock, or knowledge of a protocol outside the models.

@@ -80,6 +80,9 @@ pub trait Model: Sync {
     /// The nodes, each with its configuration.
     fn nodes(&self) -> &[(NodeId, <Self::Protocol as Protocol>::Config)];
 
+    /// What a node's records are folded onto.
+    fn blank(&self) -> <Self::Protocol as Protocol>::Durable;
+
     /// How often what is rare may happen.
     fn bounds(&self) -> Bounds;
 

@@ -52,6 +52,16 @@ impl<P: Explored> Node<P> {
         self.unsynced.len()
     }
 
+    /// Has the first of the unsynced records survive. Returns the number of the last that does.
+    fn make_durable(&mut self, count: usize) -> u64 {
+        let durable = Arc::make_mut(&mut self.durable);
+        let before = self.host.durable();
+        for (record, number) in self.unsynced.drain(..count).zip(before + 1..) {
+            P::fold(durable, number, record);
+        }
+        before + count as u64
+    }
+
     /// The name that the next request gets.
     pub(crate) fn next_request(&self) -> RequestId {
         RequestId(self.last_request.0 + 1)
@@ -61,7 +71,10 @@ impl<P: Explored> Node<P> {
 /// What a node is to do.
 #[derive(Clone)]
 pub(crate) enum Task<P: Explored> {
-    Start,
+    /// Of a node that has never run: onto what its records are folded.
+    Start {
+        blank: P::Durable,
+    },
     Deliver {
         from: NodeId,
         message: P::Message,
@@ -170,25 +183,18 @@ pub(crate) fn run<P: Explored>(
         passed: Vec::new(),
     };
     let mut turn = Turn { terms, choices, deeds, due: Vec::new() };
-    let node = match node {
-        None => {
-            let mut node = turn.boot(Arc::default());
-            turn.settle(&mut node);
-            node
-        }
-        Some(node) => {
-            let mut node = node.clone();
-            turn.take(&mut node, task);
-            node
-        }
+    let mut node = match (node, &task) {
+        (None, Task::Start { blank }) => turn.boot(Arc::new(blank.clone()), 0),
+        (node, _) => node.expect("only a start needs no node").clone(),
     };
+    turn.take(&mut node, task);
     (node, turn.deeds, turn.choices.advance())
 }
 
 impl<P: Explored> Turn<'_, P> {
     fn take(&mut self, node: &mut Node<P>, task: Task<P>) {
         let input = match task {
-            Task::Start => unreachable!("a node is started once"),
+            Task::Start { .. } => return self.settle(node),
             Task::Sync => {
                 self.sync(node);
                 return self.settle(node);
@@ -244,11 +250,11 @@ impl<P: Explored> Turn<'_, P> {
         }
     }
 
-    fn boot(&mut self, durable: Arc<P::Durable>) -> Node<P> {
+    fn boot(&mut self, durable: Arc<P::Durable>, last: u64) -> Node<P> {
         let (mut unsynced, mut armed) = (Vec::new(), 0);
         let config = self.terms.config;
         let mut hands = self.hands(&mut unsynced, &mut armed);
-        let host = Host::boot(config, P::Durable::clone(&durable), &mut hands);
+        let host = Host::boot(config, P::Durable::clone(&durable), last, &mut hands);
         Node { host, durable, unsynced, armed, last_request: RequestId(0), prints: [].into() }
     }
 
@@ -259,29 +265,22 @@ impl<P: Explored> Turn<'_, P> {
     }
 
     fn sync(&mut self, node: &mut Node<P>) {
-        let count = node.unsynced.len();
-        fold::<P>(&mut node.durable, node.unsynced.drain(..count));
+        let upto = node.make_durable(node.unsynced.len());
         let config = self.terms.config;
-        let upto = node.host.durable() + count as u64;
         let mut hands = self.hands(&mut node.unsynced, &mut node.armed);
         node.host.synced(config, upto, &mut hands);
     }
 
     fn crash(&mut self, node: &mut Node<P>, kept: usize) {
-        fold::<P>(&mut node.durable, node.unsynced.drain(..kept));
+        let last = node.make_durable(kept);
         self.due.clear();
-        *node = self.boot(node.durable.clone());
+        *node = self.boot(node.durable.clone(), last);
     }
 
     fn hands<'n>(&'n mut self, written: &'n mut Vec<P::Record>, armed: &'n mut u8) -> Hands<'n, P> {
         let Turn { terms, choices, deeds, due } = self;
         Hands { timers: terms.timers, choices, deeds, due, written, armed }
     }
-}
-
-fn fold<P: Explored>(durable: &mut Arc<P::Durable>, records: std::vec::Drain<'_, P::Record>) {
-    let durable = Arc::make_mut(durable);
-    records.for_each(|record| P::fold(durable, record));
 }
 
 /// The world of a host, for one step.
@@ -303,6 +302,10 @@ impl<P: Explored> Hands<'_, P> {
 impl<P: Explored> World<P> for Hands<'_, P> {
     fn persist(&mut self, record: P::Record) {
         self.written.push(record);
+    }
+
+    fn release(&mut self, _: u64) {
+        // Records are forgotten when the world likes. This one keeps only what they come to, and forgets none.
     }
 
     fn emit(&mut self, visible: Visible<P>) {

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_core::{Mutants, NodeId};
-use quorate_protocols::consensus::raft::{Config, Entry, Index, Raft, Request, Term, Timer};
+use quorate_protocols::consensus::raft::{
+    Config, Durable, Entry, Index, Raft, Request, Term, Timer,
+};
 
 use crate::model::{Bounds, Goal, Model, Snapshot, Syncs};
 
@@ -99,6 +101,10 @@ impl Model for RaftModel {
 
     fn nodes(&self) -> &[(NodeId, Config)] {
         &self.nodes
+    }
+
+    fn blank(&self) -> Durable {
+        Durable::default()
     }
 
     fn bounds(&self) -> Bounds {

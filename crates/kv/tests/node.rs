@@ -44,6 +44,7 @@ impl World<Node> for Deeds {
     fn choose(&mut self, _: u32) -> u32 {
         0
     }
+    fn release(&mut self, _: u64) {}
 }
 
 struct Driven {
@@ -59,7 +60,7 @@ impl Driven {
         let config =
             Config { groups: GROUPS.to_vec(), raft: raft::Config::new(NodeId(1), members) };
         let mut deeds = Deeds::default();
-        let host = Host::boot(&config, Durable::default(), &mut deeds);
+        let host = Host::boot(&config, Durable::default(), 0, &mut deeds);
         Driven { config, host, deeds }
     }
 
@@ -240,7 +241,7 @@ fn an_entry_that_holds_no_known_command_has_no_effect_and_is_counted() {
     let mut node = Driven::boot(3);
     let origin = Some(Origin { node: NodeId(2), boot: 1, request: RequestId(1) });
     let payload = Bytes::from_static(b"\xff not a command");
-    let entries = vec![Entry { term: Term(1), origin, payload }];
+    let entries = vec![Entry { term: Term(1), origin, payload, membership: None }];
     let append = raft::Append {
         term: Term(1),
         previous_index: Index(0),

@@ -91,16 +91,17 @@ where
     C: Codec<P> + 'static,
     V: Vfs,
 {
-    /// Recovers the node from its log, and begins to listen for peers and to dial them.
+    /// Recovers the node from its log, folded onto `base`, and begins to listen for peers and to dial them.
     ///
     /// Must be called within a tokio runtime.
     pub fn start(
         config: P::Config,
+        base: P::Durable,
         options: Options<V>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, NodeHandle<P>), DriverError> {
         let Options { identity, card, cards, addresses, listeners, vfs, log_dir, log } = options;
-        let (journal, durable) = Journal::open::<P, C>(vfs, log_dir, log, metrics.clone())?;
+        let (journal, durable) = Journal::open::<P, C>(vfs, log_dir, log, base, metrics.clone())?;
         let (events, peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let (handle, questions) = Handle::channel();
         for (peer, address) in addresses.iter().filter(|(peer, _)| **peer != identity.me) {
@@ -133,7 +134,8 @@ where
             events,
             codec: std::marker::PhantomData,
         };
-        let host = Host::boot(&config, durable, &mut world);
+        let last = world.journal.last();
+        let host = Host::boot(&config, durable, last, &mut world);
         let driver = Driver { config, host, world, questions, peer_events, next_request: 1 };
         Ok((driver, handle))
     }
@@ -292,6 +294,10 @@ where
 
     fn disarm(&mut self, timer: P::Timer) {
         self.timers.disarm(&timer);
+    }
+
+    fn release(&mut self, before: u64) {
+        self.journal.release(before);
     }
 
     fn choose(&mut self, bound: u32) -> u32 {

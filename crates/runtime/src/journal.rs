@@ -19,8 +19,6 @@ const REST_AFTER: Duration = Duration::from_millis(500);
 /// The log of a node, and the buffer that records are encoded in.
 pub(crate) struct Journal<V: Vfs> {
     log: Log<V>,
-    /// The last record of earlier runs: the host counts from there.
-    before: Sequence,
     buffer: BytesMut,
     /// The first failure to append; the next sync reports it.
     failure: Option<LogError>,
@@ -29,19 +27,21 @@ pub(crate) struct Journal<V: Vfs> {
 }
 
 impl<V: Vfs> Journal<V> {
-    /// Opens the log and folds what it holds.
+    /// Opens the log and folds what it holds onto `durable`.
     pub(crate) fn open<P: Protocol, C: Codec<P>>(
         vfs: V,
         dir: PathBuf,
         options: LogOptions,
+        mut durable: P::Durable,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, P::Durable), DriverError> {
-        let mut durable = P::Durable::default();
         let mut undecodable = None;
-        let (log, recovered) = Log::open(vfs, dir.clone(), options, |sequence, bytes| {
+        let (log, _) = Log::open(vfs, dir.clone(), options, |sequence, bytes| {
             // The log hands out slices of whole segments; a payload that is kept must not keep its segment.
             match C::decode_record(Bytes::copy_from_slice(&bytes)) {
-                Ok(record) if undecodable.is_none() => P::fold(&mut durable, record),
+                Ok(record) if undecodable.is_none() => {
+                    P::fold(&mut durable, sequence.0, record);
+                }
                 Ok(_) => {}
                 Err(error) => {
                     undecodable.get_or_insert((sequence, error));
@@ -53,7 +53,6 @@ impl<V: Vfs> Journal<V> {
         }
         let journal = Journal {
             log,
-            before: recovered.last,
             buffer: BytesMut::new(),
             failure: None,
             metrics,
@@ -70,7 +69,19 @@ impl<V: Vfs> Journal<V> {
         }
     }
 
-    /// Makes all records durable. Returns their number since this run began.
+    /// The number of the last durable record.
+    pub(crate) fn last(&self) -> u64 {
+        self.log.durable().0
+    }
+
+    /// Gives up the records before the one of this number.
+    pub(crate) fn release(&mut self, before: u64) {
+        if let Err(error) = self.log.release_before(Sequence(before)) {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    /// Makes all records durable. Returns the number of the last.
     pub(crate) fn sync(&mut self) -> Result<u64, DriverError> {
         if let Some(failure) = self.failure.take() {
             return Err(failure.into());
@@ -79,7 +90,7 @@ impl<V: Vfs> Journal<V> {
         let last = self.log.sync()?;
         self.last_sync = Instant::now();
         self.metrics.synced(self.last_sync - started);
-        Ok(last.0 - self.before.0)
+        Ok(last.0)
     }
 
     /// To be called when there is nothing to sync: marks a log that rests as durable to its end, so that rot there will

@@ -35,7 +35,7 @@ impl Protocol for Sum {
     type Request = Request;
     type Response = u64;
 
-    fn fold(durable: &mut u64, record: u64) {
+    fn fold(durable: &mut u64, _: u64, record: u64) {
         *durable += record;
     }
 
@@ -123,7 +123,7 @@ fn start(
         log,
     };
     let (driver, handle) =
-        Driver::<Sum, Numbers, _>::start((me, members), options, Arc::<Metrics>::default())
+        Driver::<Sum, Numbers, _>::start((me, members), 0, options, Arc::<Metrics>::default())
             .expect("the log opens");
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(driver.run(async {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use quorate_api_etcd::{Face, FaceConfig, Member};
 use quorate_core::NodeId;
-use quorate_kv::node::{self, DEFAULT_GROUP, Node};
+use quorate_kv::node::{self, DEFAULT_GROUP, Durable, Node};
 use quorate_protocols::consensus::raft;
 use quorate_runtime::{Cards, Driver, DriverError, Identity, Metrics, Options};
 use quorate_storage::data_dir::{self, DataDir, DataDirError};
@@ -86,8 +86,12 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         log_dir: data_dir.path().join("log"),
         log: LogOptions::new(data_dir.log_id()),
     };
-    let (driver, handle) =
-        Driver::<Node, NodeCodec, _>::start(node_config(&config), options, metrics.clone())?;
+    let (driver, handle) = Driver::<Node, NodeCodec, _>::start(
+        node_config(&config),
+        Durable::default(),
+        options,
+        metrics.clone(),
+    )?;
     info!(
         name = config.name,
         node = %config.node,

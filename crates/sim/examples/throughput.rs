@@ -27,7 +27,7 @@ impl Protocol for Juggler {
     type Request = u64;
     type Response = ();
 
-    fn fold((): &mut (), (): ()) {}
+    fn fold((): &mut (), _: u64, (): ()) {}
 
     fn recover(_: &NodeId, (): (), _: &mut Out<'_, Self>) -> Self {
         Juggler { passed: 0 }

@@ -4,6 +4,7 @@
 //! while a sync is under way wait for the next one. A crash spares what was synced. Of the rest it may spare any
 //! prefix, since a disk writes ahead of being asked; what it spared, the node finds and may act on.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::ops::Range;
 use std::time::Duration;
@@ -73,13 +74,17 @@ pub trait SimDisk<P: Protocol> {
     fn end_sync(&mut self) -> Result<(), Self::Error>;
     /// Loses some of what was not durable.
     fn crash(&mut self, rng: &mut Rng) -> Damage;
-    /// What a node that boots finds. All of it is durable from here on.
-    fn recover(&mut self) -> Result<P::Durable, Self::Error>;
+    /// May forget the records before the one of this number.
+    fn release(&mut self, before: u64) -> Result<(), Self::Error>;
+    /// What a node that boots finds, and the number of the last record in its log. All of it is durable from here on.
+    fn recover(&mut self) -> Result<(P::Durable, u64), Self::Error>;
 }
 
 /// A disk that keeps records as they are: the fast one.
 pub struct RecordDisk<P: Protocol> {
-    records: Vec<P::Record>,
+    records: VecDeque<P::Record>,
+    /// How many records before those were given up.
+    released: u64,
     /// How many records are durable.
     synced: usize,
     /// How many will be once the sync under way ends.
@@ -89,7 +94,7 @@ pub struct RecordDisk<P: Protocol> {
 impl<P: Protocol> RecordDisk<P> {
     /// An empty disk.
     pub fn new() -> Self {
-        RecordDisk { records: Vec::new(), synced: 0, syncing: 0 }
+        RecordDisk { records: VecDeque::new(), released: 0, synced: 0, syncing: 0 }
     }
 }
 
@@ -106,11 +111,12 @@ pub enum Never {}
 impl<P: Protocol> SimDisk<P> for RecordDisk<P>
 where
     P::Record: Clone,
+    P::Durable: Default,
 {
     type Error = Never;
 
     fn persist(&mut self, record: P::Record) -> Result<(), Never> {
-        self.records.push(record);
+        self.records.push_back(record);
         Ok(())
     }
 
@@ -134,14 +140,23 @@ where
         }
     }
 
-    fn recover(&mut self) -> Result<P::Durable, Never> {
+    fn release(&mut self, before: u64) -> Result<(), Never> {
+        let count = before.saturating_sub(self.released + 1) as usize;
+        self.records.drain(..count);
+        self.released += count as u64;
+        self.synced -= count;
+        self.syncing = self.syncing.saturating_sub(count);
+        Ok(())
+    }
+
+    fn recover(&mut self) -> Result<(P::Durable, u64), Never> {
         self.synced = self.records.len();
         self.syncing = self.synced;
         let mut durable = P::Durable::default();
-        for record in &self.records {
-            P::fold(&mut durable, record.clone());
+        for (number, record) in (self.released + 1..).zip(&self.records) {
+            P::fold(&mut durable, number, record.clone());
         }
-        Ok(durable)
+        Ok((durable, self.released + self.records.len() as u64))
     }
 }
 
@@ -165,7 +180,7 @@ mod tests {
         type Request = ();
         type Response = ();
 
-        fn fold(durable: &mut Vec<u8>, record: u8) {
+        fn fold(durable: &mut Vec<u8>, _: u64, record: u8) {
             durable.push(record);
         }
         fn recover(_: &(), _: Vec<u8>, _: &mut Out<'_, Self>) -> Self {
@@ -188,7 +203,7 @@ mod tests {
             disk.end_sync()?;
             disk.persist(3)?;
             let damage = disk.crash(&mut Rng::new(seed));
-            let durable = disk.recover()?;
+            let (durable, _) = disk.recover()?;
             assert_eq!(durable.len() as u64 + damage.records_lost, 3);
             assert_eq!(damage.is_torn, durable.len() == 2);
             found.insert(durable);

@@ -50,13 +50,17 @@ pub enum LogDiskError {
 }
 
 /// What a log gave back when it was opened.
-type Opened<P> = (Log<MemoryVfs>, <P as Protocol>::Durable, u64);
+type Opened<P> = (Log<MemoryVfs>, <P as Protocol>::Durable);
+
+/// What a node's records are folded onto at each of its boots.
+type Base<P> = Box<dyn Fn() -> <P as Protocol>::Durable>;
 
 /// A disk with a real log on it.
 pub struct LogDisk<P: Protocol, C> {
     codec: C,
     options: LogOptions,
     vfs: MemoryVfs,
+    base: Base<P>,
     /// None before the first boot, and between a crash and the next boot.
     log: Option<Log<MemoryVfs>>,
     /// What was found after a crash, for the boot that follows.
@@ -77,18 +81,27 @@ const DIRECTORY: &str = "/log";
 
 impl<P: Protocol, C: RecordCodec<P>> LogDisk<P, C> {
     /// An empty disk, with a log of small segments, so that short runs see it go from one to the next.
-    pub fn new(codec: C) -> Self {
+    pub fn new(codec: C) -> Self
+    where
+        P::Durable: Default + 'static,
+    {
         let mut options = LogOptions::new(LogId(1));
         options.segment_bytes = 16 << 10;
-        LogDisk::with_options(codec, options)
+        LogDisk::with_options(codec, options, P::Durable::default)
     }
 
-    /// An empty disk, for a log that is kept in that way. No record may be larger than a segment.
-    pub fn with_options(codec: C, options: LogOptions) -> Self {
+    /// An empty disk, for a log that is kept in that way. No record may be larger than a segment. What the log holds is
+    /// folded onto a `base` at each boot.
+    pub fn with_options(
+        codec: C,
+        options: LogOptions,
+        base: impl Fn() -> P::Durable + 'static,
+    ) -> Self {
         LogDisk {
             codec,
             options,
             vfs: MemoryVfs::new(),
+            base: Box::new(base),
             log: None,
             found: None,
             pending: Vec::new(),
@@ -99,26 +112,23 @@ impl<P: Protocol, C: RecordCodec<P>> LogDisk<P, C> {
     }
 
     fn open(&self) -> Result<Opened<P>, LogDiskError> {
-        let mut durable = P::Durable::default();
+        let mut durable = (self.base)();
         let mut unreadable = None;
-        let mut found = 0;
-        let fold = |sequence: Sequence, bytes: Bytes| {
-            found += 1;
-            match self.codec.decode(bytes) {
-                Ok(record) => P::fold(&mut durable, record),
-                Err(error) => {
-                    unreadable.get_or_insert((sequence.0, error.to_string()));
-                }
+        let fold = |sequence: Sequence, bytes: Bytes| match self.codec.decode(bytes) {
+            Ok(record) => P::fold(&mut durable, sequence.0, record),
+            Err(error) => {
+                unreadable.get_or_insert((sequence.0, error.to_string()));
             }
         };
         let (log, _) = Log::open(self.vfs.clone(), DIRECTORY, self.options.clone(), fold)?;
         if let Some((sequence, why)) = unreadable {
             return Err(LogDiskError::Unreadable { sequence, why });
         }
+        let found = log.durable().0;
         if found < self.synced {
             return Err(LogDiskError::Lost { synced: self.synced, found });
         }
-        Ok((log, durable, found))
+        Ok((log, durable))
     }
 
     /// The log. A node that runs has booted, and booting opens it.
@@ -178,7 +188,7 @@ impl<P: Protocol, C: RecordCodec<P>> SimDisk<P> for LogDisk<P, C> {
             self.vfs.crash(&mut |bound| rng.below(bound));
         }
         let opened = self.open();
-        let spared = opened.as_ref().map_or(self.synced, |(_, _, found)| *found);
+        let spared = opened.as_ref().map_or(self.synced, |(log, _)| log.durable().0);
         self.found = Some(opened);
         Damage {
             records_lost: self.appended - spared,
@@ -186,12 +196,17 @@ impl<P: Protocol, C: RecordCodec<P>> SimDisk<P> for LogDisk<P, C> {
         }
     }
 
-    fn recover(&mut self) -> Result<P::Durable, LogDiskError> {
+    fn release(&mut self, before: u64) -> Result<(), LogDiskError> {
+        Ok(self.log().release_before(Sequence(before))?)
+    }
+
+    fn recover(&mut self) -> Result<(P::Durable, u64), LogDiskError> {
         let opened = self.found.take().unwrap_or_else(|| self.open());
-        let (log, durable, found) = opened?;
+        let (log, durable) = opened?;
+        let last = log.durable().0;
         self.log = Some(log);
-        self.appended = found;
-        self.synced = found;
-        Ok(durable)
+        self.appended = last;
+        self.synced = last;
+        Ok((durable, last))
     }
 }

@@ -278,6 +278,13 @@ where
         }
     }
 
+    fn release(&mut self, before: u64) {
+        self.shared.digest.add(before);
+        if let Err(refused) = self.disk.release(before) {
+            self.refused.get_or_insert(refused);
+        }
+    }
+
     fn disarm(&mut self, timer: P::Timer) {
         self.shared.digest.add(2);
         if let Some(trace) = &mut self.shared.trace {

@@ -356,7 +356,7 @@ where
     fn boot(&mut self, place: usize) -> Result<(), Broken> {
         let process = &mut self.processes[place];
         let id = process.id();
-        let durable = self.disks[place].recover().map_err(|error| Broken {
+        let (durable, last) = self.disks[place].recover().map_err(|error| Broken {
             rule: Rule::Disk,
             what: format!("{id} cannot boot from its disk: {error}"),
         })?;
@@ -368,7 +368,7 @@ where
         }
         let (shared, disk) = (&mut self.shared, &mut self.disks[place]);
         let mut world = NodeWorld { process, disk, shared, refused: None };
-        let host = Host::boot(&self.configs[place], durable, &mut world);
+        let host = Host::boot(&self.configs[place], durable, last, &mut world);
         refused::<P, D>(id, world.refused)?;
         if let Some(trace) = &mut self.shared.trace {
             trace.end(&host.state().view());

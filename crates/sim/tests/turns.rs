@@ -43,7 +43,7 @@ impl Protocol for Servant {
     type Request = Request;
     type Response = ();
 
-    fn fold((): &mut (), (): ()) {}
+    fn fold((): &mut (), _: u64, (): ()) {}
 
     fn recover((): &(), (): (), _: &mut Out<'_, Self>) -> Self {
         Servant::default()

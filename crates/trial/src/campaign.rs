@@ -95,7 +95,7 @@ fn simulation(
     });
     let hunt = quarry.map(|quarry| Hunt::new(seed, quarry, groups[0], election_timeout));
     let trial = Trial::new(&groups, plan.bounds.operations).hunting(hunt);
-    let disk = |_| LogDisk::with_options(NodeRecords, log_options(suspect));
+    let disk = |_| LogDisk::with_options(NodeRecords, log_options(suspect), node::Durable::default);
     Simulation::new(plan.clone(), configs.collect(), disk, trial)
 }
 

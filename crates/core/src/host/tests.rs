@@ -9,6 +9,7 @@ enum Say {
     Send(u8),
     SendEarly(u8),
     Reply,
+    Release(u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +26,7 @@ impl Protocol for Speaker {
     type Request = Vec<Say>;
     type Response = ();
 
-    fn fold(_: &mut (), _: ()) {}
+    fn fold(_: &mut (), _: u64, _: ()) {}
 
     fn recover(_: &(), _: (), _: &mut Out<'_, Self>) -> Self {
         Speaker { synced: Vec::new() }
@@ -42,6 +43,7 @@ impl Protocol for Speaker {
                         Say::Send(message) => out.send(NodeId(2), message),
                         Say::SendEarly(message) => out.send_early(NodeId(2), message),
                         Say::Reply => out.reply(id, ()),
+                        Say::Release(before) => out.release(before),
                     }
                 }
             }
@@ -73,6 +75,9 @@ impl World<Speaker> for Seen {
     fn choose(&mut self, _: u32) -> u32 {
         0
     }
+    fn release(&mut self, before: u64) {
+        self.0.push(format!("release before {before}"));
+    }
 }
 
 fn ask(host: &mut Host<Speaker>, seen: &mut Seen, says: &[Say]) {
@@ -82,7 +87,7 @@ fn ask(host: &mut Host<Speaker>, seen: &mut Seen, says: &[Say]) {
 #[test]
 fn what_follows_a_record_waits_until_it_is_durable() {
     let mut seen = Seen::default();
-    let mut host = Host::boot(&(), (), &mut seen);
+    let mut host = Host::boot(&(), (), 0, &mut seen);
     ask(&mut host, &mut seen, &[Say::Send(1), Say::Persist, Say::Send(2), Say::Reply]);
     assert_eq!(seen.0, ["send 1", "persist"]);
     host.synced(&(), 1, &mut seen);
@@ -93,7 +98,7 @@ fn what_follows_a_record_waits_until_it_is_durable() {
 #[test]
 fn each_effect_waits_for_the_records_before_it_and_no_others() {
     let mut seen = Seen::default();
-    let mut host = Host::boot(&(), (), &mut seen);
+    let mut host = Host::boot(&(), (), 0, &mut seen);
     ask(&mut host, &mut seen, &[Say::Persist, Say::Send(1), Say::Persist, Say::Send(2)]);
     host.synced(&(), 1, &mut seen);
     assert_eq!(seen.0, ["persist", "persist", "send 1"]);
@@ -105,7 +110,7 @@ fn each_effect_waits_for_the_records_before_it_and_no_others() {
 #[test]
 fn only_an_early_message_overtakes_the_disk() {
     let mut seen = Seen::default();
-    let mut host = Host::boot(&(), (), &mut seen);
+    let mut host = Host::boot(&(), (), 0, &mut seen);
     ask(&mut host, &mut seen, &[Say::Persist, Say::Send(1), Say::SendEarly(2)]);
     assert_eq!(seen.0, ["persist", "send 2"]);
 }
@@ -114,14 +119,14 @@ fn only_an_early_message_overtakes_the_disk() {
 #[should_panic(expected = "never persisted")]
 fn a_world_cannot_sync_what_was_not_persisted() {
     let mut seen = Seen::default();
-    let mut host = Host::boot(&(), (), &mut seen);
+    let mut host = Host::boot(&(), (), 0, &mut seen);
     host.synced(&(), 1, &mut seen);
 }
 
 #[test]
 fn a_copy_of_a_host_goes_its_own_way_and_what_waits_counts_in_a_comparison() {
     let mut seen = Seen::default();
-    let mut host = Host::boot(&(), (), &mut seen);
+    let mut host = Host::boot(&(), (), 0, &mut seen);
     ask(&mut host, &mut seen, &[Say::Persist, Say::Send(1)]);
     let mut copy = host.clone();
     assert!(copy == host);
@@ -129,4 +134,31 @@ fn a_copy_of_a_host_goes_its_own_way_and_what_waits_counts_in_a_comparison() {
     assert!(copy != host, "another message waits");
     copy.synced(&(), 1, &mut seen);
     assert_eq!((host.durable(), copy.durable()), (0, 1));
+}
+
+#[test]
+fn records_are_counted_on_from_those_of_earlier_runs() {
+    let mut seen = Seen::default();
+    let mut host = Host::boot(&(), (), 5, &mut seen);
+    assert_eq!((host.persisted(), host.durable()), (5, 5));
+    ask(&mut host, &mut seen, &[Say::Send(1), Say::Persist, Say::Send(2)]);
+    host.synced(&(), 6, &mut seen);
+    assert_eq!(seen.0, ["send 1", "persist", "send 2"]);
+    assert_eq!(host.state().synced, [6]);
+}
+
+#[test]
+fn durable_records_may_be_given_up() {
+    let mut seen = Seen::default();
+    let mut host = Host::boot(&(), (), 5, &mut seen);
+    ask(&mut host, &mut seen, &[Say::Release(6)]);
+    assert_eq!(seen.0, ["release before 6"]);
+}
+
+#[test]
+#[should_panic(expected = "not durable")]
+fn a_record_is_not_given_up_before_another_one_has_taken_its_place() {
+    let mut seen = Seen::default();
+    let mut host = Host::boot(&(), (), 5, &mut seen);
+    ask(&mut host, &mut seen, &[Say::Persist, Say::Release(7)]);
 }

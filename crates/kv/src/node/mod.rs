@@ -238,6 +238,7 @@ impl Lift<'_> {
                 self.flushes.remove(&group);
             }
             Effect::Disarm(timer) => out.disarm(Timer::Group(group, timer)),
+            Effect::Release { .. } => {}
         }
         None
     }
@@ -252,8 +253,8 @@ impl Protocol for Node {
     type Request = NodeRequest;
     type Response = NodeResponse;
 
-    fn fold(durable: &mut Durable, record: Record) {
-        Raft::fold(durable.groups.entry(record.group).or_default(), record.record);
+    fn fold(durable: &mut Durable, number: u64, record: Record) {
+        Raft::fold(durable.groups.entry(record.group).or_default(), number, record.record);
     }
 
     fn recover(config: &Config, mut durable: Durable, out: &mut Out<'_, Self>) -> Self {

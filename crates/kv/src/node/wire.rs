@@ -4,6 +4,10 @@
 //! them; a number is never used again. An unknown kind of message or record is an error, so a new kind must wait until
 //! every node knows it.
 
+mod membership;
+
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes};
 use prost::{Message as _, Oneof};
 use quorate_core::{GroupId, NodeId, RequestId};
@@ -11,6 +15,7 @@ use quorate_protocols::consensus::raft::{self, Entry, Index, Origin, Outcome, Te
 use thiserror::Error;
 
 use super::{Envelope, Record};
+use membership::WireMembership;
 
 /// Bytes that hold no message or record of this version.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -165,6 +170,8 @@ struct WireEntry {
     origin_request: u64,
     #[prost(bytes = "bytes", tag = "5")]
     payload: Bytes,
+    #[prost(message, optional, tag = "6")]
+    membership: Option<WireMembership>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -272,6 +279,7 @@ impl From<&Entry> for WireEntry {
             origin_boot: origin.map_or(0, |origin| origin.boot),
             origin_request: origin.map_or(0, |origin| origin.request.0),
             payload: entry.payload.clone(),
+            membership: entry.membership.as_deref().map(Into::into),
         }
     }
 }
@@ -286,6 +294,7 @@ impl From<WireEntry> for Entry {
                 request: RequestId(entry.origin_request),
             }),
             payload: entry.payload,
+            membership: entry.membership.map(|membership| Arc::new(membership.into())),
         }
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Member {
     pub(crate) config: Config,
     host: Option<Host<Raft>>,
     durable: Durable,
+    /// The number of the last durable record.
+    last_record: u64,
     unsynced: VecDeque<Record>,
     /// The timers that are set.
     timers: BTreeMap<Timer, Range<Duration>>,
@@ -27,6 +29,8 @@ pub(crate) struct Deeds {
     pub(crate) written: Vec<Record>,
     /// Timers that it set.
     pub(crate) armed: Vec<(Timer, Range<Duration>)>,
+    /// The first record that it still needs, if it gave up those before.
+    pub(crate) released: Option<u64>,
 }
 
 struct Hands<'a> {
@@ -55,6 +59,10 @@ impl World<Raft> for Hands<'_> {
     fn choose(&mut self, _: u32) -> u32 {
         unreachable!("this protocol makes no choices")
     }
+
+    fn release(&mut self, before: u64) {
+        self.deeds.released = Some(before);
+    }
 }
 
 impl Member {
@@ -64,6 +72,7 @@ impl Member {
             config,
             host: None,
             durable: Durable::default(),
+            last_record: 0,
             unsynced: VecDeque::new(),
             timers: BTreeMap::new(),
             last_request: RequestId(0),
@@ -99,7 +108,8 @@ impl Member {
     pub(crate) fn boot(&mut self) -> Deeds {
         assert!(!self.is_up(), "{} is up already", self.id());
         let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
-        self.host = Some(Host::boot(&self.config, self.durable.clone(), &mut hands));
+        self.host =
+            Some(Host::boot(&self.config, self.durable.clone(), self.last_record, &mut hands));
         self.last_request = RequestId(0);
         let deeds = hands.deeds;
         self.done(deeds)
@@ -110,7 +120,8 @@ impl Member {
         self.host = None;
         self.timers.clear();
         for record in self.unsynced.drain(..).take(kept) {
-            Raft::fold(&mut self.durable, record);
+            self.last_record += 1;
+            Raft::fold(&mut self.durable, self.last_record, record);
         }
     }
 
@@ -139,7 +150,8 @@ impl Member {
     pub(crate) fn sync(&mut self, count: usize) -> Deeds {
         let Some(host) = &mut self.host else { return Deeds::default() };
         for record in self.unsynced.drain(..count) {
-            Raft::fold(&mut self.durable, record);
+            self.last_record += 1;
+            Raft::fold(&mut self.durable, self.last_record, record);
         }
         let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
         host.synced(&self.config, host.durable() + count as u64, &mut hands);

@@ -34,7 +34,7 @@ fn elect(member: &mut Member) {
 }
 
 fn entry(term: u64) -> Entry {
-    Entry { term: Term(term), origin: None, payload: Bytes::new() }
+    Entry { term: Term(term), origin: None, payload: Bytes::new(), membership: None }
 }
 
 fn append(term: u64, previous: (u64, u64), terms: &[u64], commit: u64) -> Message {

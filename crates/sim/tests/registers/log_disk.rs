@@ -60,7 +60,8 @@ fn run_seed(
     mutant: Option<quorate_storage::Mutant>,
 ) -> Result<Report, Failure> {
     let plan = Plan::draw(seed, &bounds());
-    run_on(&plan, bug, |_| LogDisk::with_options(Codec, options(mutant)), false).result
+    run_on(&plan, bug, |_| LogDisk::with_options(Codec, options(mutant), Default::default), false)
+        .result
 }
 
 #[test]

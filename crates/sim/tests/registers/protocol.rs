@@ -107,7 +107,7 @@ impl Protocol for Registers {
     type Request = Propose;
     type Response = Value;
 
-    fn fold(durable: &mut Self::Durable, record: Record) {
+    fn fold(durable: &mut Self::Durable, _: u64, record: Record) {
         match record {
             Record::Promised { register, ballot } => {
                 durable.entry(register).or_default().promised = Some(ballot);

@@ -1,14 +1,27 @@
 //! What is written is read back, and what was never written never panics.
 
 use proptest::prelude::*;
-use quorate_protocols::consensus::raft::{Append, Message, Submission, VoteKind};
+use quorate_protocols::consensus::raft::{
+    Append, Member, Membership, Message, Standing, Submission, VoteKind,
+};
 
 use super::*;
+
+fn membership() -> impl Strategy<Value = Membership> {
+    let member =
+        (any::<bool>(), any::<u64>(), any::<[u8; 3]>()).prop_map(|(votes, life, context)| {
+            let standing = if votes { Standing::Voter } else { Standing::Learner };
+            Member { standing, life, context: Bytes::copy_from_slice(&context) }
+        });
+    let members = proptest::collection::btree_map(any::<u64>().prop_map(NodeId), member, 0..4);
+    (members.clone(), members).prop_map(|(members, outgoing)| Membership { members, outgoing })
+}
 
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let origin = proptest::option::of((any::<u64>(), any::<u64>(), any::<u64>()));
     let payload = proptest::collection::vec(any::<u8>(), 0..40);
-    let entry = (any::<u64>(), origin, payload).prop_map(|(term, origin, payload)| Entry {
+    let fields = (any::<u64>(), origin, payload, proptest::option::of(membership()));
+    let entry = fields.prop_map(|(term, origin, payload, membership)| Entry {
         term: Term(term),
         origin: origin.map(|(node, boot, request)| Origin {
             node: NodeId(node),
@@ -16,6 +29,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
             request: RequestId(request),
         }),
         payload: payload.into(),
+        membership: membership.map(Arc::new),
     });
     proptest::collection::vec(entry, 0..5)
 }

@@ -164,7 +164,12 @@ impl Raft {
         // §5.4.2 and §8: only an entry of our own term tells which older ones are committed.
         self.append(
             config,
-            vec![Entry { term: self.term, origin: None, payload: Default::default() }],
+            vec![Entry {
+                term: self.term,
+                origin: None,
+                payload: Default::default(),
+                membership: None,
+            }],
             out,
         );
         self.reads.ask_again();

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_core::{NodeId, RequestId};
+
+use super::membership::Membership;
 
 /// A period with at most one leader. 0 is before the first election.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +71,8 @@ pub struct Entry {
     pub origin: Option<Origin>,
     /// What was proposed.
     pub payload: Bytes,
+    /// Who takes part from here on, for an entry that changes that; such an entry has no payload.
+    pub membership: Option<Arc<Membership>>,
 }
 
 /// The entries a member holds, those that may still be overwritten included.

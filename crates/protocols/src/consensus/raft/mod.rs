@@ -16,9 +16,11 @@
 //! `tests/raft/golden`, `the_first_election` first.
 
 pub mod log;
+pub mod membership;
 pub mod message;
 pub mod properties;
 pub mod proposals;
+pub mod snapshot;
 
 mod election;
 mod reads;
@@ -31,7 +33,9 @@ use bytes::Bytes;
 use quorate_core::{Input, Mutants, NodeId, Out, Protocol, RequestId};
 
 pub use log::{Entry, Index, Log, Origin, Term};
+pub use membership::{Member, Membership, Standing};
 pub use message::{Append, Message, Outcome, Submission, Ticket, VoteKind};
+pub use snapshot::Snapshot;
 
 use proposals::Proposals;
 use reads::{LeaderReads, Reads};
@@ -407,7 +411,7 @@ impl Protocol for Raft {
     type Request = Request;
     type Response = Response;
 
-    fn fold(durable: &mut Durable, record: Record) {
+    fn fold(durable: &mut Durable, _number: u64, record: Record) {
         match record {
             Record::Booted { boot } => durable.boot = boot,
             Record::Voted { term, vote } => {

@@ -185,7 +185,7 @@ impl Raft {
         let mut batch = std::mem::take(&mut leader.batch);
         for (request, payload) in self.proposals.submit(self.term) {
             let origin = Origin { node: config.me, boot: self.boot, request };
-            batch.push(Entry { term: self.term, origin: Some(origin), payload });
+            batch.push(Entry { term: self.term, origin: Some(origin), payload, membership: None });
         }
         if !batch.is_empty() {
             self.append(config, batch, out);
@@ -231,7 +231,12 @@ impl Raft {
         for (request, payload) in submission.proposals {
             if taken.take(config, request) || repeats_allowed {
                 let origin = Origin { node: from, boot: submission.boot, request };
-                leader.batch.push(Entry { term: self.term, origin: Some(origin), payload });
+                leader.batch.push(Entry {
+                    term: self.term,
+                    origin: Some(origin),
+                    payload,
+                    membership: None,
+                });
             }
         }
         self.arm_flush(out);
