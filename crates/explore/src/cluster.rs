@@ -180,6 +180,37 @@ impl<'a, M: Model> Explorer<'a, M> {
         (state, print)
     }
 
+    /// The cluster when the exploration begins, and how it came to be so.
+    pub(crate) fn begin(&mut self) -> (State<M>, u64, Vec<Step<M::Protocol>>) {
+        let (mut state, mut print) = self.start();
+        let mut steps = Vec::new();
+        let model = self.model;
+        for (node, timer) in model.prelude() {
+            let timer = model.timers().iter().position(|(known, _)| known == timer);
+            let timer = timer.expect("the timers of the prelude are among the model's");
+            let mut next = Some(Event::Fire { node: *node, timer });
+            while let Some(event) = next {
+                // Of the ways in which a turn may go, the first has no crash.
+                let turned = self.take_turns(&state, event).swap_remove(0);
+                let change = self.change(&state, event, turned);
+                assert!(
+                    change.broken.is_none(),
+                    "the prelude breaks a promise: {:?}",
+                    change.broken
+                );
+                steps.push(self.step(&state, &change));
+                state = state.after(change);
+                let events = self.events(&state);
+                let is = |wanted: fn(&Event) -> bool| events.iter().copied().find(wanted);
+                next = is(|event| matches!(event, Event::Sync { .. }))
+                    .or_else(|| is(|event| matches!(event, Event::Deliver { .. })));
+            }
+            state.spent = Spent::default();
+            print = self.print(&state, |node| &state.nodes[node], None, &[], None, state.spent);
+        }
+        (state, print, steps)
+    }
+
     /// Calls `take` with every change that a state may see, always in the same order. It returns whether to go on.
     pub(crate) fn each_change(
         &mut self,

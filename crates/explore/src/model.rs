@@ -91,6 +91,12 @@ pub trait Model: Sync {
         Syncs::default()
     }
 
+    /// What has happened when the exploration begins: each of these timers fired, at the node of that position, and every
+    /// message arrived, in some order, before the next did. It uses up nothing of the bounds.
+    fn prelude(&self) -> &[(usize, <Self::Protocol as Protocol>::Timer)] {
+        &[]
+    }
+
     /// The timers that may fire, each with how often in one run of the whole cluster. One that is not named never does,
     /// unless it is armed with no delay: then it fires at the end of the turn. At most eight.
     fn timers(&self) -> &[(<Self::Protocol as Protocol>::Timer, u8)];

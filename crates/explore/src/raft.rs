@@ -19,6 +19,8 @@ use crate::model::{Bounds, Goal, Model, Snapshot, Syncs};
 pub struct RaftBounds {
     /// The members.
     pub nodes: u64,
+    /// Whether the exploration begins when the first of them leads, and not when they start.
+    pub is_led: bool,
     /// States of a later term are judged, and left alone.
     pub terms: u64,
     /// How often an election timer fires. It must fire twice before a member that has heard a leader campaigns.
@@ -45,6 +47,7 @@ impl RaftBounds {
     /// Three members that elect a leader once, and nothing goes wrong.
     pub const CALM: RaftBounds = RaftBounds {
         nodes: 3,
+        is_led: false,
         terms: 1,
         elections: 1,
         heartbeats: 0,
@@ -114,6 +117,10 @@ impl Model for RaftModel {
 
     fn syncs(&self) -> Syncs {
         self.bounds.syncs
+    }
+
+    fn prelude(&self) -> &[(usize, Timer)] {
+        if self.bounds.is_led { &[(0, Timer::Election)] } else { &[] }
     }
 
     fn timers(&self) -> &[(Timer, u8)] {

@@ -92,7 +92,7 @@ struct Search<'a, M: Model> {
 impl<'a, M: Model> Search<'a, M> {
     fn new(model: &'a M, renamings: &'a [Renaming], threads: usize) -> Self {
         let mut explorers: Vec<_> = (0..threads).map(|_| Explorer::new(model, renamings)).collect();
-        let (state, print) = explorers[0].start();
+        let (state, print, _) = explorers[0].begin();
         let reached = |(name, _): &Goal<M>| Reached { goal: name, depth: None };
         let mut search = Search {
             model,
@@ -200,7 +200,7 @@ impl<'a, M: Model> Search<'a, M> {
             state = parent;
         }
         let explorer = &mut self.explorers[0];
-        let (mut state, _) = explorer.start();
+        let (mut state, _, prelude) = explorer.begin();
         let mut steps: Vec<Step<M::Protocol>> = Vec::new();
         for wanted in changes.into_iter().rev() {
             let mut number = 0;
@@ -215,7 +215,7 @@ impl<'a, M: Model> Search<'a, M> {
             steps.push(explorer.step(&state, &change));
             state = state.after(change);
         }
-        Counterexample { broken, steps }
+        Counterexample { broken, prelude, steps }
     }
 
     fn report(self, verdict: Verdict<M::Protocol>) -> Report<M::Protocol> {

@@ -128,12 +128,20 @@ fn damage(kept: usize, lost: usize) -> String {
 pub struct Counterexample<P: Protocol> {
     /// What it breaks, in one sentence.
     pub broken: String,
-    /// From the start of the cluster to the step that breaks it.
+    /// How the cluster came to be as it was when the exploration began; empty if it had just started.
+    pub prelude: Vec<Step<P>>,
+    /// From there to the step that breaks it.
     pub steps: Vec<Step<P>>,
 }
 
 impl<P: Explored> fmt::Display for Counterexample<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(last) = self.prelude.last() {
+            writeln!(f, "At the beginning:")?;
+            for (id, view) in &last.views {
+                writeln!(f, "     {id} is {view}")?;
+            }
+        }
         for (number, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:3}. {step}", number + 1)?;
         }
