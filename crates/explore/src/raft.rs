@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_core::{Mutants, NodeId};
+pub use quorate_protocols::consensus::raft::MUTANTS;
 use quorate_protocols::consensus::raft::{
     Config, Durable, Entry, Index, Raft, Request, Term, Timer,
 };
@@ -59,6 +60,18 @@ impl RaftBounds {
         hints: 0,
         syncs: Syncs::EachTurn,
     };
+}
+
+/// Raft with the deliberate bug of that name. None if there is no such bug, or this was built without them (feature
+/// `mutants`).
+pub fn mutant(name: &str) -> Option<Mutants> {
+    #[cfg(feature = "mutants")]
+    return MUTANTS.iter().find(|known| **known == name).map(|known| Mutants::only(known));
+    #[cfg(not(feature = "mutants"))]
+    {
+        let _ = name;
+        None
+    }
 }
 
 /// Raft within bounds.

@@ -27,12 +27,13 @@ fn two_campaigns_from_the_start_elect_at_most_one_leader_a_term() {
 }
 
 #[test]
-fn a_proposal_survives_every_crash_during_the_first_election() {
-    holds(RaftBounds { terms: 2, crashes: 1, proposals: 1, ..RaftBounds::CALM });
+fn a_proposal_survives_a_crash_and_a_change_of_leader() {
+    let led = RaftBounds { is_led: true, terms: 2, elections: 2, ..RaftBounds::CALM };
+    holds(RaftBounds { proposals: 1, crashes: 1, ..led });
 }
 
 #[test]
-fn a_led_cluster_keeps_what_it_commits_through_a_change_of_leader() {
+fn a_proposal_survives_three_suspicions_of_the_leader() {
     holds(RaftBounds { is_led: true, terms: 2, elections: 3, proposals: 1, ..RaftBounds::CALM });
 }
 
