@@ -31,7 +31,7 @@
 //!
 //! What never may live here: a clock, or knowledge of a protocol outside the models.
 //!
-//! Open first: [`model`], [`search`], [`raft`] for a model.
+//! Open first: [`model`], [`search`], and `raft` for a model.
 
 mod cluster;
 mod fingerprint;

@@ -77,25 +77,25 @@ impl Protocol for Paxos {
                 out.persist(self.acceptor);
                 broadcast(me, &Message::Prepare(ballot), out);
             }
-            Input::Deliver { from, message: Message::Prepare(ballot) } => {
-                if self.acceptor.promised <= Some(ballot) {
-                    self.acceptor.promised = Some(ballot);
-                    out.persist(self.acceptor);
-                    let promise = Message::Promise(ballot, self.acceptor.accepted);
-                    if config.is_promise_early {
-                        out.send_early(from, promise);
-                    } else {
-                        out.send(from, promise);
-                    }
+            Input::Deliver { from, message: Message::Prepare(ballot) }
+                if self.acceptor.promised <= Some(ballot) =>
+            {
+                self.acceptor.promised = Some(ballot);
+                out.persist(self.acceptor);
+                let promise = Message::Promise(ballot, self.acceptor.accepted);
+                if config.is_promise_early {
+                    out.send_early(from, promise);
+                } else {
+                    out.send(from, promise);
                 }
             }
-            Input::Deliver { from, message: Message::Accept(ballot, value) } => {
-                if self.acceptor.promised <= Some(ballot) {
-                    self.acceptor =
-                        Acceptor { promised: Some(ballot), accepted: Some((ballot, value)) };
-                    out.persist(self.acceptor);
-                    out.send(from, Message::Accepted(ballot));
-                }
+            Input::Deliver { from, message: Message::Accept(ballot, value) }
+                if self.acceptor.promised <= Some(ballot) =>
+            {
+                self.acceptor =
+                    Acceptor { promised: Some(ballot), accepted: Some((ballot, value)) };
+                out.persist(self.acceptor);
+                out.send(from, Message::Accepted(ballot));
             }
             Input::Deliver { from, message: Message::Promise(ballot, accepted) } => {
                 self.on_promise(me, from, ballot, accepted, out);
