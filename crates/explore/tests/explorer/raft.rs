@@ -59,6 +59,8 @@ fn suspects() -> Vec<(&'static str, RaftBounds)> {
         ("grants_to_shorter_logs", RaftBounds { terms: 2, ..two }),
         ("counts_itself_before_durable", RaftBounds { crashes: 1, syncs: Syncs::Anytime, ..led }),
         ("acknowledges_before_durable", RaftBounds { crashes: 1, ..led }),
+        ("accepts_repeated_proposals", RaftBounds { repeats: 1, retries: 2, ..led }),
+        ("commits_beyond_match", RaftBounds { elections: 3, ..led }),
     ]
 }
 
