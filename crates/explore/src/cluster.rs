@@ -121,7 +121,7 @@ type TurnKey = (u64, u64, u64);
 /// The turns taken lately. The same few nodes meet the same few messages in very many clusters.
 #[allow(clippy::disallowed_types, reason = "it is looked up and never walked through")]
 type Turns<P> =
-    std::collections::HashMap<TurnKey, Vec<Arc<Turned<P>>>, BuildHasherDefault<OfPrints>>;
+    std::collections::HashMap<TurnKey, Arc<[Arc<Turned<P>>]>, BuildHasherDefault<OfPrints>>;
 
 /// The turns that are remembered at once.
 const TURNS_MAX: usize = 1 << 17;
@@ -219,21 +219,24 @@ impl<'a, M: Model> Explorer<'a, M> {
     ) {
         for event in self.events(state) {
             let key = self.turn_key(state, event);
-            let mut turns = self.turns.get(&key).cloned();
-            if turns.is_none() {
-                if self.turns.len() >= TURNS_MAX {
-                    self.turns.clear();
+            let turns = match self.turns.get(&key) {
+                Some(known) => known.clone(),
+                None => {
+                    if self.turns.len() >= TURNS_MAX {
+                        self.turns.clear();
+                    }
+                    let turns: Arc<[_]> = self.take_turns(state, event).into();
+                    self.turns.insert(key, turns.clone());
+                    turns
                 }
-                turns = Some(self.take_turns(state, event));
-                self.turns.extend(turns.clone().map(|turns| (key, turns)));
-            }
-            for turned in turns.unwrap_or_default() {
+            };
+            for turned in turns.iter() {
                 let before = &state.nodes[self.mover(state, event)];
                 if matches!(event, Event::Deliver { .. }) && turned.is_idle(before) {
                     // All that may happen after it may happen without it, while the message is under way for ever.
                     continue;
                 }
-                let change = self.change(state, event, turned);
+                let change = self.change(state, event, turned.clone());
                 if !take(change) {
                     return;
                 }

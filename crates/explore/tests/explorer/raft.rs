@@ -33,11 +33,6 @@ fn a_proposal_survives_a_crash_and_a_change_of_leader() {
 }
 
 #[test]
-fn a_proposal_survives_three_suspicions_of_the_leader() {
-    holds(RaftBounds { is_led: true, terms: 2, elections: 3, proposals: 1, ..RaftBounds::CALM });
-}
-
-#[test]
 fn a_proposal_sent_again_and_delivered_again_is_committed_once() {
     let bounds = RaftBounds { is_led: true, proposals: 1, elections: 0, ..RaftBounds::CALM };
     holds(RaftBounds { retries: 2, repeats: 2, heartbeats: 1, ..bounds });
