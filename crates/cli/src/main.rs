@@ -14,6 +14,7 @@ mod bench;
 mod config_file;
 mod endpoints;
 mod error;
+mod explore;
 mod kv_commands;
 mod serve;
 mod simulate;
@@ -51,6 +52,7 @@ enum Command {
     Status(status::StatusArgs),
     Bench(bench::BenchArgs),
     Simulate(simulate::SimulateArgs),
+    Explore(explore::ExploreArgs),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Explore(args) => explore::run(args),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@
 //! Open first: [`run`], [`report`].
 
 mod drawing;
-mod report;
+pub(crate) mod report;
 
 use std::io::IsTerminal;
 use std::ops::Range;
@@ -219,7 +219,7 @@ fn campaign(args: &SimulateArgs, is_stopped: &AtomicBool) -> Trials {
 }
 
 /// Has the first interrupt end the campaign with its summary, and the second end the process.
-fn stop_at_interrupt() -> Result<&'static AtomicBool, CliError> {
+pub(crate) fn stop_at_interrupt() -> Result<&'static AtomicBool, CliError> {
     static IS_STOPPED: AtomicBool = AtomicBool::new(false);
     /// What a shell expects of a process that an interrupt has ended.
     const INTERRUPTED: i32 = 130;
@@ -237,7 +237,7 @@ fn stop_at_interrupt() -> Result<&'static AtomicBool, CliError> {
 }
 
 /// Shows a person who waits where we are, in place of what was shown before.
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{what}");
     }

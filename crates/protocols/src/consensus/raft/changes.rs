@@ -108,7 +108,7 @@ impl Change {
 }
 
 /// What a leader keeps about changes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Changes {
     /// Who waits for the change under way.
     asked: Option<RequestId>,

@@ -307,7 +307,7 @@ pub enum Refusal {
 ///
 /// Invariants, each a theorem of §5 that the simulator checks: `commit` never falls; entries up to `commit` never
 /// change; `term` never falls; there is one vote a term; `durable <= log.last_index()`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Raft {
     boot: u64,
     term: Term,
@@ -341,7 +341,7 @@ pub struct Raft {
     nonsense: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Role {
     Follower {
         leader: Option<NodeId>,
@@ -358,7 +358,7 @@ enum Role {
 }
 
 /// What only a leader knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Leader {
     progress: BTreeMap<NodeId, Progress>,
     /// The index of the empty entry that opened our term.
