@@ -89,6 +89,11 @@ pub(crate) struct ExploreArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     hints: u8,
 
+    /// Let a member that starts be heard when it asks what the others know of it, which they also tell it with all that
+    /// they say about votes and copies: very many more states
+    #[arg(long)]
+    hellos: bool,
+
     /// Let members go on while their disks sync, which production doesn't: many more states
     #[arg(long)]
     late_syncs: bool,
@@ -132,6 +137,7 @@ impl ExploreArgs {
             crashes: self.crashes,
             repeats: self.repeats,
             hints: self.hints,
+            hellos: self.hellos,
             syncs: if self.late_syncs { Syncs::Anytime } else { Syncs::EachTurn },
         }
     }
@@ -262,6 +268,7 @@ fn as_json<P: Explored>(args: &ExploreArgs, report: &Report<P>, took: Duration) 
             "crashes": args.crashes,
             "repeats": args.repeats,
             "hints": args.hints,
+            "hellos": args.hellos,
             "late_syncs": args.late_syncs,
         },
         "mutant": args.mutant,

@@ -1,6 +1,5 @@
 //! The names of things that several crates speak of.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -26,10 +25,14 @@ impl NodeId {
 
     /// Hashes what is said of each of some nodes, with a [`Mark`] around each item: the items are sorted by names, so
     /// whoever gives the nodes other names must not be misled by their order.
-    pub fn hash_each<T: Hash, H: Hasher>(map: &BTreeMap<NodeId, T>, state: &mut H) {
-        map.len().hash(state);
+    pub fn hash_each<T: Hash, H: Hasher>(
+        items: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+        state: &mut H,
+    ) {
+        let items = items.into_iter();
+        items.len().hash(state);
         Mark::Open.hash(state);
-        for item in map {
+        for item in items {
             item.hash(state);
             Mark::Next.hash(state);
         }

@@ -135,6 +135,8 @@ pub(crate) struct Explorer<'a, M: Model> {
     renamings: &'a [Renaming],
     words: Words,
     turns: Turns<M::Protocol>,
+    /// Whether the exploration has begun.
+    has_begun: bool,
 }
 
 impl<'a, M: Model> Explorer<'a, M> {
@@ -148,6 +150,7 @@ impl<'a, M: Model> Explorer<'a, M> {
             renamings,
             words: Words::default(),
             turns: Turns::default(),
+            has_begun: true,
         }
     }
 
@@ -182,33 +185,52 @@ impl<'a, M: Model> Explorer<'a, M> {
 
     /// The cluster when the exploration begins, and how it came to be so.
     pub(crate) fn begin(&mut self) -> (State<M>, u64, Vec<Step<M::Protocol>>) {
-        let (mut state, mut print) = self.start();
+        self.has_begun = false;
+        let (mut state, _) = self.start();
         let mut steps = Vec::new();
         let model = self.model;
+        self.let_arrive(&mut state, &mut steps);
         for (node, timer) in model.prelude() {
             let timer = model.timers().iter().position(|(known, _)| known == timer);
             let timer = timer.expect("the timers of the prelude are among the model's");
-            let mut next = Some(Event::Fire { node: *node, timer });
-            while let Some(event) = next {
-                // Of the ways in which a turn may go, the first has no crash.
-                let turned = self.take_turns(&state, event).swap_remove(0);
-                let change = self.change(&state, event, turned);
-                assert!(
-                    change.broken.is_none(),
-                    "the prelude breaks a promise: {:?}",
-                    change.broken
-                );
-                steps.push(self.step(&state, &change));
-                state = state.after(change);
-                let events = self.events(&state);
-                let is = |wanted: fn(&Event) -> bool| events.iter().copied().find(wanted);
-                next = is(|event| matches!(event, Event::Sync { .. }))
-                    .or_else(|| is(|event| matches!(event, Event::Deliver { .. })));
-            }
-            state.spent = Spent::default();
-            print = self.print(&state, |node| &state.nodes[node], None, &[], None, state.spent);
+            self.happen(&mut state, Event::Fire { node: *node, timer }, &mut steps);
+            self.let_arrive(&mut state, &mut steps);
         }
+        state.spent = Spent::default();
+        self.has_begun = true;
+        let print = self.print(&state, |node| &state.nodes[node], None, &[], None, state.spent);
         (state, print, steps)
+    }
+
+    /// Has every message arrive, and every record be durable: those that are under way before those that they bring
+    /// about, so that nodes of which the same is asked end up in the same state.
+    fn let_arrive(&mut self, state: &mut State<M>, steps: &mut Vec<Step<M::Protocol>>) {
+        self.let_sync(state, steps);
+        while !state.letters.is_empty() {
+            for due in state.letters.clone() {
+                let is_due = |letter: &Arc<_>| Arc::ptr_eq(letter, &due);
+                let letter = state.letters.iter().position(is_due).expect("it is still under way");
+                let event = Event::Deliver { letter, is_repeated: false };
+                self.happen(state, event, steps);
+                self.let_sync(state, steps);
+            }
+        }
+    }
+
+    fn let_sync(&mut self, state: &mut State<M>, steps: &mut Vec<Step<M::Protocol>>) {
+        while let Some(node) = state.nodes.iter().position(|node| node.unsynced() > 0) {
+            self.happen(state, Event::Sync { node }, steps);
+        }
+    }
+
+    /// Before the exploration begins, something happens, and no crash with it.
+    fn happen(&mut self, state: &mut State<M>, event: Event, steps: &mut Vec<Step<M::Protocol>>) {
+        // Of the ways in which a turn may go, the first has no crash.
+        let turned = self.take_turns(state, event).swap_remove(0);
+        let change = self.change(state, event, turned);
+        assert!(change.broken.is_none(), "the prelude breaks a promise: {:?}", change.broken);
+        steps.push(self.step(state, &change));
+        *state = state.after(change);
     }
 
     /// Calls `take` with every change that a state may see, always in the same order. It returns whether to go on.
@@ -358,7 +380,8 @@ impl<'a, M: Model> Explorer<'a, M> {
         deeds: Deeds<M::Protocol>,
     ) -> Turned<M::Protocol> {
         node.prints = self.words.prints(&node, &self.ids, self.renamings);
-        let Deeds { sent, answered, chosen, interruption, passed } = deeds;
+        let Deeds { mut sent, answered, chosen, interruption, passed } = deeds;
+        sent.retain(|(_, message)| !self.has_begun || self.model.may_arrive(message));
         let id = self.ids[at];
         Turned {
             node: Arc::new(node),

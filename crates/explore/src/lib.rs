@@ -21,14 +21,15 @@
 //!
 //! 64 bits of every state, `fingerprint` says at which risk; and the states of two levels. States that differ
 //! only in the names of their nodes may be taken for one: of the prints that a state has under all renamings, the least
-//! stands for it. Most maps that are sorted by the names of nodes print in that order, so that some states are not
-//! recognised as alike; none are that are not. Those that every state has are hashed by [`quorate_core::NodeId::hash_each`],
-//! or hardly any state would be.
+//! stands for it. Maps that are sorted by the names of nodes print in that order, which keeps alike states apart, unless
+//! they are hashed by [`quorate_core::NodeId::hash_each`], as Raft's are but for the sets of votes.
 //!
 //! # Limits
 //!
-//! Batches of several inputs are not explored. Records that a protocol gives up are folded all the same. A node that is down is one that nothing reaches. Goals are states that some
-//! run reaches, which shows that a search was not idle; that every run reaches them is for the simulator to show.
+//! Batches of several inputs are not explored. Records that a protocol gives up are folded all the same. A node that is
+//! down is one that nothing reaches. Of Raft, what needs an application is not explored, compaction and snapshots, nor
+//! are changes of membership and lost disks. Goals are states that some run reaches, which shows that a search was not
+//! idle; that every run reaches them is for the simulator to show.
 //!
 //! What never may live here: a clock, or knowledge of a protocol outside the models.
 //!

@@ -91,8 +91,9 @@ pub trait Model: Sync {
         Syncs::default()
     }
 
-    /// What has happened when the exploration begins: each of these timers fired, at the node of that position, and every
-    /// message arrived, in some order, before the next did. It uses up nothing of the bounds.
+    /// What has happened when the exploration begins: every message that was sent at the start arrived, in some order; then
+    /// each of these timers fired, at the node of that position, and again every message arrived before the next did. It
+    /// uses up nothing of the bounds.
     fn prelude(&self) -> &[(usize, <Self::Protocol as Protocol>::Timer)] {
         &[]
     }
@@ -103,6 +104,11 @@ pub trait Model: Sync {
 
     /// What a client may ask of a node, when so many requests have been put to the cluster.
     fn requests(&self, asked: u8, node: NodeId) -> Vec<<Self::Protocol as Protocol>::Request>;
+
+    /// Whether a message may arrive once the exploration has begun. One that may not is lost as soon as it is sent.
+    fn may_arrive(&self, _: &<Self::Protocol as Protocol>::Message) -> bool {
+        true
+    }
 
     /// Whether a state is to be explored. One that is not is judged, and then left alone.
     fn is_within(&self, _: &Snapshot<'_, Self>) -> bool {

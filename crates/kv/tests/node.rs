@@ -106,7 +106,8 @@ impl Driven {
             self.fire(Timer::Group(group, raft::Timer::Election));
             self.sync();
             for (is_pre, term) in [(true, Term(1)), (false, Term(1))] {
-                let vote = Message::Vote { term, is_pre, is_granted: true };
+                let vote =
+                    Message::Vote { term, is_pre, is_granted: true, greeting: Default::default() };
                 self.hear(NodeId(2), group, vote.clone());
                 self.hear(NodeId(3), group, vote);
                 self.sync();
@@ -161,7 +162,9 @@ fn the_heartbeats_of_all_groups_to_one_peer_travel_together() {
     for peer in [NodeId(2), NodeId(3)] {
         for group in GROUPS {
             let outcome = Outcome::Matched(Index(1));
-            node.hear(peer, group, Message::Appended { term: Term(1), round: 0, outcome });
+            let greeting = Default::default();
+            let term = Term(1);
+            node.hear(peer, group, Message::Appended { term, round: 0, outcome, greeting });
         }
     }
     node.settle();
@@ -330,6 +333,7 @@ fn an_entry_that_holds_no_known_command_has_no_effect_and_is_counted() {
         entries,
         commit: Index(1),
         round: 0,
+        greeting: Default::default(),
     };
     node.hear(NodeId(2), GROUPS[0], Message::Append(append));
     let shard = node.host.state().shard(GROUPS[0]).expect("the node hosts the shard");
@@ -338,10 +342,11 @@ fn an_entry_that_holds_no_known_command_has_no_effect_and_is_counted() {
 }
 
 #[test]
-fn messages_for_groups_that_are_not_here_are_counted() {
+fn messages_for_groups_that_are_not_here_and_of_impossible_terms_are_counted() {
     let mut node = Driven::boot(3);
     node.hear(NodeId(2), GroupId(9), Message::TimeoutNow { term: Term(1) });
-    assert_eq!(node.host.state().nonsense(), 1);
+    node.hear(NodeId(2), GROUPS[0], Message::TimeoutNow { term: Term::END });
+    assert_eq!(node.host.state().nonsense(), 2);
 }
 
 #[test]
@@ -366,6 +371,7 @@ fn a_read_whose_entries_never_come_is_given_up() {
         entries: Vec::new(),
         commit: Index(0),
         round: 0,
+        greeting: Default::default(),
     };
     node.hear(NodeId(2), GROUPS[0], Message::Append(heartbeat));
     node.ask(1, get(GROUPS[0], "k", false));

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 use prost::{Message as _, Oneof};
 use quorate_core::{GroupId, NodeId, RequestId};
-use quorate_protocols::consensus::raft::{self, Entry, Index, Origin, Outcome, Term, Ticket};
+use quorate_protocols::consensus::raft::{
+    self, Entry, Greeting, Index, Met, Origin, Outcome, Term, Ticket,
+};
 use thiserror::Error;
 
 use super::{Envelope, Record};
@@ -54,6 +56,10 @@ pub fn decode_envelope(bytes: Bytes) -> Result<Envelope, WireError> {
 pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
     let kind = match &record.record {
         raft::Record::Booted { boot } => WireRecordKind::Booted(*boot),
+        raft::Record::Reborn { life, boot } => {
+            WireRecordKind::Reborn(WireMet { peer: 0, life: *life, boot: *boot })
+        }
+        raft::Record::Met { peer, met } => WireRecordKind::Met(wire_met(*peer, *met)),
         raft::Record::Voted { term, vote } => {
             WireRecordKind::Voted(WireVoted { term: term.0, vote: vote.map(|node| node.0) })
         }
@@ -64,9 +70,17 @@ pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
                 commit: commit.0,
             })
         }
-        raft::Record::Compacted { snapshot, keeps_tail, boot, term, vote, commit } => {
-            let said = (*boot, *term, *vote);
-            WireRecordKind::Compacted(snapshot::compacted(snapshot, *keeps_tail, said, *commit))
+        raft::Record::Compacted { snapshot, keeps_tail, life, boot, met, term, vote, commit } => {
+            WireRecordKind::Compacted(WireCompacted {
+                snapshot: Some(snapshot.into()),
+                keeps_tail: *keeps_tail,
+                boot: *boot,
+                term: term.0,
+                vote: vote.map(|node| node.0),
+                commit: commit.0,
+                life: *life,
+                met: met.iter().map(|(peer, met)| wire_met(*peer, *met)).collect(),
+            })
         }
     };
     WireRecord { group: record.group.0, kind: Some(kind) }.encode_raw(buffer);
@@ -87,6 +101,11 @@ pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
     let WireRecord { group, kind } = WireRecord::decode(bytes)?;
     let record = match kind.ok_or(WireError::Unknown("kind of record"))? {
         WireRecordKind::Booted(boot) => raft::Record::Booted { boot },
+        WireRecordKind::Reborn(WireMet { life, boot, .. }) => raft::Record::Reborn { life, boot },
+        WireRecordKind::Met(said) => {
+            let (peer, met) = met(said);
+            raft::Record::Met { peer, met }
+        }
         WireRecordKind::Voted(WireVoted { term, vote }) => {
             raft::Record::Voted { term: Term(term), vote: vote.map(NodeId) }
         }
@@ -112,7 +131,7 @@ struct WireEnvelope {
 struct WirePart {
     #[prost(uint32, tag = "1")]
     group: u32,
-    #[prost(oneof = "WireMessage", tags = "2, 3, 4, 5, 6, 7, 8, 9, 20")]
+    #[prost(oneof = "WireMessage", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     message: Option<WireMessage>,
 }
 
@@ -134,8 +153,10 @@ enum WireMessage {
     ReadIndex(WireTicket),
     #[prost(message, tag = "9")]
     ReadIndexAnswer(WireTicket),
-    #[prost(message, tag = "20")]
+    #[prost(message, tag = "10")]
     InstallSnapshot(WireInstallSnapshot),
+    #[prost(message, tag = "11")]
+    Hello(WireGreeting),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -148,6 +169,8 @@ struct WireRequestVote {
     last_index: u64,
     #[prost(uint32, tag = "4")]
     kind: u32,
+    #[prost(message, optional, tag = "5")]
+    greeting: Option<WireGreeting>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -158,6 +181,8 @@ struct WireVote {
     is_pre: bool,
     #[prost(bool, tag = "3")]
     is_granted: bool,
+    #[prost(message, optional, tag = "4")]
+    greeting: Option<WireGreeting>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -174,6 +199,8 @@ struct WireAppend {
     commit: u64,
     #[prost(uint64, tag = "6")]
     round: u64,
+    #[prost(message, optional, tag = "7")]
+    greeting: Option<WireGreeting>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -199,8 +226,21 @@ struct WireAnswer {
     term: u64,
     #[prost(uint64, tag = "2")]
     round: u64,
-    #[prost(oneof = "WireOutcome", tags = "3, 4, 5, 20, 21")]
+    #[prost(oneof = "WireOutcome", tags = "3, 4, 5, 6, 7")]
     outcome: Option<WireOutcome>,
+    #[prost(message, optional, tag = "8")]
+    greeting: Option<WireGreeting>,
+}
+
+/// What is not there is zero, as it is in messages of versions that knew of no lives.
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireGreeting {
+    #[prost(uint64, tag = "1")]
+    life: u64,
+    #[prost(uint64, tag = "2")]
+    boot: u64,
+    #[prost(uint64, tag = "3")]
+    met: u64,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -211,9 +251,9 @@ enum WireOutcome {
     Conflict(WireConflict),
     #[prost(bool, tag = "5")]
     Stale(bool),
-    #[prost(uint64, tag = "20")]
+    #[prost(uint64, tag = "6")]
     NeedsSnapshot(u64),
-    #[prost(message, tag = "21")]
+    #[prost(message, tag = "7")]
     ChunksTaken(WireChunksTaken),
 }
 
@@ -261,7 +301,7 @@ struct WireTicket {
 struct WireRecord {
     #[prost(uint32, tag = "1")]
     group: u32,
-    #[prost(oneof = "WireRecordKind", tags = "2, 3, 4, 20")]
+    #[prost(oneof = "WireRecordKind", tags = "2, 3, 4, 5, 6, 7")]
     kind: Option<WireRecordKind>,
 }
 
@@ -273,8 +313,22 @@ enum WireRecordKind {
     Voted(WireVoted),
     #[prost(message, tag = "4")]
     Appended(WireAppended),
-    #[prost(message, tag = "20")]
+    #[prost(message, tag = "5")]
     Compacted(WireCompacted),
+    #[prost(message, tag = "6")]
+    Reborn(WireMet),
+    #[prost(message, tag = "7")]
+    Met(WireMet),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireMet {
+    #[prost(uint64, tag = "1")]
+    peer: u64,
+    #[prost(uint64, tag = "2")]
+    life: u64,
+    #[prost(uint64, tag = "3")]
+    boot: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -328,7 +382,7 @@ impl From<&raft::Message> for WireMessage {
     fn from(message: &raft::Message) -> Self {
         use raft::Message;
         match message {
-            Message::RequestVote { term, last_term, last_index, kind } => {
+            Message::RequestVote { term, last_term, last_index, kind, greeting } => {
                 WireMessage::RequestVote(WireRequestVote {
                     term: term.0,
                     last_term: last_term.0,
@@ -338,12 +392,14 @@ impl From<&raft::Message> for WireMessage {
                         raft::VoteKind::Real => 2,
                         raft::VoteKind::Handover => 3,
                     },
+                    greeting: wire_greeting(*greeting),
                 })
             }
-            Message::Vote { term, is_pre, is_granted } => WireMessage::Vote(WireVote {
+            Message::Vote { term, is_pre, is_granted, greeting } => WireMessage::Vote(WireVote {
                 term: term.0,
                 is_pre: *is_pre,
                 is_granted: *is_granted,
+                greeting: wire_greeting(*greeting),
             }),
             Message::Append(append) => WireMessage::Append(WireAppend {
                 term: append.term.0,
@@ -352,13 +408,20 @@ impl From<&raft::Message> for WireMessage {
                 entries: append.entries.iter().map(Into::into).collect(),
                 commit: append.commit.0,
                 round: append.round,
+                greeting: wire_greeting(append.greeting),
             }),
-            Message::Appended { term, round, outcome } => WireMessage::Answer(WireAnswer {
-                term: term.0,
-                round: *round,
-                outcome: Some(outcome.into()),
-            }),
+            Message::Appended { term, round, outcome, greeting } => {
+                WireMessage::Answer(WireAnswer {
+                    term: term.0,
+                    round: *round,
+                    outcome: Some(outcome.into()),
+                    greeting: wire_greeting(*greeting),
+                })
+            }
             Message::InstallSnapshot(install) => WireMessage::InstallSnapshot(install.into()),
+            Message::Hello { greeting } => {
+                WireMessage::Hello(wire_greeting(*greeting).unwrap_or_default())
+            }
             Message::TimeoutNow { term } => WireMessage::TimeoutNow(term.0),
             Message::Submit(submission) => WireMessage::Submit(WireSubmission {
                 term: submission.term.0,
@@ -402,10 +465,14 @@ impl TryFrom<WireMessage> for raft::Message {
                     3 => raft::VoteKind::Handover,
                     _ => return Err(WireError::Unknown("kind of vote")),
                 },
+                greeting: greeting(asked.greeting),
             },
-            WireMessage::Vote(WireVote { term, is_pre, is_granted }) => {
-                Message::Vote { term: Term(term), is_pre, is_granted }
-            }
+            WireMessage::Vote(vote) => Message::Vote {
+                term: Term(vote.term),
+                is_pre: vote.is_pre,
+                is_granted: vote.is_granted,
+                greeting: greeting(vote.greeting),
+            },
             WireMessage::Append(append) => Message::Append(raft::Append {
                 term: Term(append.term),
                 previous_index: Index(append.previous_index),
@@ -413,13 +480,16 @@ impl TryFrom<WireMessage> for raft::Message {
                 entries: append.entries.into_iter().map(Into::into).collect(),
                 commit: Index(append.commit),
                 round: append.round,
+                greeting: greeting(append.greeting),
             }),
-            WireMessage::Answer(WireAnswer { term, round, outcome }) => Message::Appended {
-                term: Term(term),
-                round,
-                outcome: outcome.ok_or(WireError::Unknown("outcome"))?.into(),
+            WireMessage::Answer(answer) => Message::Appended {
+                term: Term(answer.term),
+                round: answer.round,
+                outcome: answer.outcome.ok_or(WireError::Unknown("outcome"))?.into(),
+                greeting: greeting(answer.greeting),
             },
             WireMessage::InstallSnapshot(install) => Message::InstallSnapshot(install.try_into()?),
+            WireMessage::Hello(hello) => Message::Hello { greeting: greeting(Some(hello)) },
             WireMessage::TimeoutNow(term) => Message::TimeoutNow { term: Term(term) },
             WireMessage::Submit(submission) => Message::Submit(raft::Submission {
                 term: Term(submission.term),
@@ -437,6 +507,26 @@ impl TryFrom<WireMessage> for raft::Message {
             }
         })
     }
+}
+
+/// Nothing, if there is nothing to say.
+fn wire_greeting(greeting: Greeting) -> Option<WireGreeting> {
+    let Greeting { life, boot, met } = greeting;
+    (greeting != Greeting::default()).then_some(WireGreeting { life, boot, met })
+}
+
+fn greeting(greeting: Option<WireGreeting>) -> Greeting {
+    let WireGreeting { life, boot, met } = greeting.unwrap_or_default();
+    Greeting { life, boot, met }
+}
+
+fn wire_met(peer: NodeId, met: Met) -> WireMet {
+    WireMet { peer: peer.0, life: met.life, boot: met.boot }
+}
+
+fn met(said: WireMet) -> (NodeId, Met) {
+    let WireMet { peer, life, boot } = said;
+    (NodeId(peer), Met { life, boot })
 }
 
 impl WireTicket {

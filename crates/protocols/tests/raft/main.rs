@@ -4,6 +4,7 @@
 //! by chance.
 //! What must hold is the same in both: the public `properties` of the protocol.
 
+mod churn;
 mod dice;
 mod lease;
 mod member;

@@ -20,12 +20,23 @@ pub(crate) struct Member {
     records: VecDeque<Record>,
     /// The number of records that were released.
     released: u64,
+    /// Whether the world knows that something is lost, and the member has yet to write that it does.
+    memory_lost: bool,
     /// The application's durable state.
     saved: State,
     unsynced: VecDeque<Record>,
     /// The timers that are set.
     timers: BTreeMap<Timer, Range<Duration>>,
     last_request: RequestId,
+    /// How many choices it has made, in all its runs, and its number in front.
+    choices: u32,
+}
+
+/// What is on the disk of a member's log.
+#[derive(Clone, Default)]
+pub(crate) struct Disk {
+    records: VecDeque<Record>,
+    released: u64,
 }
 
 /// What a member did in one step.
@@ -37,6 +48,8 @@ pub(crate) struct Deeds {
     pub(crate) written: Vec<Record>,
     /// Timers that it set.
     pub(crate) armed: Vec<(Timer, Range<Duration>)>,
+    /// The numbers that it chose, each with its bound.
+    pub(crate) chosen: Vec<(u32, u32)>,
     /// The first record that it still needs, if it gave up those before.
     pub(crate) released: Option<u64>,
 }
@@ -44,6 +57,7 @@ pub(crate) struct Deeds {
 struct Hands<'a> {
     deeds: Deeds,
     timers: &'a mut BTreeMap<Timer, Range<Duration>>,
+    choices: &'a mut u32,
 }
 
 impl World<Replica> for Hands<'_> {
@@ -64,8 +78,12 @@ impl World<Replica> for Hands<'_> {
         self.timers.remove(&timer);
     }
 
-    fn choose(&mut self, _: u32) -> u32 {
-        unreachable!("this protocol makes no choices")
+    fn choose(&mut self, bound: u32) -> u32 {
+        // Not by chance, but never the same: each member makes but few choices.
+        *self.choices += 1;
+        let chosen = (u64::from(*self.choices) * 0x9e37_79b9 % u64::from(bound)) as u32;
+        self.deeds.chosen.push((chosen, bound));
+        chosen
     }
 
     fn release(&mut self, before: u64) {
@@ -76,15 +94,18 @@ impl World<Replica> for Hands<'_> {
 impl Member {
     /// A member that has never started.
     pub(crate) fn new(config: Config) -> Self {
+        let me = config.me.0;
         Member {
             config,
             host: None,
             records: VecDeque::new(),
             released: 0,
+            memory_lost: false,
             saved: State::default(),
             unsynced: VecDeque::new(),
             timers: BTreeMap::new(),
             last_request: RequestId(0),
+            choices: 1000 * me as u32,
         }
     }
 
@@ -135,8 +156,10 @@ impl Member {
         for (record, number) in self.records.iter().zip(self.released + 1..) {
             Replica::fold(&mut durable, number, record.clone());
         }
+        durable.raft.memory_lost = self.memory_lost;
         let last = self.last_record();
-        let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
+        let mut hands =
+            Hands { deeds: Deeds::default(), timers: &mut self.timers, choices: &mut self.choices };
         self.host = Some(Host::boot(&self.config, durable, last, &mut hands));
         self.last_request = RequestId(0);
         let deeds = hands.deeds;
@@ -147,7 +170,17 @@ impl Member {
     pub(crate) fn crash(&mut self, kept: usize) {
         self.host = None;
         self.timers.clear();
-        self.records.extend(self.unsynced.drain(..).take(kept));
+        self.write(kept);
+        self.unsynced.clear();
+    }
+
+    /// The next `count` records come to be on the disk.
+    fn write(&mut self, count: usize) {
+        for record in self.unsynced.drain(..count) {
+            // From here on it knows by itself.
+            self.memory_lost &= !matches!(record, Record::Reborn { .. });
+            self.records.push_back(record);
+        }
     }
 
     /// Makes the application's state durable, as it is now.
@@ -157,6 +190,27 @@ impl Member {
         {
             self.saved = replica.state().clone();
         }
+    }
+
+    /// A member that is down: what is on its log's disk is as it was in `older`, or it is empty. Whether the member is
+    /// told is the world's affair, and so is what becomes of the application's state.
+    pub(crate) fn replace_disk(&mut self, older: Option<Disk>, is_told: bool) {
+        assert!(!self.is_up(), "the disk of {} is in use", self.id());
+        let Disk { records, released } = older.unwrap_or_default();
+        self.records = records;
+        self.released = released;
+        self.memory_lost = is_told;
+    }
+
+    /// A member that is down: the application's state is as it was when it was copied, or on the first day.
+    pub(crate) fn replace_saved(&mut self, older: Option<State>) {
+        assert!(!self.is_up(), "the state of {} is in use", self.id());
+        self.saved = older.unwrap_or_default();
+    }
+
+    /// A copy of what is on its log's disk.
+    pub(crate) fn copy_disk(&self) -> Disk {
+        Disk { records: self.records.clone(), released: self.released }
     }
 
     /// Has the log compacted up to the application's durable state.
@@ -185,7 +239,8 @@ impl Member {
     }
 
     pub(crate) fn input(&mut self, input: Input<Replica>) -> Deeds {
-        let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
+        let mut hands =
+            Hands { deeds: Deeds::default(), timers: &mut self.timers, choices: &mut self.choices };
         if let Some(host) = &mut self.host {
             host.step(&self.config, input, &mut hands);
         }
@@ -207,9 +262,10 @@ impl Member {
 
     /// The disk makes the next `count` records durable.
     pub(crate) fn sync(&mut self, count: usize) -> Deeds {
+        self.write(count);
         let Some(host) = &mut self.host else { return Deeds::default() };
-        self.records.extend(self.unsynced.drain(..count));
-        let mut hands = Hands { deeds: Deeds::default(), timers: &mut self.timers };
+        let mut hands =
+            Hands { deeds: Deeds::default(), timers: &mut self.timers, choices: &mut self.choices };
         host.synced(&self.config, host.durable() + count as u64, &mut hands);
         let deeds = hands.deeds;
         self.done(deeds)

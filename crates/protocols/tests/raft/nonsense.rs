@@ -5,8 +5,8 @@ use quorate_core::{Input, NodeId, RequestId, Visible};
 use quorate_protocols::consensus::raft;
 use quorate_protocols::consensus::raft::properties::Properties;
 use quorate_protocols::consensus::raft::{
-    Append, Config, Entry, Index, InstallSnapshot, Membership, Message, Origin, Outcome, Raft,
-    Request, Snapshot, Standing, Submission, Term, Ticket, Timer, VoteKind,
+    Append, Config, Entry, Greeting, Index, InstallSnapshot, Membership, Message, Origin, Outcome,
+    Raft, Request, Snapshot, Standing, Submission, Term, Ticket, Timer, VoteKind,
 };
 
 use crate::dice::Dice;
@@ -29,7 +29,16 @@ fn hear(member: &mut Member, from: u64, message: Message) -> Deeds {
 fn elect(member: &mut Member) {
     member.fire(Timer::Election);
     for is_pre in [true, false] {
-        hear(member, 2, Message::Vote { term: Term(1), is_pre, is_granted: true });
+        hear(
+            member,
+            2,
+            Message::Vote {
+                term: Term(1),
+                is_pre,
+                is_granted: true,
+                greeting: Greeting::default(),
+            },
+        );
     }
     assert!(member.raft().is_some_and(Raft::is_leader), "two votes of three elect");
 }
@@ -46,6 +55,7 @@ fn append(term: u64, previous: (u64, u64), terms: &[u64], commit: u64) -> Messag
         entries: terms.iter().copied().map(entry).collect(),
         commit: Index(commit),
         round: 0,
+        greeting: Greeting::default(),
     })
 }
 
@@ -96,6 +106,7 @@ fn a_snapshot_of_no_possible_log_is_not_taken() {
             number: 0,
             bytes: Bytes::new(),
             is_last: true,
+            greeting: Greeting::default(),
         };
         hear(&mut member, 2, Message::InstallSnapshot(install));
     }
@@ -169,10 +180,18 @@ fn entries(dice: &mut Dice) -> Vec<Entry> {
     entries.collect()
 }
 
+fn greeting(dice: &mut Dice) -> Greeting {
+    if dice.chance(700) {
+        return Greeting::default();
+    }
+    Greeting { life: dice.below(2) as u64, boot: number(dice), met: number(dice) }
+}
+
 fn membership(dice: &mut Dice) -> Membership {
     let members = |dice: &mut Dice| {
         let members = (0..dice.below(4)).map(|_| {
-            let standing = [Standing::Voter, Standing::Learner][dice.below(2)];
+            let standing =
+                [Standing::Voter, Standing::Learner, Standing::Recovering][dice.below(3)];
             let life = dice.below(2) as u64;
             (NodeId(number(dice)), raft::Member { standing, life, context: Bytes::new() })
         });
@@ -197,17 +216,19 @@ fn outcome(dice: &mut Dice) -> Outcome {
 
 fn anything(dice: &mut Dice) -> Message {
     let ticket = Ticket { boot: number(dice), number: number(dice) };
-    match dice.below(9) {
+    match dice.below(10) {
         0 => Message::RequestVote {
             term: term(dice),
             last_term: term(dice),
             last_index: Index(number(dice)),
             kind: [VoteKind::Pre, VoteKind::Real, VoteKind::Handover][dice.below(3)],
+            greeting: greeting(dice),
         },
         1 => Message::Vote {
             term: term(dice),
             is_pre: dice.chance(500),
             is_granted: dice.chance(500),
+            greeting: greeting(dice),
         },
         2 => Message::Append(Append {
             term: term(dice),
@@ -216,8 +237,14 @@ fn anything(dice: &mut Dice) -> Message {
             entries: entries(dice),
             commit: Index(number(dice)),
             round: number(dice),
+            greeting: greeting(dice),
         }),
-        3 => Message::Appended { term: term(dice), round: number(dice), outcome: outcome(dice) },
+        3 => Message::Appended {
+            term: term(dice),
+            round: number(dice),
+            outcome: outcome(dice),
+            greeting: greeting(dice),
+        },
         4 => Message::TimeoutNow { term: term(dice) },
         5 => Message::Submit(Submission {
             term: term(dice),
@@ -232,12 +259,14 @@ fn anything(dice: &mut Dice) -> Message {
             snapshot: Snapshot {
                 index: Index(number(dice)),
                 term: term(dice),
-                membership: Default::default(),
+                membership: membership(dice).into(),
             },
             number: number(dice),
             bytes: Bytes::from_static(b"zz"),
             is_last: dice.chance(200),
+            greeting: greeting(dice),
         }),
+        8 => Message::Hello { greeting: greeting(dice) },
         _ => Message::ReadIndexAnswer { ticket, index: Index(number(dice)) },
     }
 }

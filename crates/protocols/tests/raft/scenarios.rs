@@ -119,6 +119,14 @@ scenarios! {
     a_paused_leader_answers_no_lease_read,
     a_leader_that_hands_over_forgoes_its_lease,
     a_follower_keeps_its_promise_over_a_crash,
+    a_member_that_lost_its_disk_is_readmitted,
+    an_older_copy_of_a_disk_is_found_out,
+    a_wiped_member_does_not_vote,
+    a_member_that_was_wiped_unknowingly_learns_it_from_who_asks_for_its_vote,
+    a_new_life_is_remembered_over_a_compaction,
+    what_was_heard_of_others_is_remembered_over_a_compaction,
+    a_member_that_lost_its_disk_gets_a_snapshot,
+    a_term_that_waits_for_a_snapshot_is_opened_by_it,
 }
 
 /// Bugs that storms seldom meet, each with the scenario that was made for it.
@@ -145,6 +153,17 @@ pub(crate) const MUTANTS_TOLD: &[(&str, &str)] = &[
     ),
     ("votes_by_old_majority_only", "a_joint_vote_needs_both_majorities"),
     ("learner_campaigns", "a_learner_does_not_vote"),
+    ("votes_after_memory_loss", "a_wiped_member_does_not_vote"),
+    ("counts_other_lives", "a_wiped_member_does_not_vote"),
+    (
+        "forgets_whom_it_met",
+        "a_member_that_was_wiped_unknowingly_learns_it_from_who_asks_for_its_vote",
+    ),
+    ("forgets_life_when_compacting", "a_new_life_is_remembered_over_a_compaction"),
+    (
+        "forgets_whom_it_met_when_compacting",
+        "what_was_heard_of_others_is_remembered_over_a_compaction",
+    ),
 ];
 
 #[test]

@@ -18,9 +18,9 @@ use quorate_protocols::consensus::raft::{
 use quorate_trace::text::Story;
 use quorate_trace::{MessageId, StepLog, Why};
 
-use crate::member::{Deeds, Member};
+use crate::member::{Deeds, Disk, Member};
 use crate::render;
-use crate::replica::NOBODY;
+use crate::replica::{NOBODY, State};
 
 /// Runs every block of a golden file. Returns the file as it should be, or the broken promise.
 pub(crate) fn run(golden: &str, mutants: Mutants) -> Result<String, String> {
@@ -71,6 +71,8 @@ struct Script {
     /// Requests that are not answered, each with the newest index that anybody was told is committed when it came.
     asked: BTreeMap<(NodeId, RequestId), Index>,
     acknowledged: Index,
+    /// Copies of disks.
+    copies: BTreeMap<NodeId, (Disk, State)>,
     properties: Properties,
     log: StepLog,
     story: Story,
@@ -88,6 +90,7 @@ impl Script {
             paused: BTreeSet::new(),
             asked: BTreeMap::new(),
             acknowledged: Index(0),
+            copies: BTreeMap::new(),
             properties: Properties::default(),
             log: StepLog::in_order([]),
             story: Story::default(),
@@ -191,6 +194,34 @@ impl Script {
                 self.log.crash(node, None, lost);
                 self.observe()
             }
+            ["copy", node] => {
+                let original = self.member(member(node));
+                let copy = (original.copy_disk(), original.saved().clone());
+                self.copies.insert(member(node), copy);
+                Ok(())
+            }
+            // Its disks are lost; whether it is told, or finds itself as new as on its first day.
+            ["wipe", node] => {
+                self.member(member(node)).replace_disk(None, true);
+                self.member(member(node)).replace_saved(None);
+                Ok(())
+            }
+            ["wipe", node, "untold"] => {
+                self.member(member(node)).replace_disk(None, false);
+                self.member(member(node)).replace_saved(None);
+                Ok(())
+            }
+            // The disk of its log is lost, and that of its application is not.
+            ["wipe", node, "log"] => {
+                self.member(member(node)).replace_disk(None, true);
+                Ok(())
+            }
+            ["put", "back", node] => {
+                let (disk, state) = self.copies.remove(&member(node)).expect("a copy was made");
+                self.member(member(node)).replace_disk(Some(disk), false);
+                self.member(member(node)).replace_saved(Some(state));
+                Ok(())
+            }
             ["restart", node] => self.boot(member(node)),
             ["compact", node] => self.compact(member(node)),
             ["damage", node] => {
@@ -215,6 +246,8 @@ impl Script {
             self.members.push(Member::new(config));
             self.boot(me)?;
         }
+        self.deliver_all()?;
+        self.story.skip(&self.log);
         Ok(())
     }
 
@@ -404,6 +437,9 @@ impl Script {
                     self.judge(id, request, response)?;
                 }
             }
+        }
+        for (chosen, bound) in deeds.chosen {
+            self.log.choose(id, chosen, bound);
         }
         for (timer, _) in deeds.armed {
             self.log.arm(id, words::timer(timer), None);

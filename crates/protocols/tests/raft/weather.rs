@@ -21,10 +21,14 @@ pub(crate) struct Weather {
     pub(crate) compacted: usize,
     /// States that turn out to be of no use.
     pub(crate) damaged: usize,
+    /// Changes of who takes part, and disks that are lost.
+    pub(crate) churn: usize,
+    pub(crate) wipe: usize,
 }
 
 impl Weather {
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
+    /// Members come and go, and lose their disks, only if `has_churn`.
+    pub(crate) fn draw(dice: &mut Dice, has_churn: bool) -> Self {
         Weather {
             lost: [0, 10, 100, 300][dice.below(4)],
             repeated: [0, 20, 100][dice.below(3)],
@@ -39,6 +43,8 @@ impl Weather {
             saved: [20, 100, 300][dice.below(3)],
             compacted: [0, 10, 50, 100][dice.below(4)],
             damaged: [0, 0, 0, 2][dice.below(4)],
+            churn: if has_churn { [20, 60][dice.below(2)] } else { 0 },
+            wipe: if has_churn { [0, 3, 20][dice.below(3)] } else { 0 },
         }
     }
 }

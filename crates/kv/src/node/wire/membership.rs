@@ -22,6 +22,9 @@ struct WireMember {
     life: u64,
     #[prost(bytes = "bytes", tag = "4")]
     context: Bytes,
+    /// A learner of another kind.
+    #[prost(bool, tag = "5")]
+    is_recovering: bool,
 }
 
 impl From<&Membership> for WireMembership {
@@ -31,7 +34,8 @@ impl From<&Membership> for WireMembership {
                 .iter()
                 .map(|(node, member)| WireMember {
                     node: node.0,
-                    is_learner: member.standing == Standing::Learner,
+                    is_learner: member.standing != Standing::Voter,
+                    is_recovering: member.standing == Standing::Recovering,
                     life: member.life,
                     context: member.context.clone(),
                 })
@@ -47,8 +51,12 @@ impl From<WireMembership> for Membership {
             members
                 .into_iter()
                 .map(|member| {
-                    let WireMember { node, is_learner, life, context } = member;
-                    let standing = if is_learner { Standing::Learner } else { Standing::Voter };
+                    let WireMember { node, is_learner, life, context, is_recovering } = member;
+                    let standing = match (is_learner, is_recovering) {
+                        (_, true) => Standing::Recovering,
+                        (true, false) => Standing::Learner,
+                        (false, false) => Standing::Voter,
+                    };
                     // A context is kept for as long as the membership, and must not keep a whole message with it.
                     let context = Bytes::copy_from_slice(&context);
                     (NodeId(node), Member { standing, life, context })

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use quorate_core::NodeId;
 use quorate_protocols::consensus::raft::{self, Index, InstallSnapshot, Snapshot, Term};
 
-use super::WireError;
 use super::membership::WireMembership;
+use super::{WireError, WireGreeting, WireMet, greeting, met, wire_greeting};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct WireSnapshot {
@@ -33,6 +33,8 @@ pub(super) struct WireInstallSnapshot {
     bytes: Bytes,
     #[prost(bool, tag = "6")]
     is_last: bool,
+    #[prost(message, optional, tag = "7")]
+    greeting: Option<WireGreeting>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -43,20 +45,25 @@ pub(super) struct WireChunksTaken {
     pub(super) next: u64,
 }
 
+/// Everything that [`raft::Record::Compacted`] says.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct WireCompacted {
     #[prost(message, optional, tag = "1")]
-    snapshot: Option<WireSnapshot>,
+    pub(super) snapshot: Option<WireSnapshot>,
     #[prost(bool, tag = "2")]
-    keeps_tail: bool,
+    pub(super) keeps_tail: bool,
     #[prost(uint64, tag = "3")]
-    boot: u64,
+    pub(super) boot: u64,
     #[prost(uint64, tag = "4")]
-    term: u64,
+    pub(super) term: u64,
     #[prost(uint64, optional, tag = "5")]
-    vote: Option<u64>,
+    pub(super) vote: Option<u64>,
     #[prost(uint64, tag = "6")]
-    commit: u64,
+    pub(super) commit: u64,
+    #[prost(uint64, tag = "7")]
+    pub(super) life: u64,
+    #[prost(message, repeated, tag = "8")]
+    pub(super) met: Vec<WireMet>,
 }
 
 impl From<&Snapshot> for WireSnapshot {
@@ -84,6 +91,7 @@ impl From<&InstallSnapshot> for WireInstallSnapshot {
             number: install.number,
             bytes: install.bytes.clone(),
             is_last: install.is_last,
+            greeting: wire_greeting(install.greeting),
         }
     }
 }
@@ -99,24 +107,8 @@ impl TryFrom<WireInstallSnapshot> for InstallSnapshot {
             number: install.number,
             bytes: install.bytes,
             is_last: install.is_last,
+            greeting: greeting(install.greeting),
         })
-    }
-}
-
-/// Everything that [`raft::Record::Compacted`] says.
-pub(super) fn compacted(
-    snapshot: &Snapshot,
-    keeps_tail: bool,
-    (boot, term, vote): (u64, Term, Option<NodeId>),
-    commit: Index,
-) -> WireCompacted {
-    WireCompacted {
-        snapshot: Some(snapshot.into()),
-        keeps_tail,
-        boot,
-        term: term.0,
-        vote: vote.map(|node| node.0),
-        commit: commit.0,
     }
 }
 
@@ -127,7 +119,9 @@ impl TryFrom<WireCompacted> for raft::Record {
         Ok(raft::Record::Compacted {
             snapshot: required(compacted.snapshot)?,
             keeps_tail: compacted.keeps_tail,
+            life: compacted.life,
             boot: compacted.boot,
+            met: compacted.met.into_iter().map(met).collect(),
             term: Term(compacted.term),
             vote: compacted.vote.map(NodeId),
             commit: Index(compacted.commit),

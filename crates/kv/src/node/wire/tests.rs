@@ -9,8 +9,8 @@ use super::*;
 
 fn membership() -> impl Strategy<Value = Membership> {
     let member =
-        (any::<bool>(), any::<u64>(), any::<[u8; 3]>()).prop_map(|(votes, life, context)| {
-            let standing = if votes { Standing::Voter } else { Standing::Learner };
+        (0..3usize, any::<u64>(), any::<[u8; 3]>()).prop_map(|(standing, life, context)| {
+            let standing = [Standing::Voter, Standing::Learner, Standing::Recovering][standing];
             Member { standing, life, context: Bytes::copy_from_slice(&context) }
         });
     let members = proptest::collection::btree_map(any::<u64>().prop_map(NodeId), member, 0..4);
@@ -59,24 +59,37 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
+fn greeting() -> impl Strategy<Value = Greeting> {
+    prop_oneof![
+        Just(Greeting::default()),
+        any::<[u64; 3]>().prop_map(|[life, boot, met]| Greeting { life, boot, met }),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let kinds = prop_oneof![Just(VoteKind::Pre), Just(VoteKind::Real), Just(VoteKind::Handover)];
     let ticket = (any::<u64>(), any::<u64>()).prop_map(|(boot, number)| Ticket { boot, number });
     let proposals = proptest::collection::vec((any::<u64>(), any::<[u8; 9]>()), 0..5);
     prop_oneof![
-        (any::<[u64; 3]>(), kinds).prop_map(|([term, last_term, last_index], kind)| {
-            Message::RequestVote {
-                term: Term(term),
-                last_term: Term(last_term),
-                last_index: Index(last_index),
-                kind,
+        (any::<[u64; 3]>(), kinds, greeting()).prop_map(
+            |([term, last_term, last_index], kind, greeting)| {
+                Message::RequestVote {
+                    term: Term(term),
+                    last_term: Term(last_term),
+                    last_index: Index(last_index),
+                    kind,
+                    greeting,
+                }
             }
-        }),
-        (any::<u64>(), any::<bool>(), any::<bool>()).prop_map(|(term, is_pre, is_granted)| {
-            Message::Vote { term: Term(term), is_pre, is_granted }
-        }),
-        (any::<[u64; 5]>(), entries()).prop_map(
-            |([term, index, before, commit, round], entries)| {
+        ),
+        (any::<u64>(), any::<bool>(), any::<bool>(), greeting()).prop_map(
+            |(term, is_pre, is_granted, greeting)| {
+                Message::Vote { term: Term(term), is_pre, is_granted, greeting }
+            }
+        ),
+        greeting().prop_map(|greeting| Message::Hello { greeting }),
+        (any::<[u64; 5]>(), entries(), greeting()).prop_map(
+            |([term, index, before, commit, round], entries, greeting)| {
                 Message::Append(Append {
                     term: Term(term),
                     previous_index: Index(index),
@@ -84,14 +97,17 @@ fn message() -> impl Strategy<Value = Message> {
                     entries,
                     commit: Index(commit),
                     round,
+                    greeting,
                 })
             }
         ),
-        (any::<u64>(), any::<u64>(), outcome()).prop_map(|(term, round, outcome)| {
-            Message::Appended { term: Term(term), round, outcome }
-        }),
-        (any::<[u64; 3]>(), snapshot(), any::<[u8; 9]>(), any::<bool>()).prop_map(
-            |([term, transfer, number], snapshot, bytes, is_last)| {
+        (any::<u64>(), any::<u64>(), outcome(), greeting()).prop_map(
+            |(term, round, outcome, greeting)| {
+                Message::Appended { term: Term(term), round, outcome, greeting }
+            }
+        ),
+        (any::<[u64; 3]>(), snapshot(), any::<[u8; 9]>(), any::<bool>(), greeting()).prop_map(
+            |([term, transfer, number], snapshot, bytes, is_last, greeting)| {
                 Message::InstallSnapshot(InstallSnapshot {
                     term: Term(term),
                     transfer,
@@ -99,6 +115,7 @@ fn message() -> impl Strategy<Value = Message> {
                     number,
                     bytes: Bytes::copy_from_slice(&bytes),
                     is_last,
+                    greeting,
                 })
             }
         ),
@@ -120,9 +137,15 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
+fn met() -> impl Strategy<Value = Met> {
+    any::<[u64; 2]>().prop_map(|[life, boot]| Met { life, boot })
+}
+
 fn record() -> impl Strategy<Value = raft::Record> {
     prop_oneof![
         any::<u64>().prop_map(|boot| raft::Record::Booted { boot }),
+        any::<[u64; 2]>().prop_map(|[life, boot]| raft::Record::Reborn { life, boot }),
+        (any::<u64>(), met()).prop_map(|(peer, met)| raft::Record::Met { peer: NodeId(peer), met }),
         (any::<u64>(), any::<Option<u64>>()).prop_map(|(term, vote)| raft::Record::Voted {
             term: Term(term),
             vote: vote.map(NodeId)
@@ -130,16 +153,22 @@ fn record() -> impl Strategy<Value = raft::Record> {
         (any::<u64>(), entries(), any::<u64>()).prop_map(|(after, entries, commit)| {
             raft::Record::Appended { after: Index(after), entries, commit: Index(commit) }
         }),
-        (snapshot(), any::<bool>(), any::<[u64; 3]>(), any::<Option<u64>>()).prop_map(
-            |(snapshot, keeps_tail, [boot, term, commit], vote)| raft::Record::Compacted {
-                snapshot,
-                keeps_tail,
-                boot,
-                term: Term(term),
-                vote: vote.map(NodeId),
-                commit: Index(commit),
-            }
-        ),
+        (
+            (snapshot(), any::<bool>(), any::<[u64; 4]>(), any::<Option<u64>>()),
+            proptest::collection::btree_map(any::<u64>().prop_map(NodeId), met(), 0..4),
+        )
+            .prop_map(|((snapshot, keeps_tail, [life, boot, term, commit], vote), met)| {
+                raft::Record::Compacted {
+                    snapshot,
+                    keeps_tail,
+                    life,
+                    boot,
+                    met,
+                    term: Term(term),
+                    vote: vote.map(NodeId),
+                    commit: Index(commit),
+                }
+            }),
     ]
 }
 

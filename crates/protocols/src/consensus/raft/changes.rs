@@ -21,18 +21,26 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use quorate_core::{NodeId, Out, RequestId};
 
-use super::log::{Entry, Index, Log};
+use super::log::{Entry, Index, Log, Term};
 use super::membership::{Member, Membership, Memberships, Standing, voters_of};
+use super::memory::Greeting;
 use super::message::Message;
 use super::replication::Progress;
 use super::{Config, Raft, Refusal, Response, Role};
 
-/// The names of the deliberate bugs among [`super::MUTANTS`] that show only where members come and go.
+/// The names of the deliberate bugs among [`super::MUTANTS`] that show only where members come and go,
+/// or forget.
 pub const MUTANTS: &[&str] = &[
+    "votes_after_memory_loss",
+    "counts_other_lives",
+    "forgets_whom_it_met",
+    "forgets_life_when_compacting",
+    "forgets_whom_it_met_when_compacting",
     "counts_learners",
     "changes_before_first_commit",
     "commits_joint_by_new_majority_only",
@@ -77,7 +85,12 @@ pub enum Change {
 }
 
 impl Change {
-    fn apply_to(&self, members: &mut BTreeMap<NodeId, Member>) -> Result<(), Refusal> {
+    /// `life_of` says in which life a node was last heard of.
+    fn apply_to(
+        &self,
+        members: &mut BTreeMap<NodeId, Member>,
+        life_of: &dyn Fn(NodeId) -> u64,
+    ) -> Result<(), Refusal> {
         let stand = |members: &mut BTreeMap<NodeId, Member>, node, standing| {
             let member = members.get_mut(&node).ok_or(Refusal::NoSuchMember)?;
             let before = std::mem::replace(&mut member.standing, standing);
@@ -85,8 +98,8 @@ impl Change {
         };
         match self {
             Change::AddLearner { node, context } => {
-                let member =
-                    Member { standing: Standing::Learner, life: 0, context: context.clone() };
+                let (standing, context) = (Standing::Learner, context.clone());
+                let member = Member { standing, life: life_of(*node), context };
                 match members.insert(*node, member) {
                     Some(_) => Err(Refusal::AlreadyThere),
                     None => Ok(()),
@@ -102,13 +115,15 @@ impl Change {
                 member.context = context.clone();
                 Ok(())
             }
-            Change::All(changes) => changes.iter().try_for_each(|change| change.apply_to(members)),
+            Change::All(changes) => {
+                changes.iter().try_for_each(|change| change.apply_to(members, life_of))
+            }
         }
     }
 }
 
 /// What a leader keeps about changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     /// Who waits for the change under way.
     asked: Option<RequestId>,
@@ -118,6 +133,18 @@ pub(super) struct Changes {
     caught_up: BTreeSet<NodeId>,
     /// Who took no part any more at the last look, and was still sent the log.
     leaving: BTreeSet<NodeId>,
+    /// Who spoke in this term for another life than the membership named.
+    reborn: BTreeSet<NodeId>,
+}
+
+impl Hash for Changes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Changes { asked, active, caught_up, leaving, reborn } = self;
+        asked.hash(state);
+        for nodes in [active, caught_up, leaving, reborn] {
+            NodeId::hash_each(nodes, state);
+        }
+    }
 }
 
 /// What is counted.
@@ -170,7 +197,68 @@ impl Raft {
 
     /// Whether this member's vote counts in the membership in force.
     pub(super) fn may_campaign(&self, config: &Config) -> bool {
-        self.memberships.newest().is_voter(config.me) || config.mutants.has("learner_campaigns")
+        let membership = self.memberships.newest();
+        let votes = membership.is_voter(config.me) || config.mutants.has("learner_campaigns");
+        votes && membership.get(config.me).is_some_and(|member| member.life == self.memory.life)
+    }
+
+    /// Whether an acknowledgement is to be looked at. A leader that hears of another life than the membership names
+    /// takes the member in again.
+    pub(super) fn is_counted(
+        &mut self,
+        config: &Config,
+        from: NodeId,
+        term: Term,
+        greeting: Greeting,
+        out: &mut Out<'_, Self>,
+    ) -> bool {
+        if term != self.term || self.speaks_for_itself(config, from, greeting) {
+            return true;
+        }
+        // A straggler of a life that is over must not bring that back. One of this term was sent after all lives began that
+        // were named in earlier terms; and those that we have named ourselves in this term, we have met.
+        let is_newest = self.memory.met.get(&from).is_some_and(|met| met.life == greeting.life);
+        if let Role::Leader(leader) = &mut self.role
+            && is_newest
+        {
+            leader.changes.reborn.insert(from);
+            self.readmit(config, out);
+        }
+        false
+    }
+
+    /// Leader: takes in a member that lost its memory, or gives one its vote back that has caught up.
+    fn readmit(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        let Role::Leader(leader) = &self.role else { return };
+        let may_change = config.readmit_members
+            && !self.is_changing()
+            && leader.transfer_to.is_none()
+            && self.commit >= leader.opened_at;
+        if !may_change {
+            return;
+        }
+        let members = &self.memberships.newest().members;
+        let reborn = leader.changes.reborn.iter().filter_map(|node| {
+            let life = self.memory.met.get(node)?.life;
+            let member = members.get(node).filter(|member| member.life != life)?;
+            let standing = match member.standing {
+                Standing::Voter => Standing::Recovering,
+                standing => standing,
+            };
+            Some((*node, Member { standing, life, context: member.context.clone() }))
+        });
+        let recovered = members
+            .iter()
+            .filter(|(_, member)| member.standing == Standing::Recovering)
+            .map(|(node, member)| (*node, Member { standing: Standing::Voter, ..member.clone() }));
+        let changed = reborn.chain(recovered).find_map(|(node, member)| {
+            let mut members = members.clone();
+            members.insert(node, member);
+            self.admit(config, members).ok()
+        });
+        if let Some(membership) = changed {
+            self.append_membership(config, membership, out);
+        }
     }
 
     /// Leader: sends the log to whom the membership in force names. `previous` was in force before; who was not in it,
@@ -226,7 +314,8 @@ impl Raft {
             return Err(Refusal::TermNotOpen);
         }
         let mut members = membership.members.clone();
-        change.apply_to(&mut members)?;
+        change
+            .apply_to(&mut members, &|node| self.memory.met.get(&node).map_or(0, |met| met.life))?;
         if members == membership.members {
             return Err(Refusal::AlreadyThere);
         }
@@ -347,7 +436,12 @@ impl Raft {
     }
 
     /// Leader, at each look for its majority: who answered, who has caught up, and who need not be sent anything more.
-    pub(super) fn look_after_members(&mut self, config: &Config, answered: BTreeSet<NodeId>) {
+    pub(super) fn look_after_members(
+        &mut self,
+        config: &Config,
+        answered: BTreeSet<NodeId>,
+        out: &mut Out<'_, Self>,
+    ) {
         let last = self.log.last_index();
         let is_settled = !self.is_changing();
         let Role::Leader(leader) = &mut self.role else { return };
@@ -361,5 +455,6 @@ impl Raft {
         leader.progress.retain(|node, _| !(is_leaving(node) && gone.contains(node)));
         leader.changes.leaving =
             leader.progress.keys().copied().filter(|node| is_leaving(node)).collect();
+        self.readmit(config, out);
     }
 }

@@ -79,6 +79,7 @@ impl Raft {
                     last_term: self.log.last_term(),
                     last_index: self.log.last_index(),
                     kind,
+                    greeting: self.greeting_for(peer),
                 },
             );
         }
@@ -121,8 +122,9 @@ impl Raft {
             }
             self.await_leader(config, out);
         }
-        let message =
-            Message::Vote { term: if is_granted { term } else { self.term }, is_pre, is_granted };
+        let term = if is_granted { term } else { self.term };
+        let greeting = self.greeting_for(from);
+        let message = Message::Vote { term, is_pre, is_granted, greeting };
         if config.mutants.has("votes_before_durable") {
             out.send_early(from, message);
         } else {
@@ -261,7 +263,7 @@ impl Raft {
         let membership = self.memberships.newest();
         if membership.has_majority(|node| node == config.me || answered.contains(&node)) {
             out.arm(Timer::Quorum, config.election_timeout..config.election_timeout);
-            self.look_after_members(config, answered);
+            self.look_after_members(config, answered, out);
             self.arm_flush(out);
         } else {
             self.follow(config, self.term, None, out);

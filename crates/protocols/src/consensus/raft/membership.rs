@@ -16,6 +16,8 @@ pub enum Standing {
     Voter,
     /// It is sent everything, and counts for nothing (thesis §4.2.1).
     Learner,
+    /// A learner that lost its memory when it was a voter, and votes again, by itself, once it has caught up.
+    Recovering,
 }
 
 /// One member.

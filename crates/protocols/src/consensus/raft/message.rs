@@ -4,6 +4,7 @@ use bytes::Bytes;
 use quorate_core::RequestId;
 
 use super::log::{Entry, Index, Term};
+use super::memory::Greeting;
 use super::snapshot::Snapshot;
 
 /// A message between two members.
@@ -19,6 +20,8 @@ pub enum Message {
         last_index: Index,
         /// What the vote is for.
         kind: VoteKind,
+        /// About memories.
+        greeting: Greeting,
     },
     /// Answers a [`Message::RequestVote`].
     Vote {
@@ -28,6 +31,8 @@ pub enum Message {
         is_pre: bool,
         /// The answer.
         is_granted: bool,
+        /// About memories.
+        greeting: Greeting,
     },
     /// Brings entries; empty, it is a heartbeat.
     Append(Append),
@@ -39,6 +44,8 @@ pub enum Message {
         round: u64,
         /// What came of it.
         outcome: Outcome,
+        /// About memories.
+        greeting: Greeting,
     },
     /// Brings a piece of what stands for entries that the leader no longer has.
     InstallSnapshot(InstallSnapshot),
@@ -54,6 +61,11 @@ pub enum Message {
         /// What the answer must carry.
         ticket: Ticket,
     },
+    /// Asks what the receiver knows of the sender's memory, or answers that.
+    Hello {
+        /// About memories.
+        greeting: Greeting,
+    },
     /// Answers a [`Message::ReadIndex`].
     ReadIndexAnswer {
         /// The question's ticket.
@@ -64,7 +76,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// The term it speaks of; reads are about none.
+    /// The term it speaks of; reads and memories are about none.
     pub fn term(&self) -> Option<Term> {
         match self {
             Message::RequestVote { term, .. }
@@ -74,7 +86,22 @@ impl Message {
             Message::Append(append) => Some(append.term),
             Message::InstallSnapshot(install) => Some(install.term),
             Message::Submit(submission) => Some(submission.term),
-            Message::ReadIndex { .. } | Message::ReadIndexAnswer { .. } => None,
+            Message::ReadIndex { .. } | Message::ReadIndexAnswer { .. } | Message::Hello { .. } => {
+                None
+            }
+        }
+    }
+
+    /// What it says about memories; of what counts for nothing, nothing is said.
+    pub fn greeting(&self) -> Option<Greeting> {
+        match self {
+            Message::RequestVote { greeting, .. }
+            | Message::Vote { greeting, .. }
+            | Message::Appended { greeting, .. }
+            | Message::Hello { greeting } => Some(*greeting),
+            Message::Append(append) => Some(append.greeting),
+            Message::InstallSnapshot(install) => Some(install.greeting),
+            _ => None,
         }
     }
 
@@ -117,6 +144,8 @@ pub struct Append {
     pub commit: Index,
     /// The newest round of reads that is waiting for a majority to answer.
     pub round: u64,
+    /// About memories.
+    pub greeting: Greeting,
 }
 
 /// A leader's message to a follower that lacks what the leader has compacted (§7).
@@ -135,6 +164,8 @@ pub struct InstallSnapshot {
     pub bytes: Bytes,
     /// Whether it is the last one.
     pub is_last: bool,
+    /// About memories.
+    pub greeting: Greeting,
 }
 
 /// What came of an [`Append`] or an [`InstallSnapshot`].

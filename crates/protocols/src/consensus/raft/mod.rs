@@ -22,12 +22,15 @@
 //! `tests/raft/golden`, `the_first_election` first.
 
 pub mod changes;
+pub mod durable;
 pub mod lease;
 pub mod log;
 pub mod membership;
+pub mod memory;
 pub mod message;
 pub mod properties;
 pub mod proposals;
+pub mod request;
 pub mod snapshot;
 pub mod transfer;
 pub mod words;
@@ -37,22 +40,26 @@ mod reads;
 mod replication;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use quorate_core::{Input, Mutants, NodeId, Out, Protocol, RequestId};
 
 pub use changes::Change;
+pub use durable::{Durable, Record};
 pub use lease::Lease;
 pub use log::{Entry, Index, Log, Origin, Term};
 pub use membership::{Member, Membership, Standing};
+pub use memory::{Greeting, Met};
 pub use message::{Append, InstallSnapshot, Message, Outcome, Submission, Ticket, VoteKind};
+pub use request::{Refusal, Request, Response};
 pub use snapshot::{Needed, Snapshot};
 pub use transfer::{Chunk, ChunkWanted, Incoming};
 
 use changes::Changes;
 use membership::Memberships;
+use memory::Memory;
 use proposals::Proposals;
 use reads::{LeaderReads, Reads};
 use replication::Progress;
@@ -79,8 +86,11 @@ pub const MUTANTS: &[&str] = &[
     "installs_without_resetting_log",
     "compacts_uncommitted",
     "forgets_vote_when_compacting",
+    "forgets_life_when_compacting",
+    "forgets_whom_it_met_when_compacting",
     "resubmits_after_snapshot",
     "releases_too_early",
+    "offers_no_snapshot_before_its_term_opens",
     "counts_learners",
     "changes_before_first_commit",
     "commits_joint_by_new_majority_only",
@@ -90,6 +100,9 @@ pub const MUTANTS: &[&str] = &[
     "keeps_lease_through_transfer",
     "lease_survives_pause",
     "votes_within_lease_after_restart",
+    "votes_after_memory_loss",
+    "counts_other_lives",
+    "forgets_whom_it_met",
 ];
 
 /// What a member knows before it starts.
@@ -126,6 +139,8 @@ pub struct Config {
     pub caught_up_within: u64,
     /// How far clocks are trusted to save reads a round of messages; none if not at all. The same at all members.
     pub lease: Option<Lease>,
+    /// Whether a leader takes in members that lost their memory by itself.
+    pub readmit_members: bool,
     /// Deliberate bugs.
     pub mutants: Mutants,
 }
@@ -149,6 +164,7 @@ impl Config {
             bytes_kept: 16 << 20,
             caught_up_within: 1 << 12,
             lease: None,
+            readmit_members: true,
             mutants: Mutants::NONE,
         }
     }
@@ -183,126 +199,6 @@ pub enum Timer {
     Promise,
 }
 
-/// A durable write.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Record {
-    /// The member started for the `boot`-th time.
-    Booted {
-        /// Counted from 1.
-        boot: u64,
-    },
-    /// The member entered a term, or voted in it.
-    Voted {
-        /// The term.
-        term: Term,
-        /// Whom it voted for, if anybody.
-        vote: Option<NodeId>,
-    },
-    /// Entries follow the one at `after`; what was there before is gone.
-    Appended {
-        /// The index before the first of them.
-        after: Index,
-        /// The entries.
-        entries: Vec<Entry>,
-        /// What is known to be committed. Older records may say more than newer ones; the largest counts.
-        commit: Index,
-    },
-    /// The log begins behind `snapshot`. Repeats all that older records said, entries apart.
-    Compacted {
-        /// What stands for the entries before.
-        snapshot: Snapshot,
-        /// Whether the entries behind it stay; else they are gone as well.
-        keeps_tail: bool,
-        /// As in [`Record::Booted`].
-        boot: u64,
-        /// As in [`Record::Voted`].
-        term: Term,
-        /// As in [`Record::Voted`].
-        vote: Option<NodeId>,
-        /// As in [`Record::Appended`].
-        commit: Index,
-    },
-}
-
-/// What a member knows after a crash.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Durable {
-    /// How often it has started.
-    pub boot: u64,
-    /// The newest term it has seen.
-    pub term: Term,
-    /// Its vote in that term.
-    pub vote: Option<NodeId>,
-    /// An index that was committed.
-    pub commit: Index,
-    /// Its log.
-    pub log: Log,
-    /// Which records say all this.
-    pub needed: Needed,
-    /// What the application's own durable state stands for, for it to fill in before the start. The state may be ahead
-    /// of the log; if it is behind the log's beginning, or there is none, a snapshot is asked for.
-    pub applied: Option<Snapshot>,
-}
-
-/// What a client of a member may ask.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Request {
-    /// Append this to the log.
-    Propose(Bytes),
-    /// Name an index such that a state machine that has applied the log up to it holds everything that was
-    /// acknowledged before this request.
-    Read,
-    /// Hand leadership to another voter. Only the leader can.
-    Transfer(NodeId),
-    /// Change who takes part. Only the leader can.
-    ChangeMembership(Change),
-}
-
-/// What it is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Response {
-    /// The proposal is committed, once, at this index.
-    Committed(Index),
-    /// A state machine that has applied up to this index may answer the read.
-    Readable(Index),
-    /// The transfer has begun.
-    Transferring,
-    /// The change is committed; its last entry is at this index.
-    Changed(Index),
-    /// The request did not happen.
-    Refused(Refusal),
-    /// Time ran out, or leadership was lost. The proposal or change may be committed, now or later, or never.
-    Unknown,
-}
-
-/// Why a request did not happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// No leader was found in time.
-    NoLeader,
-    /// This member is not the leader, and the request is for the leader alone.
-    NotLeader {
-        /// The leader, if it is known.
-        leader: Option<NodeId>,
-    },
-    /// Too many requests are under way at this member.
-    Overloaded,
-    /// The named node takes no part, or doesn't vote where only a voter will do.
-    NoSuchMember,
-    /// The named node is already what the change would make it.
-    AlreadyThere,
-    /// Another change, or a transfer of leadership, is under way.
-    ChangeUnderWay,
-    /// The leader has not committed an entry of its own term yet.
-    TermNotOpen,
-    /// Nobody would be left to vote.
-    LastVoter,
-    /// The learner lacks too much of the log to vote.
-    NotCaughtUp,
-    /// Too few of those who would vote have been heard lately: nothing could be committed any more.
-    NoQuorum,
-}
-
 /// A member of a Raft group.
 ///
 /// Invariants, each a theorem of §5 that the simulator checks: `commit` never falls; entries up to `commit` never
@@ -310,6 +206,7 @@ pub enum Refusal {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Raft {
     boot: u64,
+    memory: Memory,
     term: Term,
     vote: Option<NodeId>,
     log: Log,
@@ -358,7 +255,7 @@ enum Role {
 }
 
 /// What only a leader knows.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Leader {
     progress: BTreeMap<NodeId, Progress>,
     /// The index of the empty entry that opened our term.
@@ -374,6 +271,16 @@ struct Leader {
     /// The number of transfers of snapshots that were begun.
     transfers: u64,
     changes: Changes,
+}
+
+impl Hash for Leader {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Leader { progress, opened_at, batch, taken, reads, .. } = self;
+        let Leader { lease, transfer_to, transfers, changes, .. } = self;
+        NodeId::hash_each(progress, state);
+        NodeId::hash_each(taken, state);
+        (opened_at, batch, reads, lease, transfer_to, transfers, changes).hash(state);
+    }
 }
 
 impl Raft {
@@ -466,20 +373,31 @@ impl Raft {
             self.nonsense += 1;
             return;
         }
+        if let Some(greeting) = message.greeting()
+            && !self.take_greeting(config, from, greeting, out)
+        {
+            self.nonsense += 1;
+            return;
+        }
         match message {
-            Message::RequestVote { term, last_term, last_index, kind } => {
+            Message::RequestVote { term, last_term, last_index, kind, .. } => {
                 self.on_request_vote(config, from, term, (last_term, last_index), kind, out);
             }
-            Message::Vote { term, is_pre, is_granted } => {
-                self.on_vote(config, from, term, is_pre, is_granted, out);
+            Message::Vote { term, is_pre, is_granted, greeting } => {
+                if !is_granted || self.speaks_for_itself(config, from, greeting) {
+                    self.on_vote(config, from, term, is_pre, is_granted, out);
+                }
             }
             Message::Append(append) => self.on_append(config, from, append, out),
-            Message::Appended { term, round, outcome } => {
-                self.on_appended(config, from, term, round, outcome, out);
+            Message::Appended { term, round, outcome, greeting } => {
+                if self.is_counted(config, from, term, greeting, out) {
+                    self.on_appended(config, from, term, round, outcome, out);
+                }
             }
             Message::InstallSnapshot(install) => {
                 self.on_install_snapshot(config, from, install, out);
             }
+            Message::Hello { greeting } => self.on_hello(from, greeting, out),
             Message::TimeoutNow { term } => self.on_timeout_now(config, from, term, out),
             Message::Submit(submission) => self.on_submit(config, from, submission, out),
             Message::ReadIndex { ticket } => self.on_read_index(from, ticket, out),
@@ -542,32 +460,12 @@ impl Protocol for Raft {
     type Response = Response;
 
     fn fold(durable: &mut Durable, number: u64, record: Record) {
-        match record {
-            Record::Booted { boot } => durable.boot = boot,
-            Record::Voted { term, vote } => {
-                durable.term = term;
-                durable.vote = vote;
-            }
-            Record::Appended { after, entries, commit } => {
-                durable.makes_room_after(after);
-                for entry in entries {
-                    durable.log.push(entry);
-                }
-                durable.needed.appended(number, durable.log.last_index());
-                durable.commit = durable.commit.max(commit);
-            }
-            Record::Compacted { snapshot, keeps_tail, boot, term, vote, commit } => {
-                durable.boot = boot;
-                durable.term = term;
-                durable.vote = vote;
-                durable.commit = durable.commit.max(commit);
-                durable.compacted(number, snapshot, keeps_tail);
-            }
-        }
+        durable.fold(number, record);
     }
 
     fn recover(config: &Config, durable: Durable, out: &mut Out<'_, Self>) -> Self {
-        let Durable { boot, term, vote, commit, mut log, needed, applied } = durable;
+        let (life, boot, record) = memory::start(config, &durable, out);
+        let Durable { met, term, vote, commit, mut log, needed, applied, .. } = durable;
         assert!(commit <= log.last_index(), "the durable commit index is beyond the durable log");
         assert!(
             log.base().index == Index(0) || log.base().term > Term(0),
@@ -576,7 +474,8 @@ impl Protocol for Raft {
         log.begin_with(&config.bootstrap);
         let memberships = changes::memberships_of(config.me, &log, commit);
         let mut raft = Raft {
-            boot: boot + 1,
+            boot,
+            memory: Memory::new(life, met),
             term,
             vote,
             durable: log.last_index(),
@@ -599,10 +498,11 @@ impl Protocol for Raft {
             nonsense: 0,
         };
         // Everything said from here on waits for this record, so no two runs ever speak under one number.
-        out.persist(Record::Booted { boot: raft.boot });
+        out.persist(record);
         raft.release_at_start(out);
         raft.take_in_applied(config, applied.unwrap_or_default(), out);
         raft.promise_again(config, out);
+        raft.say_hello(config, out);
         // If there is a leader, its voters refuse the pre-vote; if there is none, there should be one soon.
         out.arm(Timer::Election, Duration::ZERO..config.election_timeout);
         raft

@@ -55,6 +55,16 @@ struct Open {
     retries: u32,
 }
 
+impl Open {
+    /// The answer if it is given up now.
+    fn given_up(&self) -> Response {
+        match self.submitted {
+            Some(_) => Response::Unknown,
+            None => Response::Refused(Refusal::NoLeader),
+        }
+    }
+}
+
 impl Proposals {
     pub(super) fn len(&self) -> usize {
         self.open.len()
@@ -137,15 +147,18 @@ impl Proposals {
             }
             self.fresh.remove(id);
             self.bytes -= open.payload.len();
-            give_up(
-                *id,
-                match open.submitted {
-                    Some(_) => Response::Unknown,
-                    None => Response::Refused(Refusal::NoLeader),
-                },
-            );
+            give_up(*id, open.given_up());
             false
         });
+    }
+
+    /// Gives up everything.
+    pub(super) fn give_up_all(&mut self, mut give_up: impl FnMut(RequestId, Response)) {
+        for (id, open) in std::mem::take(&mut self.open) {
+            give_up(id, open.given_up());
+        }
+        self.fresh.clear();
+        self.bytes = 0;
     }
 
     /// Marks for another submission what was submitted in `term` and has been waiting since the last retry: the message

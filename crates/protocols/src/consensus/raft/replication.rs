@@ -90,6 +90,11 @@ impl Progress {
         self.next < first || self.needs_snapshot
     }
 
+    /// Whether its application needs a snapshot, though its log does not.
+    pub(super) fn needs_snapshot(&self) -> bool {
+        self.needs_snapshot
+    }
+
     /// Whether nothing is being sent that would help: the follower may have come up to the snapshot by itself, while we
     /// compacted what it lacks next.
     pub(super) fn has_no_use_of_its_transfer(&self) -> bool {
@@ -215,6 +220,7 @@ impl Raft {
                         entries: Vec::new(),
                         commit: self.commit,
                         round,
+                        greeting: self.memory.greeting_for(self.boot, *peer),
                     };
                     // As below.
                     out.send_early(*peer, Message::Append(append));
@@ -246,6 +252,7 @@ impl Raft {
                     entries,
                     commit: self.commit,
                     round,
+                    greeting: self.memory.greeting_for(self.boot, *peer),
                 };
                 // May overtake our own disk: we count ourselves only once our copy is durable (`on_synced`), and what
                 // others hold is theirs to answer for (thesis §10.2.1).
@@ -263,7 +270,9 @@ impl Raft {
     ) {
         let round = append.round;
         if append.term < self.term {
-            out.send(from, Message::Appended { term: self.term, round, outcome: Outcome::Stale });
+            let greeting = self.greeting_for(from);
+            let outcome = Outcome::Stale;
+            out.send(from, Message::Appended { term: self.term, round, outcome, greeting });
             return;
         }
         if !terms_rise(&append) {
@@ -293,7 +302,8 @@ impl Raft {
         } else {
             self.conflict_at(previous)
         };
-        let message = Message::Appended { term: self.term, round, outcome };
+        let greeting = self.greeting_for(from);
+        let message = Message::Appended { term: self.term, round, outcome, greeting };
         if config.mutants.has("acknowledges_before_durable") {
             out.send_early(from, message);
         } else {
@@ -344,8 +354,14 @@ impl Raft {
 
     /// Follower: what we hold agrees with the leader's log up to `matched`.
     pub(super) fn acknowledge(&self, leader: NodeId, matched: Index, out: &mut Out<'_, Self>) {
-        let outcome = self.matched(matched);
-        out.send(leader, Message::Appended { term: self.term, round: 0, outcome });
+        self.answer(leader, self.matched(matched), out);
+    }
+
+    /// Tells a leader what came of a piece of a snapshot. It answers no round, and is gated and greets like every
+    /// answer.
+    pub(super) fn answer(&self, leader: NodeId, outcome: Outcome, out: &mut Out<'_, Self>) {
+        let (term, greeting) = (self.term, self.greeting_for(leader));
+        out.send(leader, Message::Appended { term, round: 0, outcome, greeting });
     }
 
     /// Follower: takes the entries of a message whose beginning matches. Returns the last index that is known to match,
@@ -434,7 +450,12 @@ impl Raft {
         match outcome {
             Outcome::Matched(matched) | Outcome::NeedsSnapshot(matched) if matched <= last => {
                 progress.arrived(matched);
-                progress.needs_snapshot = matches!(outcome, Outcome::NeedsSnapshot(_));
+                let needs_snapshot = matches!(outcome, Outcome::NeedsSnapshot(_));
+                if needs_snapshot && !progress.needs_snapshot {
+                    // What we send it is for its log, and may be older than what its application had.
+                    progress.end_transfer();
+                }
+                progress.needs_snapshot = needs_snapshot;
                 if progress.next <= last || progress.needs_snapshot || progress.transfer.is_some() {
                     self.arm_flush(out);
                 }

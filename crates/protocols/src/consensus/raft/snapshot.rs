@@ -6,7 +6,7 @@
 //! ([`Durable::applied`]).
 //!
 //! Whatever the reason, one record says it: [`Record::Compacted`] repeats what all records before it said of terms,
-//! votes and boots. Once it is durable, those before the first one that still holds an entry can go.
+//! votes, and memories. Once it is durable, those before the first one that still holds an entry can go.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -142,15 +142,23 @@ impl Raft {
         let mut record = Record::Compacted {
             snapshot,
             keeps_tail,
+            life: self.memory.life,
             boot: self.boot,
+            met: self.memory.met.clone(),
             term: self.term,
             vote: self.vote,
             commit: self.commit,
         };
-        if config.mutants.has("forgets_vote_when_compacting")
-            && let Record::Compacted { vote, .. } = &mut record
-        {
-            *vote = None;
+        if let Record::Compacted { life, met, vote, .. } = &mut record {
+            if config.mutants.has("forgets_vote_when_compacting") {
+                *vote = None;
+            }
+            if config.mutants.has("forgets_life_when_compacting") {
+                *life = 0;
+            }
+            if config.mutants.has("forgets_whom_it_met_when_compacting") {
+                met.clear();
+            }
         }
         let number = out.persist(record);
         self.needed.summed_up(number, base);
@@ -227,6 +235,9 @@ impl Raft {
     ///
     /// A term that is newer than ours was lost with records that were not durable. So was any vote in it, which has
     /// therefore never left.
+    ///
+    /// All this holds as well if our memory was lost, for what is in the log and in the state is as good as ever. Only
+    /// the term and the vote may be wrong then; but we speak for a life in which we have neither voted nor acknowledged.
     pub(super) fn take_in_applied(
         &mut self,
         config: &Config,

@@ -146,13 +146,15 @@ impl Raft {
     /// Leader: what the application is to give next. To be asked after each step, until there is nothing.
     pub fn chunk_wanted(&self, config: &Config) -> Option<ChunkWanted> {
         let Role::Leader(leader) = &self.role else { return None };
-        if self.commit < leader.opened_at {
-            // Until then, followers may know more to be committed than we do, and need a state that is newer than ours.
-            return None;
-        }
+        // Until our term is open, followers may know more to be committed than we do, and one whose state is damaged needs
+        // one that is newer than ours. One whose log ends before ours begins does not; and our term may have to wait for
+        // it, so it must not have to wait for our term.
+        let is_open = self.commit >= leader.opened_at;
+        let waits_for_all = config.mutants.has("offers_no_snapshot_before_its_term_opens");
         leader.progress.iter().find_map(|(peer, progress)| {
             let transfer = progress.transfer()?;
-            transfer.is_ready(config).then(|| ChunkWanted {
+            let may_begin = is_open || !(progress.needs_snapshot() || waits_for_all);
+            (may_begin && transfer.is_ready(config)).then(|| ChunkWanted {
                 peer: *peer,
                 snapshot: transfer.snapshot.clone(),
                 number: transfer.next,
@@ -184,6 +186,7 @@ impl Raft {
         transfer.last = chunk.is_last.then_some(chunk.number).or(transfer.last);
         transfer.in_flight.push_back(chunk.bytes.len());
         let Chunk { number, bytes, is_last } = chunk;
+        let greeting = self.memory.greeting_for(self.boot, peer);
         let install = InstallSnapshot {
             term: self.term,
             transfer: transfer.number,
@@ -191,6 +194,7 @@ impl Raft {
             number,
             bytes,
             is_last,
+            greeting,
         };
         // What is committed stays so, whatever our own disk has yet to do.
         out.send_early(peer, Message::InstallSnapshot(install));
@@ -267,8 +271,7 @@ impl Raft {
         out: &mut Out<'_, Self>,
     ) {
         if install.term < self.term {
-            let outcome = Outcome::Stale;
-            out.send(from, Message::Appended { term: self.term, round: 0, outcome });
+            self.answer(from, Outcome::Stale, out);
             return;
         }
         if self.is_leader() && install.term == self.term {
@@ -281,7 +284,7 @@ impl Raft {
             return;
         }
         self.hear_leader(config, from, install.term, out);
-        let InstallSnapshot { term, transfer, snapshot, number, bytes, is_last } = install;
+        let InstallSnapshot { term, transfer, snapshot, number, bytes, is_last, .. } = install;
         if !self.needs_snapshot {
             // What is committed here, the leader has as well (§5.4.3); and so it is if our log agrees with its state.
             if self.log.term_at(snapshot.index) == Some(snapshot.term) {
@@ -328,8 +331,7 @@ impl Raft {
     }
 
     fn tell_chunks_taken(&self, leader: NodeId, transfer: u64, next: u64, out: &mut Out<'_, Self>) {
-        let outcome = Outcome::ChunksTaken { transfer, next };
-        out.send(leader, Message::Appended { term: self.term, round: 0, outcome });
+        self.answer(leader, Outcome::ChunksTaken { transfer, next }, out);
     }
 
     /// Follower: the next chunk for the application. To be asked after each step, until there is nothing.

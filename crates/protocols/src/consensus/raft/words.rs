@@ -20,23 +20,37 @@ pub fn plain(payload: &Bytes) -> String {
 
 /// A message in one line.
 pub fn message(message: &Message, payload: Payload) -> String {
+    let is_reborn = message.greeting().is_some_and(|greeting| greeting.life != 0);
+    said(message, payload) + if is_reborn { " (reborn)" } else { "" }
+}
+
+/// A message in one line, but for what it tells of its sender's memory.
+fn said(message: &Message, payload: Payload) -> String {
     match message {
-        Message::RequestVote { term, last_term, last_index, kind } => {
+        Message::RequestVote { term, last_term, last_index, kind, .. } => {
             format!("RequestVote {kind:?} term={term} last={last_index}:{last_term}")
         }
-        Message::Vote { term, is_pre, is_granted } => {
+        Message::Vote { term, is_pre, is_granted, .. } => {
             let kind = if *is_pre { "Pre" } else { "Real" };
             let answer = if *is_granted { "granted" } else { "refused" };
             format!("Vote {kind} term={term} {answer}")
         }
-        Message::Append(Append { term, previous_index, previous_term, entries, commit, round }) => {
+        Message::Append(Append {
+            term,
+            previous_index,
+            previous_term,
+            entries,
+            commit,
+            round,
+            ..
+        }) => {
             format!(
                 "Append term={term} after={previous_index}:{previous_term} [{}] commit={commit}{}",
                 self::entries(*previous_index, entries, payload),
                 self::round(*round)
             )
         }
-        Message::Appended { term, round, outcome } => {
+        Message::Appended { term, round, outcome, .. } => {
             let outcome = match outcome {
                 Outcome::Matched(index) => format!("matched={index}"),
                 Outcome::Conflict { rejected, term: None, first } => {
@@ -59,7 +73,7 @@ pub fn message(message: &Message, payload: Payload) -> String {
             snapshot,
             number,
             is_last,
-            bytes: _,
+            ..
         }) => {
             let last = if *is_last { " (last)" } else { "" };
             format!(
@@ -77,6 +91,9 @@ pub fn message(message: &Message, payload: Payload) -> String {
                 "Submit term={term} boot={boot} settled<{settled_below} [{}]",
                 proposals.join(" ")
             )
+        }
+        Message::Hello { greeting } => {
+            format!("Hello boot={} met={}", boot(greeting.boot), greeting.met)
         }
         Message::ReadIndex { ticket } => format!("ReadIndex {}.{}", ticket.boot, ticket.number),
         Message::ReadIndexAnswer { ticket, index } => {
@@ -107,17 +124,22 @@ pub fn timer(timer: Timer) -> &'static str {
 pub fn record(record: &Record, payload: Payload) -> String {
     match record {
         Record::Booted { boot } => format!("boot={boot}"),
+        Record::Reborn { boot, .. } => format!("reborn boot={}", self::boot(*boot)),
+        Record::Met { peer, met } => format!("met {peer} boot={}", boot(met.boot)),
         Record::Voted { term, vote: None } => format!("term={term}"),
         Record::Voted { term, vote: Some(vote) } => format!("term={term} vote={vote}"),
         Record::Appended { after, entries, .. } => {
             format!("after {after}: [{}]", self::entries(*after, entries, payload))
         }
-        Record::Compacted { snapshot, keeps_tail, boot, term, vote, .. } => {
+        Record::Compacted { snapshot, keeps_tail, life, boot, term, vote, .. } => {
             let tail = if *keeps_tail { "keeping" } else { "dropping" };
+            let reborn = if *life == 0 { "" } else { "reborn " };
             let vote = vote.map(|vote| format!(" vote={vote}")).unwrap_or_default();
             format!(
-                "base={}:{}, {tail} what follows; boot={boot} term={term}{vote}",
-                snapshot.index, snapshot.term
+                "base={}:{}, {tail} what follows; {reborn}boot={} term={term}{vote}",
+                snapshot.index,
+                snapshot.term,
+                self::boot(*boot)
             )
         }
     }
@@ -139,7 +161,13 @@ pub fn entries(after: Index, entries: &[Entry], payload: Payload) -> String {
     entries.join(" ")
 }
 
-/// Voters by number, learners in brackets; while the membership is joint, the voters before the change first.
+/// Boots of a life that began after a loss leap too far to be worth a look.
+fn boot(boot: u64) -> String {
+    if boot < 1000 { boot.to_string() } else { "far".into() }
+}
+
+/// Voters by number, learners in brackets, in square ones those that recover, with a mark if it is not their first life;
+/// while the membership is joint, the voters before the change first.
 fn membership(membership: &Membership) -> String {
     let names = |members: &BTreeMap<NodeId, Member>| {
         let names: Vec<String> = members
@@ -148,6 +176,7 @@ fn membership(membership: &Membership) -> String {
                 let life = if member.life == 0 { "" } else { "'" };
                 match member.standing {
                     Standing::Voter => format!("{}{life}", node.0),
+                    Standing::Recovering => format!("[{}{life}]", node.0),
                     Standing::Learner => format!("({}{life})", node.0),
                 }
             })

@@ -1,0 +1,142 @@
+//! What a member writes, and what it knows of it after a crash.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
+use quorate_core::NodeId;
+
+use super::log::{Entry, Index, Log, Term};
+use super::memory::Met;
+use super::snapshot::{Needed, Snapshot};
+
+/// A durable write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Record {
+    /// The member started for the `boot`-th time.
+    Booted {
+        /// Counted from 1.
+        boot: u64,
+    },
+    /// The member lost its memory, and goes on under another life.
+    Reborn {
+        /// The life.
+        life: u64,
+        /// The run, instead of [`Record::Booted`].
+        boot: u64,
+    },
+    /// The member heard of a newer run of another.
+    Met {
+        /// The other.
+        peer: NodeId,
+        /// What it heard.
+        met: Met,
+    },
+    /// The member entered a term, or voted in it.
+    Voted {
+        /// The term.
+        term: Term,
+        /// Whom it voted for, if anybody.
+        vote: Option<NodeId>,
+    },
+    /// Entries follow the one at `after`; what was there before is gone.
+    Appended {
+        /// The index before the first of them.
+        after: Index,
+        /// The entries.
+        entries: Vec<Entry>,
+        /// What is known to be committed. Older records may say more than newer ones; the largest counts.
+        commit: Index,
+    },
+    /// The log begins behind `snapshot`. Repeats all that older records said, entries apart: they may be released.
+    Compacted {
+        /// What stands for the entries before.
+        snapshot: Snapshot,
+        /// Whether the entries behind it stay; else they are gone as well.
+        keeps_tail: bool,
+        /// As in [`Record::Reborn`].
+        life: u64,
+        /// As in [`Record::Booted`].
+        boot: u64,
+        /// All that [`Record::Met`] ever said.
+        met: BTreeMap<NodeId, Met>,
+        /// As in [`Record::Voted`].
+        term: Term,
+        /// As in [`Record::Voted`].
+        vote: Option<NodeId>,
+        /// As in [`Record::Appended`].
+        commit: Index,
+    },
+}
+
+/// What a member knows after a crash.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// How often it has started, with a leap for each life begun.
+    pub boot: u64,
+    /// The life of its memory; 0 is that of a member that never lost it.
+    pub life: u64,
+    /// Whether something that was durable is lost. For the world to say, if it knows; the rest may then be nothing.
+    pub memory_lost: bool,
+    /// What it has heard of the others.
+    pub met: BTreeMap<NodeId, Met>,
+    /// The newest term it has seen.
+    pub term: Term,
+    /// Its vote in that term.
+    pub vote: Option<NodeId>,
+    /// An index that was committed.
+    pub commit: Index,
+    /// Its log.
+    pub log: Log,
+    /// Which records say all this.
+    pub needed: Needed,
+    /// What the application's own durable state stands for, for it to fill in before the start. The state may be ahead
+    /// of the log; if it is behind the log's beginning, or there is none, a snapshot is asked for.
+    pub applied: Option<Snapshot>,
+}
+
+impl Hash for Durable {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Durable { boot, life, memory_lost, met, term, vote, commit, log, needed, applied } =
+            self;
+        NodeId::hash_each(met, state);
+        (boot, life, memory_lost, term, vote, commit, log, needed, applied).hash(state);
+    }
+}
+
+impl Durable {
+    /// Takes in one more record, of this number.
+    pub(super) fn fold(&mut self, number: u64, record: Record) {
+        match record {
+            Record::Booted { boot } => self.boot = boot,
+            Record::Reborn { life, boot } => {
+                self.life = life;
+                self.boot = boot;
+                self.memory_lost = false;
+            }
+            Record::Met { peer, met } => {
+                self.met.insert(peer, met);
+            }
+            Record::Voted { term, vote } => {
+                self.term = term;
+                self.vote = vote;
+            }
+            Record::Appended { after, entries, commit } => {
+                self.makes_room_after(after);
+                for entry in entries {
+                    self.log.push(entry);
+                }
+                self.needed.appended(number, self.log.last_index());
+                self.commit = self.commit.max(commit);
+            }
+            Record::Compacted { snapshot, keeps_tail, life, boot, met, term, vote, commit } => {
+                self.life = life;
+                self.boot = boot;
+                self.met = met;
+                self.term = term;
+                self.vote = vote;
+                self.commit = self.commit.max(commit);
+                self.compacted(number, snapshot, keeps_tail);
+            }
+        }
+    }
+}

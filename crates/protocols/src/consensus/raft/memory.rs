@@ -1,0 +1,204 @@
+//! Members that lost their memory: a wiped disk, an older copy of it, a log set aside because it rotted.
+//!
+//! Raft is safe because nobody forgets what it voted for and what it acknowledged. A member that may have forgotten is
+//! *reborn*: it goes on under another `life`, a number drawn at random, and the rule is that **a member votes, campaigns
+//! and is counted only under the life that the membership in force names for it**. What its log still holds is as good
+//! as ever, but until it is taken in again it counts for nothing. A leader that hears from a reborn member takes it in by
+//! itself ([`Config::readmit_members`]): it names the new life and takes the vote away in one change, brings the member
+//! up to date, and gives it the vote back in another.
+//!
+//! Why that is safe. Of n voters one, w, was reborn. An entry that is committed with its forgotten help, or a leader
+//! elected by its forgotten vote, has ⌊n/2⌋ of the n − 1 others behind it. A majority that w is not in has ⌊n/2⌋ + 1 of
+//! them, and so has, with ⌊(n − 1)/2⌋ + 1, one of the membership without w: either meets those ⌊n/2⌋ in somebody who has
+//! forgotten nothing. So whoever leads after the loss holds what w helped to commit, and so do those who commit that w
+//! votes no more. When it votes again, that is behind it in the log of whoever counts it, for no leader may give the vote
+//! back before it has committed that it was taken away. A vote of the old life counts for nobody who knows of this, and
+//! nobody who doesn't can win, now or later, without one of those who do.
+//!
+//! How a loss is found out. The world may say so ([`Durable::memory_lost`]). If it doesn't know, the others may: each run
+//! of a member has a number, its boot, and each member remembers, durably, the highest boot it has heard of each other.
+//! All that is said about votes and copies carries a [`Greeting`]: the sender's life and boot, and the boot that it knows
+//! of the receiver. A member tells a peer its boot only once the peer, in this run, has told what it knew. So if it is told
+//! a higher boot than its own, or its own before it has told it, then there was a run that it has forgotten. A member that
+//! starts asks everybody what they know of it ([`Message::Hello`]), and before it gives anybody a vote or an
+//! acknowledgement, that one has told it.
+//!
+//! The log's disk and the application's may fail apart. A state that the application still has is as good as any
+//! snapshot, whatever the log forgot: the member begins its log there ([`Durable::applied`]), and counts for nothing
+//! until it is taken in again.
+//!
+//! What is found out, then: that a run was forgotten, by the time a member that has heard of that run counts on the one
+//! that forgot it. What is not: a loss within the last run that is left (a copy of the disk taken while the run went on,
+//! put back before another began), and a run that nobody heard of who can be reached now: all who did are down, cut off,
+//! or have lost their memory too. Whoever puts back a copy of a disk should say so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+
+use quorate_core::{NodeId, Out};
+
+use super::log::Term;
+use super::message::Message;
+use super::{Config, Durable, Raft, Record};
+
+/// What one member tells another about memories: its own, and what it remembers of the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Greeting {
+    /// The life that the sender speaks for.
+    pub life: u64,
+    /// The sender's run; 0 as long as the receiver has not told, in that run, what it knows of the sender.
+    pub boot: u64,
+    /// The highest run of the receiver that the sender has heard of; 0 if none.
+    pub met: u64,
+}
+
+/// What a member remembers of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Met {
+    /// The life it lived when it was last heard of.
+    pub life: u64,
+    /// Its newest run.
+    pub boot: u64,
+}
+
+/// The life and the run of a member that starts with `durable`, and the record that says so.
+pub(super) fn start(
+    config: &Config,
+    durable: &Durable,
+    out: &mut Out<'_, Raft>,
+) -> (u64, u64, Record) {
+    if durable.memory_lost && !config.mutants.has("votes_after_memory_loss") {
+        let (life, boot) = draw_life(durable.boot, out);
+        return (life, boot, Record::Reborn { life, boot });
+    }
+    let boot = durable.boot + 1;
+    (durable.life, boot, Record::Booted { boot })
+}
+
+/// A life that nobody ever lived, and a run that is not one of those forgotten: more than `boot`, by a leap at random.
+fn draw_life(boot: u64, out: &mut Out<'_, Raft>) -> (u64, u64) {
+    let mut draw = || u64::from(out.choose(1 << 31));
+    let life = (draw() << 31 | draw()).max(1);
+    (life, boot + 2 + draw())
+}
+
+/// What a member knows of its own memory and of the others'.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub(super) life: u64,
+    pub(super) met: BTreeMap<NodeId, Met>,
+    /// Who has told us, in this run, what it knows of us.
+    told_by: BTreeSet<NodeId>,
+}
+
+impl Hash for Memory {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Memory { life, met, told_by } = self;
+        life.hash(state);
+        NodeId::hash_each(met, state);
+        NodeId::hash_each(told_by, state);
+    }
+}
+
+impl Memory {
+    pub(super) fn new(life: u64, met: BTreeMap<NodeId, Met>) -> Self {
+        Memory { life, met, told_by: BTreeSet::new() }
+    }
+
+    /// What is told to `peer`, in the run `boot`, with all that is about votes and copies.
+    pub(super) fn greeting_for(&self, boot: u64, peer: NodeId) -> Greeting {
+        Greeting {
+            life: self.life,
+            boot: if self.told_by.contains(&peer) { boot } else { 0 },
+            met: self.met.get(&peer).map_or(0, |met| met.boot),
+        }
+    }
+}
+
+impl Raft {
+    /// The life of its memory that this member speaks for.
+    pub fn life(&self) -> u64 {
+        self.memory.life
+    }
+
+    pub(super) fn greeting_for(&self, peer: NodeId) -> Greeting {
+        self.memory.greeting_for(self.boot, peer)
+    }
+
+    /// Asks everybody what they know of us.
+    pub(super) fn say_hello(&self, config: &Config, out: &mut Out<'_, Self>) {
+        for peer in self.memberships.newest().nodes() {
+            if peer != config.me {
+                out.send(peer, Message::Hello { greeting: self.greeting_for(peer) });
+            }
+        }
+    }
+
+    pub(super) fn on_hello(&self, from: NodeId, greeting: Greeting, out: &mut Out<'_, Self>) {
+        // It asks what we know, or doesn't know us yet.
+        if greeting.boot == 0 || greeting.met < self.boot {
+            out.send(from, Message::Hello { greeting: self.greeting_for(from) });
+        }
+    }
+
+    /// Takes note of what `from` says about memories, before anything else that it says. Whether it makes sense.
+    pub(super) fn take_greeting(
+        &mut self,
+        config: &Config,
+        from: NodeId,
+        greeting: Greeting,
+        out: &mut Out<'_, Self>,
+    ) -> bool {
+        let Greeting { life, boot, met } = greeting;
+        // Runs are counted, like terms, and leaps are short: an honest one never comes near.
+        if boot.max(met) >= Term::END.0 {
+            return false;
+        }
+        let is_known = self.memory.told_by.contains(&from);
+        if met > self.boot || (met == self.boot && !is_known) {
+            self.be_reborn(config, met, out);
+        }
+        if !is_known {
+            self.memory.told_by.insert(from);
+        }
+        if self.memory.met.get(&from).map_or(0, |met| met.boot) < boot {
+            self.memory.met.insert(from, Met { life, boot });
+            if !config.mutants.has("forgets_whom_it_met") {
+                out.persist(Record::Met { peer: from, met: Met { life, boot } });
+            }
+        }
+        true
+    }
+
+    /// There was a run up to `met` that this one knows nothing of.
+    fn be_reborn(&mut self, config: &Config, met: u64, out: &mut Out<'_, Self>) {
+        if config.mutants.has("votes_after_memory_loss") {
+            return;
+        }
+        let (life, boot) = draw_life(met.max(self.boot), out);
+        self.memory.life = life;
+        self.boot = boot;
+        self.memory.told_by.clear();
+        out.persist(Record::Reborn { life, boot });
+        // Our proposals bear the number of a run that is over; submitted again, they would pass for others.
+        self.proposals.give_up_all(|id, response| out.reply(id, response));
+        self.reads.ask_again();
+        // A run that we know nothing of may have made one (`lease`).
+        self.promise(config, out);
+        if self.is_leader() || self.is_candidate() {
+            self.follow(config, self.term, None, out);
+        }
+    }
+
+    /// Whether what `from` says counts: it lives the life that the membership in force names. One that is not named
+    /// counts for nothing anyway.
+    pub(super) fn speaks_for_itself(
+        &self,
+        config: &Config,
+        from: NodeId,
+        greeting: Greeting,
+    ) -> bool {
+        self.memberships.newest().get(from).is_none_or(|member| member.life == greeting.life)
+            || config.mutants.has("counts_other_lives")
+    }
+}
