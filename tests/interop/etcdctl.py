@@ -239,6 +239,44 @@ def members(node, cluster):
     node.says("alarm list")
 
 
+def membership(node):
+    """A learner that never starts comes, moves and goes."""
+    listed = node.json("member list")
+    cluster_id, voter = listed["header"]["cluster_id"], listed["members"][0]["ID"]
+    base = node.revision()
+    added = node.json("member add newcomer --learner --peer-urls http://127.0.0.1:1")
+    members = added.get("members", [])
+    newcomer = added.get("member", {}).get("ID", 0)
+    node.tally.check(node.name, "member add: as a learner, beside the others",
+                     (added.get("member", {}).get("isLearner"), len(members)), (True, len(listed["members"]) + 1))
+    node.tally.check(node.name, "member add makes no revision", node.revision(), base)
+    node.refuses("member add other --peer-urls http://127.0.0.1:1", "etcdserver: Peer URLs already exists")
+    node.refuses(f"member promote {newcomer:x}",
+                 "etcdserver: can only promote a learner member which is in sync with leader")
+    node.refuses(f"member promote {voter:x}", "etcdserver: can only promote a learner member")
+    node.says(f"member update {newcomer:x} --peer-urls http://127.0.0.1:2",
+              f"Member {newcomer:16x} updated in cluster {cluster_id:16x}")
+    node.holds("member list", "the newcomer's new URL",
+               lambda j: [m["peerURLs"] for m in j["members"] if m["ID"] == newcomer], [["http://127.0.0.1:2"]])
+    node.says(f"member remove {newcomer:x}", f"Member {newcomer:16x} removed from cluster {cluster_id:16x}")
+    node.holds("member list", "as before", lambda j: [m["ID"] for m in j["members"]],
+               [m["ID"] for m in listed["members"]])
+    for command in ("remove 1234", "promote 1234", "update 1234 --peer-urls http://127.0.0.1:3"):
+        node.refuses(f"member {command}", "etcdserver: member not found")
+
+
+def upkeep(node):
+    """What an operator does to one node."""
+    node.says("alarm list")
+    node.says("alarm disarm")
+    node.says("defrag", f"Finished defragmenting etcd member[{node.endpoints}]")
+    with tempfile.TemporaryDirectory(prefix="quorate-interop-") as directory:
+        path = Path(directory) / "snapshot"
+        node.says(f"snapshot save {path}", f"Snapshot saved at {path}")
+        pages_and_digest = path.stat().st_size % 512 if path.exists() else None
+        node.tally.check(node.name, "the snapshot ends in a digest", pages_and_digest, 32)
+
+
 def visibility(nodes):
     """What was put through one node is seen through every other at once."""
     for writer, reader in itertools.product(nodes, nodes):
@@ -284,6 +322,8 @@ def ask(cluster, tally):
         refusals(node)
         compaction(node)
         members(node, cluster)
+        membership(node)
+        upkeep(node)
     visibility(nodes)
     leadership(every, nodes)
 

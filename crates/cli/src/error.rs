@@ -29,6 +29,9 @@ pub(crate) enum CliError {
     /// A node did not do what it was asked.
     #[error("{error}{hint}", error = .0, hint = hint(.0))]
     Client(#[from] ClientError),
+    /// What was asked for is not possible as things are.
+    #[error("{0}")]
+    NotDone(String),
     /// The local cluster cannot start or go on.
     #[error("{0}")]
     Up(String),

@@ -16,8 +16,10 @@ mod endpoints;
 mod error;
 mod explore;
 mod kv_commands;
+mod member;
 mod serve;
 mod simulate;
+mod snapshot;
 mod status;
 mod table;
 mod up;
@@ -50,6 +52,10 @@ enum Command {
     Put(kv_commands::PutArgs),
     Del(kv_commands::DelArgs),
     Status(status::StatusArgs),
+    Member(member::MemberArgs),
+    Snapshot(snapshot::SnapshotArgs),
+    /// Have the leader hand over to a member
+    MoveLeader(member::NamedArgs),
     Bench(bench::BenchArgs),
     Simulate(simulate::SimulateArgs),
     Explore(explore::ExploreArgs),
@@ -63,6 +69,9 @@ fn main() -> ExitCode {
         Command::Put(args) => kv_commands::put(args),
         Command::Del(args) => kv_commands::del(args),
         Command::Status(args) => status::run(args),
+        Command::Member(args) => member::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
+        Command::MoveLeader(args) => member::move_leader(args),
         Command::Bench(args) => bench::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Explore(args) => explore::run(args),

@@ -61,7 +61,7 @@ pub(crate) struct ServeArgs {
     #[arg(default_value_t = Settings::default().initial_cluster_token)]
     initial_cluster_token: String,
 
-    /// new: form a cluster with the other members; existing: join one (not there yet)
+    /// new: form a cluster with the other members; existing: join one
     #[arg(long, value_name = "STATE", env = "QUORATE_INITIAL_CLUSTER_STATE")]
     #[arg(default_value_t = Settings::default().initial_cluster_state)]
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(["new", "existing"]).map(String::from))]
@@ -81,6 +81,16 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "BYTES", env = "QUORATE_MAX_REQUEST_BYTES")]
     #[arg(default_value_t = Settings::default().max_request_bytes)]
     max_request_bytes: u64,
+
+    /// After how many writes the store is made durable, at the latest, and the log before it let go
+    #[arg(long, value_name = "WRITES", env = "QUORATE_SNAPSHOT_COUNT")]
+    #[arg(default_value_t = Settings::default().snapshot_count)]
+    snapshot_count: u64,
+
+    /// How large the store may grow on the disk until only what makes room is taken; 0: as large as the disk
+    #[arg(long, value_name = "BYTES", env = "QUORATE_QUOTA_BACKEND_BYTES")]
+    #[arg(default_value_t = Settings::default().quota_backend_bytes)]
+    quota_backend_bytes: u64,
 
     /// error, warn, info, debug or trace; also by module, as in info,quorate_server=debug
     #[arg(long, value_name = "LEVEL", env = "QUORATE_LOG_LEVEL", default_value = "info")]
@@ -107,6 +117,8 @@ impl ServeArgs {
             heartbeat_interval_ms: self.heartbeat_interval,
             election_timeout_ms: self.election_timeout,
             max_request_bytes: self.max_request_bytes,
+            snapshot_count: self.snapshot_count,
+            quota_backend_bytes: self.quota_backend_bytes,
         }
     }
 }

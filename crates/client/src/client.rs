@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status, Streaming};
 
 use crate::Endpoint;
 use crate::endpoint::ANSWER_BYTES_MAX;
 use crate::error::{ClientError, Outcome};
+use crate::proto::etcdserverpb::cluster_client::ClusterClient;
 use crate::proto::etcdserverpb::kv_client::KvClient;
 use crate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::proto::etcdserverpb::{
-    DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
-    StatusRequest, StatusResponse, TxnRequest, TxnResponse,
+    DeleteRangeRequest, DeleteRangeResponse, Member, MemberAddRequest, MemberAddResponse,
+    MemberListRequest, MemberPromoteRequest, MemberRemoveRequest, MemberUpdateRequest,
+    MoveLeaderRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, SnapshotRequest,
+    SnapshotResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 
 /// How long things may take.
@@ -76,27 +79,27 @@ impl Client {
 
     /// Reads keys. Tries every endpoint before it fails.
     pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse, ClientError> {
-        self.call(Repeat::Harmless, |mut kv| {
+        self.call(Repeat::Harmless, |channel| {
             let request = request.clone();
-            async move { kv.range(request).await }
+            async move { kv(channel).range(request).await }
         })
         .await
     }
 
     /// Writes a key.
     pub async fn put(&self, request: PutRequest) -> Result<PutResponse, ClientError> {
-        self.call(Repeat::OnlyIfItDidNotHappen, |mut kv| {
+        self.call(Repeat::OnlyIfItDidNotHappen, |channel| {
             let request = request.clone();
-            async move { kv.put(request).await }
+            async move { kv(channel).put(request).await }
         })
         .await
     }
 
     /// Carries out a transaction.
     pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, ClientError> {
-        self.call(Repeat::OnlyIfItDidNotHappen, |mut kv| {
+        self.call(Repeat::OnlyIfItDidNotHappen, |channel| {
             let request = request.clone();
-            async move { kv.txn(request).await }
+            async move { kv(channel).txn(request).await }
         })
         .await
     }
@@ -106,11 +109,99 @@ impl Client {
         &self,
         request: DeleteRangeRequest,
     ) -> Result<DeleteRangeResponse, ClientError> {
-        self.call(Repeat::OnlyIfItDidNotHappen, |mut kv| {
+        self.call(Repeat::OnlyIfItDidNotHappen, |channel| {
             let request = request.clone();
-            async move { kv.delete_range(request).await }
+            async move { kv(channel).delete_range(request).await }
         })
         .await
+    }
+
+    /// Who the members are, as all have agreed.
+    pub async fn members(&self) -> Result<Vec<Member>, ClientError> {
+        let request = MemberListRequest { linearizable: true };
+        let answer = self.call(Repeat::Harmless, |channel| async move {
+            ClusterClient::new(channel).member_list(request).await
+        });
+        Ok(answer.await?.members)
+    }
+
+    /// Takes a member in. Returns it, and who the members are then.
+    pub async fn add_member(
+        &self,
+        request: MemberAddRequest,
+    ) -> Result<MemberAddResponse, ClientError> {
+        self.call(Repeat::OnlyIfItDidNotHappen, |channel| {
+            let request = request.clone();
+            async move { ClusterClient::new(channel).member_add(request).await }
+        })
+        .await
+    }
+
+    /// Lets a member go.
+    pub async fn remove_member(&self, id: u64) -> Result<Vec<Member>, ClientError> {
+        let request = MemberRemoveRequest { id };
+        let answer = self.call(Repeat::OnlyIfItDidNotHappen, |channel| async move {
+            ClusterClient::new(channel).member_remove(request).await
+        });
+        Ok(answer.await?.members)
+    }
+
+    /// Says where the other members reach one from now on.
+    pub async fn update_member(
+        &self,
+        request: MemberUpdateRequest,
+    ) -> Result<Vec<Member>, ClientError> {
+        let answer = self.call(Repeat::OnlyIfItDidNotHappen, |channel| {
+            let request = request.clone();
+            async move { ClusterClient::new(channel).member_update(request).await }
+        });
+        Ok(answer.await?.members)
+    }
+
+    /// Gives a learner a vote.
+    pub async fn promote_member(&self, id: u64) -> Result<Vec<Member>, ClientError> {
+        let request = MemberPromoteRequest { id };
+        let answer = self.call(Repeat::OnlyIfItDidNotHappen, |channel| async move {
+            ClusterClient::new(channel).member_promote(request).await
+        });
+        Ok(answer.await?.members)
+    }
+
+    /// Has the leader, which must be behind one of the endpoints, hand over to a member. Returns the id of the one that
+    /// has led until then; none if no endpoint's node leads.
+    pub async fn move_leader(&self, to: u64) -> Result<Option<u64>, ClientError> {
+        let statuses = self.statuses().await;
+        let leads = |status: &StatusResponse| {
+            status.header.as_ref().is_some_and(|header| header.member_id == status.leader)
+        };
+        let place = statuses.iter().position(|(_, status)| status.as_ref().is_ok_and(leads));
+        let Some(place) = place else {
+            let failures: Vec<ClientError> =
+                statuses.into_iter().filter_map(|(_, status)| status.err()).collect();
+            let nobody_answers = failures.len() == self.0.nodes.len();
+            return if nobody_answers { Err(ClientError::AllFailed(failures)) } else { Ok(None) };
+        };
+        let leader = statuses[place].1.as_ref().map(|status| status.leader).unwrap_or_default();
+        let mut maintenance = MaintenanceClient::new(self.0.nodes[place].channel.clone());
+        let request = MoveLeaderRequest { target_id: to };
+        self.attempt(place, maintenance.move_leader(request)).await?;
+        Ok(Some(leader))
+    }
+
+    /// The store of one node, piece by piece: of the first endpoint that begins to answer. How long it takes is not
+    /// bounded; how long a piece takes is.
+    pub async fn snapshot(&self) -> Result<Snapshot, ClientError> {
+        let pieces = self
+            .call(Repeat::Harmless, |channel| async move {
+                MaintenanceClient::new(channel)
+                    .max_decoding_message_size(ANSWER_BYTES_MAX)
+                    .snapshot(SnapshotRequest {})
+                    .await
+            })
+            .await?;
+        let first = self.0.preferred.load(Ordering::Relaxed);
+        let endpoint = self.0.nodes[first].endpoint.to_string();
+        Ok(Snapshot { pieces, endpoint, timeout: self.0.timeout })
     }
 
     /// Asks each endpoint how its node is, all at once; in the order of the endpoints.
@@ -141,7 +232,7 @@ impl Client {
     async fn call<T, F>(
         &self,
         repeat: Repeat,
-        operation: impl Fn(KvClient<Channel>) -> F,
+        operation: impl Fn(Channel) -> F,
     ) -> Result<T, ClientError>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -150,9 +241,8 @@ impl Client {
         let first = self.0.preferred.load(Ordering::Relaxed);
         let mut failures = Vec::new();
         for index in (0..nodes).map(|step| (first + step) % nodes) {
-            let kv = KvClient::new(self.0.nodes[index].channel.clone())
-                .max_decoding_message_size(ANSWER_BYTES_MAX);
-            let error = match self.attempt(index, operation(kv)).await {
+            let channel = self.0.nodes[index].channel.clone();
+            let error = match self.attempt(index, operation(channel)).await {
                 Ok(answer) => {
                     self.0.preferred.store(index, Ordering::Relaxed);
                     return Ok(answer);
@@ -183,4 +273,34 @@ impl Client {
             }
         }
     }
+}
+
+/// A backup that is being received.
+pub struct Snapshot {
+    pieces: Streaming<SnapshotResponse>,
+    endpoint: String,
+    timeout: Duration,
+}
+
+impl Snapshot {
+    /// The next piece; none after the last.
+    pub async fn next(&mut self) -> Result<Option<SnapshotResponse>, ClientError> {
+        match tokio::time::timeout(self.timeout, self.pieces.message()).await {
+            Ok(Ok(piece)) => Ok(piece),
+            Ok(Err(status)) => Err(ClientError::from_status(&self.endpoint, &status)),
+            Err(_) => {
+                let message = format!("nothing more came within {} ms", self.timeout.as_millis());
+                Err(ClientError::Refused {
+                    endpoint: self.endpoint.clone(),
+                    code: Code::DeadlineExceeded,
+                    message,
+                })
+            }
+        }
+    }
+}
+
+/// The service of reads and writes behind a connection.
+fn kv(channel: Channel) -> KvClient<Channel> {
+    KvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }

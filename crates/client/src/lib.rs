@@ -13,7 +13,7 @@ pub mod client;
 pub mod endpoint;
 pub mod error;
 
-pub use client::{Client, Options};
+pub use client::{Client, Options, Snapshot};
 pub use endpoint::Endpoint;
 pub use error::{ClientError, Outcome};
 pub use quorate_api_etcd::proto;

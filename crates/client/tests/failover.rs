@@ -13,7 +13,7 @@ use quorate_kv::request::{
     Command, DeleteRangeResponse, PutResponse, RangeResponse, Response, Revision,
 };
 use quorate_kv::service::{NodeRequest, NodeResponse, Role, Status};
-use quorate_runtime::{Cards, Handle};
+use quorate_runtime::Handle;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -42,6 +42,11 @@ impl Node {
         if matches!(request, NodeRequest::Status { .. }) {
             return NodeResponse::Status(Status {
                 role: Role::Follower,
+                is_learner: false,
+                log_base: 0,
+                is_counted: true,
+                life: 0,
+                is_removed: false,
                 leader: None,
                 term: 3,
                 leader_changes: 0,
@@ -76,12 +81,8 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
         let (handle, mut questions) = Handle::channel();
-        let face = Face::new(
-            FaceConfig::new(1, NodeId(1 << 20), Vec::new()),
-            handle,
-            Cards::default(),
-            Arc::default(),
-        );
+        let face =
+            Face::new(FaceConfig::new(1, NodeId(1 << 20)), handle.clone(), handle, Arc::default());
         tokio::spawn(quorate_api_etcd::serve(listener, Arc::new(face), std::future::pending()));
         let node = self.clone();
         tokio::spawn(async move {

@@ -111,6 +111,11 @@ impl<P: Protocol> Host<P> {
     pub fn state(&self) -> &P {
         &self.state
     }
+
+    /// The protocol's state, which takes no step any more.
+    pub fn into_state(self) -> P {
+        self.state
+    }
 }
 
 impl<P: Protocol> Gates<P> {

@@ -9,6 +9,9 @@ pub enum Error {
     /// A request without a key.
     #[error("etcdserver: key is not provided")]
     EmptyKey,
+    /// A key longer than [`crate::request::KEY_BYTES_MAX`].
+    #[error("etcdserver: key is too long: at most {} bytes", crate::request::KEY_BYTES_MAX)]
+    KeyTooLong,
     /// `ignore_value` or `ignore_lease` for a key that is not there.
     #[error("etcdserver: key not found")]
     KeyNotFound,
@@ -54,6 +57,30 @@ pub enum Error {
     /// The named member is not one of the cluster.
     #[error("etcdserver: member not found")]
     MemberNotFound,
+    /// The id of a new member is taken.
+    #[error("etcdserver: member ID already exist")]
+    MemberExists,
+    /// A peer URL is another member's.
+    #[error("etcdserver: Peer URLs already exists")]
+    PeerUrlExists,
+    /// A member without peer URLs, or with ones that are none.
+    #[error("etcdserver: given member URLs are invalid")]
+    MemberBadUrls,
+    /// After the change, too few of those who vote would be there to decide anything.
+    #[error("etcdserver: re-configuration failed due to not enough started members")]
+    MemberNotEnoughStarted,
+    /// A member that votes is to be promoted.
+    #[error("etcdserver: can only promote a learner member")]
+    MemberNotLearner,
+    /// A learner that lacks too much of the log, or was not heard lately, is to be promoted.
+    #[error("etcdserver: can only promote a learner member which is in sync with leader")]
+    LearnerNotReady,
+    /// There are as many learners as there may be.
+    #[error("etcdserver: too many learner members in cluster")]
+    TooManyLearners,
+    /// Another change of membership is under way, or the leader is too new to begin one.
+    #[error("etcdserver: another change of membership is under way")]
+    ChangeUnderWay,
     /// The request was under way when its time ran out. It *may have* happened.
     #[error("etcdserver: request timed out")]
     TimedOut,

@@ -5,6 +5,10 @@
 
 use bytes::Bytes;
 
+/// The longest key, in bytes. An engine's key may have 65,535, and one of the store's is at worst twice as long as the
+/// client's and somewhat more.
+pub const KEY_BYTES_MAX: usize = 32_000;
+
 /// The number of conditions, and of operations in one block, of a transaction, at most. A nested transaction may have
 /// so many less the largest of these three numbers of the transaction around it.
 pub const TXN_OPERATIONS_MAX: usize = 128;

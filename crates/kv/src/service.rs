@@ -2,7 +2,9 @@
 
 use quorate_core::{GroupId, NodeId};
 
+use crate::backup::Backup;
 use crate::error::Error;
+use crate::node::members::MemberInfo;
 use crate::request::{Command, Query, Response, Revision};
 
 /// A question to one node. Any node takes any question: what only the leader can do, the node has it do.
@@ -36,6 +38,126 @@ pub enum NodeRequest {
         /// The next leader.
         to: NodeId,
     },
+    /// Hand out the shard's store as this replica has it now.
+    Backup {
+        /// The shard.
+        group: GroupId,
+    },
+    /// Say who the members are.
+    Members {
+        /// The shard.
+        group: GroupId,
+        /// Answer with every change that was acknowledged before this was asked; else as far as this node knows.
+        is_linearizable: bool,
+    },
+    /// Change who the members are, or what is known of one. Only the leader can; of all requests this is the one that
+    /// the node doesn't pass on.
+    ChangeMembers {
+        /// The shard.
+        group: GroupId,
+        /// What to change.
+        change: MemberChange,
+    },
+}
+
+/// A change of who the members are, or of what is known of one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MemberChange {
+    /// Takes a node in, which is sent everything and doesn't vote yet.
+    Add {
+        /// Its id, which no node may ever have had.
+        node: NodeId,
+        /// Where the others reach it.
+        peer_urls: Vec<String>,
+        /// It stays a learner until it is promoted; else it is given a vote as soon as it has caught up.
+        is_learner: bool,
+    },
+    /// Lets a member go, for ever.
+    Remove {
+        /// The member.
+        node: NodeId,
+    },
+    /// The others reach a member elsewhere.
+    Update {
+        /// The member.
+        node: NodeId,
+        /// Where.
+        peer_urls: Vec<String>,
+    },
+    /// Gives a learner a vote.
+    Promote {
+        /// The learner.
+        node: NodeId,
+    },
+    /// What a member that has started says of itself.
+    Introduce {
+        /// The member.
+        node: NodeId,
+        /// What people call it.
+        name: String,
+        /// Where clients reach it.
+        client_urls: Vec<String>,
+    },
+    /// An alarm is raised or cleared.
+    SetAlarm {
+        /// The member that it is about.
+        node: NodeId,
+        /// The alarm.
+        alarm: Alarm,
+        /// Whether it is raised.
+        is_raised: bool,
+    },
+}
+
+/// Something about a member that a person must look into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Alarm {
+    /// Its disk is full, or its store as large as it may be.
+    NoSpace,
+    /// Its data is not that of the others.
+    Corrupt,
+}
+
+impl Alarm {
+    /// Its number in etcd's protocol and in what is kept of a member.
+    pub fn number(self) -> i32 {
+        match self {
+            Alarm::NoSpace => 1,
+            Alarm::Corrupt => 2,
+        }
+    }
+
+    /// The alarm with this number.
+    pub fn from_number(number: i32) -> Option<Alarm> {
+        [Alarm::NoSpace, Alarm::Corrupt].into_iter().find(|alarm| alarm.number() == number)
+    }
+}
+
+/// A member as it is seen from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// Whether it does not vote.
+    pub is_learner: bool,
+    /// What else is known of it.
+    pub info: MemberInfo,
+}
+
+impl Member {
+    /// Whether it does not vote and is not about to.
+    pub fn is_plain_learner(&self) -> bool {
+        self.is_learner && !self.info.awaits_vote
+    }
+}
+
+/// Who the members are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Members {
+    /// The answering replica's term.
+    pub term: u64,
+    /// In the order of their ids.
+    pub members: Vec<Member>,
 }
 
 /// The answer to a [`NodeRequest`].
@@ -52,6 +174,10 @@ pub enum NodeResponse {
     Status(Status),
     /// To a transfer of leadership: whether it was begun.
     Transfer(Result<(), Error>),
+    /// To a question about the members, or a change of them: who they are now.
+    Members(Result<Members, Error>),
+    /// To a request for a backup.
+    Backup(Result<Backup, Error>),
 }
 
 /// What a replica takes part as.
@@ -70,8 +196,19 @@ pub enum Role {
 pub struct Status {
     /// What it takes part as.
     pub role: Role,
+    /// Whether it takes part without a vote, as far as it knows.
+    pub is_learner: bool,
+    /// Whether its vote and its copies count, as far as it knows: not those of a learner, nor those of one that lost its
+    /// memory and is yet to be taken in again.
+    pub is_counted: bool,
+    /// The life of its memory: 0 unless it has ever lost it.
+    pub life: u64,
+    /// Whether it took part and has learnt that it doesn't any more.
+    pub is_removed: bool,
     /// The leader it knows of.
     pub leader: Option<NodeId>,
+    /// The entry behind which its log begins: those up to it are let go, or never came.
+    pub log_base: u64,
     /// Its term.
     pub term: u64,
     /// How often the leader that it knows of has changed to another one since the node started.

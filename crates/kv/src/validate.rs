@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::request::{
-    Command, DeleteRangeRequest, KeyRange, Operation, PutRequest, Query, RangeEnd, TXN_DEPTH_MAX,
-    TXN_OPERATIONS_MAX, TxnRequest,
+    Command, DeleteRangeRequest, KEY_BYTES_MAX, KeyRange, Operation, PutRequest, Query, RangeEnd,
+    TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, TxnRequest,
 };
 
 /// A request of either kind, by reference.
@@ -38,7 +38,7 @@ impl<'a> From<&'a Query> for Request<'a> {
 /// Checks a request.
 ///
 /// # Errors
-/// `EmptyKey`, `ValueProvided`, `LeaseProvided`, `TooManyOperations` (for a transaction nested too deep as well) and
+/// `EmptyKey`, `KeyTooLong`, `ValueProvided`, `LeaseProvided`, `TooManyOperations` (for a transaction nested too deep as well) and
 /// `DuplicateKey`.
 pub fn validate<'a>(request: impl Into<Request<'a>>) -> Result<(), Error> {
     match request.into() {
@@ -60,11 +60,19 @@ pub fn is_read_only(txn: &TxnRequest) -> bool {
 }
 
 fn check_key(key: &Bytes) -> Result<(), Error> {
-    if key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
+    match key.len() {
+        0 => Err(Error::EmptyKey),
+        1..=KEY_BYTES_MAX => Ok(()),
+        _ => Err(Error::KeyTooLong),
+    }
 }
 
 fn check_range(range: &KeyRange) -> Result<(), Error> {
-    check_key(&range.start)
+    check_key(&range.start)?;
+    match &range.end {
+        RangeEnd::Before(end) if end.len() > KEY_BYTES_MAX => Err(Error::KeyTooLong),
+        _ => Ok(()),
+    }
 }
 
 fn check_put(put: &PutRequest) -> Result<(), Error> {

@@ -1,7 +1,10 @@
-//! How a protocol's messages and records look on the wire and on the disk.
+//! What the runtime must be told about a protocol: how its messages and records look on the wire and on the disk, and
+//! whom it talks to.
+
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use quorate_core::Protocol;
+use quorate_core::{NodeId, Protocol};
 use thiserror::Error;
 
 /// Bytes that are not what they should be.
@@ -22,4 +25,14 @@ pub trait Codec<P: Protocol> {
     fn encode_record(record: &P::Record, buffer: &mut BytesMut);
     /// Reads a record.
     fn decode_record(bytes: Bytes) -> Result<P::Record, Undecodable>;
+}
+
+/// Whom a node talks to, by what its protocol knows.
+pub trait Roster<P: Protocol> {
+    /// Counts up whenever what [`Roster::peers`] says changes; 0 for as long as the protocol knows of nobody. It is
+    /// asked after every turn, and so must be cheap.
+    fn version(state: &P) -> u64;
+    /// The nodes, and where each listens for peers, as `host:port`, the likeliest first. Whether this node is among them
+    /// doesn't matter.
+    fn peers(state: &P) -> BTreeMap<NodeId, Vec<String>>;
 }

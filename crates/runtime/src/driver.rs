@@ -5,33 +5,36 @@
 //! persisted; hand over what waited for that. Messages are taken first because they complete older requests, whose
 //! answers then need not wait for the disk on account of newer ones.
 //!
+//! The clock is read once for the timers of a turn, after its inputs were taken and before any of its timers fires: a
+//! timer for the end of the batch comes after every timer whose deadline has passed by then.
+//!
 //! The sync happens in the loop. While it runs, requests gather for the next batch, which is so as large as the disk
-//! is slow; and a node whose disk stalls stops speaking, which is how its peers learn of it.
+//! is slow; and a node whose disk stalls stops speaking, which is how its peers learn of it. A node whose disk is full
+//! goes on taking inputs, and what waits for the disk waits until there is room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate_core::{Host, Input, NodeId, Protocol, RequestId, Visible, World};
-use quorate_storage::log::LogOptions;
 use quorate_storage::vfs::Vfs;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::codec::Codec;
+use crate::Identity;
+use crate::codec::{Codec, Roster};
 use crate::error::DriverError;
 use crate::handle::{Handle, Question};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
-use crate::peer::incoming::Acceptor;
-use crate::peer::outgoing::{Outgoing, dial};
-use crate::peer::{PeerEvent, hello::Hello};
+use crate::peer::PeerEvent;
+use crate::peer::incoming::{Acceptor, CALLS_MAX};
+use crate::peer::lines::Lines;
+use crate::recovered::Recovered;
 use crate::timers::Timers;
-use crate::{Cards, Identity};
 
 /// The messages, or requests, that one turn takes at most.
 const BATCH_MAX: usize = 1024;
@@ -40,23 +43,17 @@ const PEER_EVENTS_MAX: usize = 1024;
 
 /// How a node is driven.
 #[derive(Debug)]
-pub struct Options<V> {
+pub struct Options {
     /// Who it is to its peers.
     pub identity: Identity,
-    /// What it says of itself to its peers.
-    pub card: Bytes,
-    /// What its peers say of themselves.
-    pub cards: Cards,
-    /// Where its peers listen, as `host:port`.
-    pub addresses: BTreeMap<NodeId, String>,
+    /// Who its peers are, and where they listen, as `host:port`, until the protocol knows (see [`Roster`]).
+    pub addresses: BTreeMap<NodeId, Vec<String>>,
+    /// How long after the protocol has stopped naming a peer its line is given up: it may still be told why.
+    pub hang_up_after: Duration,
+    /// Who answers what is asked of it by those who are no peers.
+    pub enquiries: Handle<Bytes, Bytes>,
     /// Where it listens for them.
     pub listeners: Vec<TcpListener>,
-    /// The files under it.
-    pub vfs: V,
-    /// The directory of its log.
-    pub log_dir: PathBuf,
-    /// How its log is kept.
-    pub log: LogOptions,
 }
 
 /// Asks a node that runs the protocol `P`.
@@ -70,17 +67,18 @@ pub struct Driver<P: Protocol, C, V: Vfs> {
     questions: mpsc::UnboundedReceiver<Question<P::Request, P::Response>>,
     peer_events: mpsc::Receiver<PeerEvent<P::Message>>,
     next_request: u64,
+    /// What [`Roster::version`] said last.
+    roster_version: u64,
 }
 
 /// The world of a production host.
 struct Running<P: Protocol, C, V: Vfs> {
     journal: Journal<V>,
     timers: Timers<P::Timer>,
-    outgoing: BTreeMap<NodeId, Outgoing>,
+    lines: Lines<P::Message>,
     answers: HashMap<RequestId, oneshot::Sender<P::Response>>,
     random: u64,
     metrics: Arc<Metrics>,
-    events: mpsc::Sender<PeerEvent<P::Message>>,
     codec: std::marker::PhantomData<fn() -> C>,
 }
 
@@ -88,37 +86,31 @@ impl<P, C, V> Driver<P, C, V>
 where
     P: Protocol + 'static,
     P::Message: Send + 'static,
-    C: Codec<P> + 'static,
+    C: Codec<P> + Roster<P> + 'static,
     V: Vfs,
 {
-    /// Recovers the node from its log, folded onto `base`, and begins to listen for peers and to dial them.
+    /// Boots the node with what it found on its disk, and begins to listen for peers and to dial them.
     ///
     /// Must be called within a tokio runtime.
     pub fn start(
         config: P::Config,
-        base: P::Durable,
-        options: Options<V>,
-        metrics: Arc<Metrics>,
-    ) -> Result<(Self, NodeHandle<P>), DriverError> {
-        let Options { identity, card, cards, addresses, listeners, vfs, log_dir, log } = options;
-        let (journal, durable) = Journal::open::<P, C>(vfs, log_dir, log, base, metrics.clone())?;
+        recovered: Recovered<P, V>,
+        options: Options,
+    ) -> (Self, NodeHandle<P>) {
+        let Recovered { journal, metrics, durable } = recovered;
+        let Options { identity, addresses, hang_up_after, enquiries, listeners } = options;
         let (events, peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let (handle, questions) = Handle::channel();
-        for (peer, address) in addresses.iter().filter(|(peer, _)| **peer != identity.me) {
-            let hello = Hello {
-                cluster: identity.cluster,
-                from: identity.me,
-                to: *peer,
-                card: card.clone(),
-            };
-            tokio::spawn(dial(hello, address.clone(), events.clone(), metrics.clone()));
-        }
+        let identity = Arc::new(identity);
+        let mut lines =
+            Lines::new(identity.clone(), hang_up_after, events.clone(), metrics.clone());
+        lines.name(addresses);
         let acceptor = Acceptor {
-            identity: Arc::new(identity),
-            events: events.clone(),
+            identity,
+            events,
             metrics: metrics.clone(),
-            cards,
-            open: Arc::new(Mutex::default()),
+            enquiries,
+            calls: Arc::new(Semaphore::new(CALLS_MAX)),
         };
         for listener in listeners {
             tokio::spawn(acceptor.clone().run::<P, C>(listener));
@@ -126,31 +118,44 @@ where
         let mut world = Running {
             journal,
             timers: Timers::new(),
-            outgoing: addresses.into_keys().map(|peer| (peer, Outgoing::new())).collect(),
+            lines,
             answers: HashMap::new(),
             // The only randomness is that of timers; the system's hash seed is random enough to tell nodes apart.
             random: RandomState::new().hash_one(0),
             metrics,
-            events,
             codec: std::marker::PhantomData,
         };
         let last = world.journal.last();
         let host = Host::boot(&config, durable, last, &mut world);
-        let driver = Driver { config, host, world, questions, peer_events, next_request: 1 };
-        Ok((driver, handle))
+        let driver = Driver {
+            config,
+            host,
+            world,
+            questions,
+            peer_events,
+            next_request: 1,
+            roster_version: 0,
+        };
+        (driver, handle)
     }
 
-    /// Runs the node until `shutdown` ends, all handles are gone, or the log fails: then the process must end, since
-    /// what is on the disk is no longer known.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), DriverError> {
+    /// The node as it is before it runs.
+    pub fn node(&self) -> &P {
+        self.host.state()
+    }
+
+    /// Runs the node until `shutdown` ends or all handles are gone, and gives it back as it is then; or until the log
+    /// fails: then the process must end, since what is on the disk is no longer known.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<P, DriverError> {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut messages = Vec::with_capacity(BATCH_MAX);
         let mut questions = Vec::with_capacity(BATCH_MAX);
         self.settle()?;
         loop {
-            let wake_at = self.world.timers.next_at();
-            let has_work =
-                self.world.timers.has_now() || self.host.persisted() > self.host.durable();
+            let retry_at = self.world.journal.retry_at();
+            let wake_at = self.world.timers.next_at().into_iter().chain(retry_at).min();
+            let is_behind = self.host.persisted() > self.host.durable();
+            let has_work = self.world.timers.has_now() || (is_behind && retry_at.is_none());
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
@@ -185,7 +190,8 @@ where
             }
             self.settle()?;
         }
-        self.world.journal.close()
+        self.world.journal.close()?;
+        Ok(self.host.into_state())
     }
 
     fn take_event(&mut self, event: PeerEvent<P::Message>) {
@@ -193,32 +199,45 @@ where
             PeerEvent::Message { from, message } => {
                 self.host.step(&self.config, Input::Deliver { from, message }, &mut self.world);
             }
-            PeerEvent::Lost { peer } => {
-                self.host.step(&self.config, Input::Lost { peer }, &mut self.world);
+            PeerEvent::Called { peer, address } => self.world.lines.called(peer, address),
+            PeerEvent::HungUp { peer } => {
+                if self.world.lines.hung_up(peer) {
+                    self.host.step(&self.config, Input::Lost { peer }, &mut self.world);
+                }
             }
-            PeerEvent::Connected { peer, stream } => {
-                self.world.with_outgoing(peer, |outgoing| outgoing.connect(stream));
+            PeerEvent::Connected { peer, line, stream } => {
+                self.world.lines.connected(peer, line, stream);
             }
-            PeerEvent::Disconnected { peer } => {
-                self.world.with_outgoing(peer, Outgoing::disconnect);
-            }
-            PeerEvent::Writable { peer } => self.world.with_outgoing(peer, Outgoing::unblock),
+            PeerEvent::Disconnected { peer, line } => self.world.lines.disconnected(peer, line),
+            PeerEvent::Writable { peer } => self.world.lines.writable(peer),
         }
     }
 
     /// Ends a turn: timers, what may leave early, the disk, and what waited for it.
     fn settle(&mut self) -> Result<(), DriverError> {
         self.fire_due();
-        self.world.flush();
+        self.follow_roster();
+        self.world.lines.flush();
         if self.host.persisted() > self.host.durable() {
-            let upto = self.world.journal.sync()?;
-            self.host.synced(&self.config, upto, &mut self.world);
-            self.fire_due();
-            self.world.flush();
+            if let Some(upto) = self.world.journal.sync()? {
+                self.host.synced(&self.config, upto, &mut self.world);
+                self.fire_due();
+                self.follow_roster();
+                self.world.lines.flush();
+            }
         } else {
             self.world.journal.rest()?;
         }
         Ok(())
+    }
+
+    /// Opens and gives up lines as the protocol's peers change.
+    fn follow_roster(&mut self) {
+        let version = C::version(self.host.state());
+        if version != self.roster_version {
+            self.roster_version = version;
+            self.world.lines.name(C::peers(self.host.state()));
+        }
     }
 
     fn fire_due(&mut self) {
@@ -233,18 +252,6 @@ impl<P: Protocol, C, V: Vfs> Running<P, C, V>
 where
     P::Message: Send + 'static,
 {
-    fn with_outgoing(&mut self, peer: NodeId, change: impl FnOnce(&mut Outgoing)) {
-        if let Some(outgoing) = self.outgoing.get_mut(&peer) {
-            change(outgoing);
-        }
-    }
-
-    fn flush(&mut self) {
-        for (peer, outgoing) in &mut self.outgoing {
-            outgoing.flush(*peer, &self.events, &self.metrics);
-        }
-    }
-
     /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
     fn next_random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -269,9 +276,7 @@ where
     fn emit(&mut self, visible: Visible<P>) {
         match visible {
             Visible::Send { to, message } => {
-                if let Some(outgoing) = self.outgoing.get_mut(&to) {
-                    outgoing.push(&self.metrics, |buffer| C::encode_message(&message, buffer));
-                }
+                self.lines.push(to, |buffer| C::encode_message(&message, buffer));
             }
             Visible::Reply { id, response } => {
                 if let Some(answer) = self.answers.remove(&id) {

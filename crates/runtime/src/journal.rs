@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use quorate_core::Protocol;
 use quorate_storage::log::{Log, LogError, LogOptions, Sequence};
 use quorate_storage::vfs::Vfs;
+use tracing::{info, warn};
 
 use crate::codec::Codec;
 use crate::error::DriverError;
@@ -15,6 +16,8 @@ use crate::metrics::Metrics;
 
 /// How long after its last sync a log counts as resting.
 const REST_AFTER: Duration = Duration::from_millis(500);
+/// How long after it found no room on the disk the log tries again.
+const ROOM_AFTER: Duration = Duration::from_millis(100);
 
 /// The log of a node, and the buffer that records are encoded in.
 pub(crate) struct Journal<V: Vfs> {
@@ -24,6 +27,8 @@ pub(crate) struct Journal<V: Vfs> {
     failure: Option<LogError>,
     metrics: Arc<Metrics>,
     last_sync: Instant,
+    /// When to try again to write what there was no room for.
+    retry_at: Option<Instant>,
 }
 
 impl<V: Vfs> Journal<V> {
@@ -57,6 +62,7 @@ impl<V: Vfs> Journal<V> {
             failure: None,
             metrics,
             last_sync: Instant::now(),
+            retry_at: None,
         };
         Ok((journal, durable))
     }
@@ -76,31 +82,69 @@ impl<V: Vfs> Journal<V> {
 
     /// Gives up the records before the one of this number.
     pub(crate) fn release(&mut self, before: u64) {
+        // What is given up makes room.
+        self.retry_at = self.retry_at.map(|_| Instant::now());
         if let Err(error) = self.log.release_before(Sequence(before)) {
             self.failure.get_or_insert(error);
         }
     }
 
-    /// Makes all records durable. Returns the number of the last.
-    pub(crate) fn sync(&mut self) -> Result<u64, DriverError> {
+    /// Makes all records durable. Returns the number of the last, or none if there is no room for them: then all are
+    /// kept, and the call is to be repeated (see [`Journal::retry_at`]).
+    pub(crate) fn sync(&mut self) -> Result<Option<u64>, DriverError> {
         if let Some(failure) = self.failure.take() {
             return Err(failure.into());
         }
         let started = Instant::now();
-        let last = self.log.sync()?;
-        self.last_sync = Instant::now();
-        self.metrics.synced(self.last_sync - started);
-        Ok(last.0)
+        if self.retry_at.is_some_and(|retry_at| started < retry_at) {
+            return Ok(None);
+        }
+        let outcome = self.log.sync();
+        self.note_room();
+        match outcome {
+            Ok(last) => {
+                self.retry_at = None;
+                self.last_sync = Instant::now();
+                self.metrics.synced(self.last_sync - started);
+                Ok(Some(last.0))
+            }
+            Err(LogError::Full { .. }) => {
+                self.retry_at = Some(started + ROOM_AFTER);
+                Metrics::count(&self.metrics.syncs_put_off);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// When to call [`Journal::sync`] again, if the last call found no room.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
     }
 
     /// To be called when there is nothing to sync: marks a log that rests as durable to its end, so that rot there will
     /// never be taken for a torn tail, and does a bounded piece of the work that can be done ahead.
     pub(crate) fn rest(&mut self) -> Result<(), DriverError> {
         if self.last_sync.elapsed() >= REST_AFTER {
-            self.log.write_watermark()?;
-            self.log.prepare_step()?;
+            let outcome = self.log.write_watermark().and_then(|_| self.log.prepare_step());
+            self.note_room();
+            match outcome {
+                Ok(_) | Err(LogError::Full { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
+    }
+
+    fn note_room(&self) {
+        let is_full = self.log.is_full();
+        if self.metrics.note_disk_full(is_full) {
+            if is_full {
+                warn!("no room on the disk for more of the log; make room, and the node goes on");
+            } else {
+                info!("there is room on the disk again");
+            }
+        }
     }
 
     pub(crate) fn close(self) -> Result<(), DriverError> {

@@ -13,20 +13,22 @@ pub mod driver;
 pub mod handle;
 pub mod metrics;
 
-mod cards;
+mod enquiry;
 mod error;
 mod journal;
 mod peer;
+mod recovered;
 mod timers;
 
 use quorate_core::NodeId;
 
-pub use cards::Cards;
-pub use codec::{Codec, Undecodable};
+pub use codec::{Codec, Roster, Undecodable};
 pub use driver::{Driver, NodeHandle, Options};
+pub use enquiry::{EnquiryError, enquire};
 pub use error::DriverError;
 pub use handle::{Handle, Stopped};
 pub use metrics::Metrics;
+pub use recovered::Recovered;
 
 /// Who a node is to its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,6 @@ pub struct Identity {
     pub cluster: u64,
     /// The node.
     pub me: NodeId,
-    /// All members of the cluster, the node included.
-    pub members: Vec<NodeId>,
+    /// Where peers reach the node, as `host:port`.
+    pub address: String,
 }

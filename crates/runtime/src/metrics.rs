@@ -1,6 +1,6 @@
 //! What the runtime counts, readable from any thread.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The upper bounds of the buckets of [`Metrics::syncs`], in seconds; the last bucket has none.
@@ -22,6 +22,9 @@ pub struct Metrics {
     pub messages_sent: AtomicU64,
     /// Bytes sent to peers.
     pub bytes_sent: AtomicU64,
+    /// Syncs that were put off because there was no room on the disk.
+    pub syncs_put_off: AtomicU64,
+    is_disk_full: AtomicBool,
     syncs: [AtomicU64; SYNC_BUCKETS.len() + 1],
     sync_nanos: AtomicU64,
 }
@@ -32,6 +35,17 @@ impl Metrics {
     pub fn syncs(&self) -> (Vec<u64>, Duration) {
         let counts = self.syncs.iter().map(|count| count.load(Ordering::Relaxed)).collect();
         (counts, Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed)))
+    }
+
+    /// Whether there is no room for more of the log than what is under way: the moment to take no more writes from
+    /// clients.
+    pub fn is_disk_full(&self) -> bool {
+        self.is_disk_full.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the disk is full; returns whether that is news.
+    pub(crate) fn note_disk_full(&self, is_full: bool) -> bool {
+        self.is_disk_full.swap(is_full, Ordering::Relaxed) != is_full
     }
 
     pub(crate) fn synced(&self, took: Duration) {

@@ -54,18 +54,15 @@ impl<T: Clone + Ord> Timers<T> {
         self.set.remove(timer);
     }
 
-    /// The next timer that is due; it is unset.
+    /// The next timer that is due; it is unset. Those whose deadline has passed come first, in the order of their
+    /// deadlines; those for the end of the batch come last, so that whoever acts at the end of a batch knows of every
+    /// deadline that `now` has seen pass.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<T> {
-        if !self.now.is_empty() {
-            return Some(self.now.remove(0));
-        }
-        while let Some(Reverse((queued_at, _))) = self.queue.peek() {
-            if *queued_at > now {
-                return None;
-            }
+        while self.queue.peek().is_some_and(|Reverse((queued_at, _))| *queued_at <= now) {
             let Reverse((queued_at, timer)) = self.queue.pop()?;
             match self.set.get_mut(&timer) {
-                Some(deadline) if deadline.queued_at == queued_at && deadline.at > now => {
+                // Even if it is due: others may be that were due before.
+                Some(deadline) if deadline.queued_at == queued_at && deadline.at > queued_at => {
                     deadline.queued_at = deadline.at;
                     self.queue.push(Reverse((deadline.at, timer)));
                 }
@@ -77,7 +74,7 @@ impl<T: Clone + Ord> Timers<T> {
                 _ => {}
             }
         }
-        None
+        if self.now.is_empty() { None } else { Some(self.now.remove(0)) }
     }
 
     /// When to look again: not after the next deadline.
@@ -143,12 +140,26 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_for_the_end_of_the_batch_is_due_at_once() {
+    fn a_timer_for_the_end_of_the_batch_is_due_at_once_and_after_every_deadline_that_has_passed() {
         let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
         let mut timers = Timers::new();
-        timers.arm(1, start);
         timers.arm_now(7);
         timers.arm_now(7);
-        assert_eq!(due(&mut timers, start), [7, 1]);
+        timers.arm(2, at(2));
+        timers.arm(1, at(1));
+        timers.arm(3, at(4));
+        assert_eq!(due(&mut timers, at(3)), [1, 2, 7]);
+    }
+
+    #[test]
+    fn timers_that_were_set_later_fire_in_the_order_of_their_new_deadlines() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut timers = Timers::new();
+        timers.arm(1, at(10));
+        timers.arm(2, at(20));
+        timers.arm(1, at(30));
+        assert_eq!(due(&mut timers, at(40)), [2, 1]);
     }
 }

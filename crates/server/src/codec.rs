@@ -1,13 +1,19 @@
-//! The database's encodings, as the runtime asks for them.
+//! The database's encodings and its peers, as the runtime asks for them.
+
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
+use quorate_core::NodeId;
+use quorate_engine::LsmEngine;
 use quorate_kv::node::{Envelope, Node, Record, wire};
-use quorate_runtime::{Codec, Undecodable};
+use quorate_runtime::{Codec, Roster, Undecodable};
+
+use crate::config::HttpUrl;
 
 /// See [`wire`].
 pub(crate) struct NodeCodec;
 
-impl Codec<Node> for NodeCodec {
+impl Codec<Node<LsmEngine>> for NodeCodec {
     fn encode_message(message: &Envelope, buffer: &mut BytesMut) {
         wire::encode_envelope(message, buffer);
     }
@@ -22,6 +28,22 @@ impl Codec<Node> for NodeCodec {
 
     fn decode_record(bytes: Bytes) -> Result<Record, Undecodable> {
         wire::decode_record(bytes).map_err(undecodable)
+    }
+}
+
+impl Roster<Node<LsmEngine>> for NodeCodec {
+    fn version(state: &Node<LsmEngine>) -> u64 {
+        state.peers_version()
+    }
+
+    fn peers(state: &Node<LsmEngine>) -> BTreeMap<NodeId, Vec<String>> {
+        let urls = state.peer_urls().into_iter();
+        urls.map(|(node, urls)| {
+            // A URL that this version cannot use was agreed upon by others, who may.
+            let usable = urls.iter().filter_map(|url| url.parse::<HttpUrl>().ok());
+            (node, usable.map(|url| url.authority()).collect())
+        })
+        .collect()
     }
 }
 

@@ -7,19 +7,24 @@
 //! alone from the same settings; two versions that computed them differently could not form one cluster. See
 //! [`member_id`] and [`cluster_id`].
 //!
-//! Omitted: TLS, several peer URLs a member, joining a cluster that exists. Each is refused by name.
+//! A node that joins a cluster has its ids from there; those that are computed here then only tell members apart.
+//!
+//! Omitted: TLS, several peer URLs a member. Each is refused by name.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use quorate_core::NodeId;
 use thiserror::Error;
 
+mod url;
+
 #[cfg(test)]
 mod tests;
+
+pub use url::{HttpUrl, UrlFault};
 
 /// How many heartbeats an election timeout must span, so that one late heartbeat does not unseat a leader.
 const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u64 = 5;
@@ -38,98 +43,6 @@ impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
     }
-}
-
-/// `http://HOST:PORT`, the only form of URL that a node takes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HttpUrl {
-    /// A name or an address, in lower case; an IPv6 address without its brackets.
-    pub host: String,
-    /// Never zero.
-    pub port: u16,
-}
-
-impl HttpUrl {
-    /// `HOST:PORT`, as a connection is opened with.
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl fmt::Display for HttpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
-    }
-}
-
-impl FromStr for HttpUrl {
-    type Err = UrlFault;
-
-    fn from_str(text: &str) -> Result<Self, UrlFault> {
-        if text.starts_with("https://") {
-            return Err(UrlFault::Https);
-        }
-        let authority = text.strip_prefix("http://").ok_or(UrlFault::Scheme)?;
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let (host, port) = authority.rsplit_once(':').ok_or(UrlFault::Port)?;
-        let port = port.parse().ok().filter(|port| *port != 0).ok_or(UrlFault::Port)?;
-        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(v6) => v6.parse::<std::net::Ipv6Addr>().map_err(|_| UrlFault::Host)?.to_string(),
-            None => host.to_ascii_lowercase(),
-        };
-        let is_v6 = host.contains(':');
-        let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        // An IPv6 address without brackets would leave it open where the port begins.
-        let is_bracketed = authority.starts_with('[');
-        if host.is_empty() || is_v6 != is_bracketed || (!is_v6 && !is_name) {
-            return Err(UrlFault::Host);
-        }
-        Ok(HttpUrl { host, port })
-    }
-}
-
-impl HttpUrl {
-    /// The address, where the host is one. `localhost` stands for 127.0.0.1.
-    fn socket_addr(&self) -> Option<SocketAddr> {
-        let ip = match self.host.as_str() {
-            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            host => host.parse().ok()?,
-        };
-        Some(SocketAddr::new(ip, self.port))
-    }
-
-    fn is_unspecified(&self) -> bool {
-        self.socket_addr().is_some_and(|addr| addr.ip().is_unspecified())
-    }
-}
-
-/// What is wrong with a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum UrlFault {
-    /// It asks for TLS.
-    #[error("https is not supported yet; write http://HOST:PORT")]
-    Https,
-    /// It does not begin with `http://`.
-    #[error("it must begin with http://, as in http://127.0.0.1:2379")]
-    Scheme,
-    /// It has no port between 1 and 65535, or a path after it.
-    #[error("it must end in a port between 1 and 65535, as in http://127.0.0.1:2379")]
-    Port,
-    /// Its host is neither a name nor an address.
-    #[error("its host must be a name, an IPv4 address, or an IPv6 address in brackets")]
-    Host,
-    /// A listener was asked to bind a name.
-    #[error(
-        "a node listens on an address, not on a name; write its IP, or 0.0.0.0 for all of them"
-    )]
-    NotAnAddress,
-    /// An address that nobody can connect to was advertised.
-    #[error("others cannot connect to it; write an address at which they reach this node")]
-    Unspecified,
 }
 
 /// What a person wrote, under the names of the flags. [`Settings::default`] is a cluster of one on this machine.
@@ -159,6 +72,10 @@ pub struct Settings {
     pub election_timeout_ms: u64,
     /// `--max-request-bytes`
     pub max_request_bytes: u64,
+    /// `--snapshot-count`
+    pub snapshot_count: u64,
+    /// `--quota-backend-bytes`; 0 for none.
+    pub quota_backend_bytes: u64,
 }
 
 impl Default for Settings {
@@ -176,6 +93,8 @@ impl Default for Settings {
             heartbeat_interval_ms: 50,
             election_timeout_ms: 500,
             max_request_bytes: 1_572_864,
+            snapshot_count: 1_000_000,
+            quota_backend_bytes: 0,
         }
     }
 }
@@ -191,6 +110,15 @@ pub struct Member {
     pub peer_url: HttpUrl,
 }
 
+/// Whether a node without data begins a cluster or joins one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    /// It begins one, with the other members.
+    New,
+    /// It joins one that is there.
+    Existing,
+}
+
 /// What one node runs with. Immutable, and consistent in itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -202,6 +130,10 @@ pub struct Config {
     pub cluster: ClusterId,
     /// All nodes of the cluster, this one among them, in order of their ids. No two share a name, an id or a URL.
     pub members: Vec<Member>,
+    /// Where the other members reach this node.
+    pub peer_url: HttpUrl,
+    /// Whether it begins the cluster or joins it, if it has no data yet.
+    pub cluster_state: ClusterState,
     /// Everything that the node keeps is under this directory. It need not exist yet.
     pub data_dir: PathBuf,
     /// Where clients are listened for. At least one, and none twice.
@@ -216,6 +148,10 @@ pub struct Config {
     pub election_timeout: Duration,
     /// The largest request that a client may send.
     pub max_request_bytes: usize,
+    /// After how many entries the store is made durable, at the latest, and the log before it let go.
+    pub snapshot_count: u64,
+    /// How large the store may be, in bytes on the disk, until no more writes are taken.
+    pub quota_bytes: Option<u64>,
 }
 
 /// Why a node cannot start with what it was told. Nothing has been touched on the disk or the network.
@@ -325,14 +261,8 @@ pub enum ConfigError {
         /// As it was written.
         value: String,
     },
-    /// `existing`.
-    #[error(
-        "--initial-cluster-state existing: joining a running cluster is not there yet; start all members with 'new' \
-         (a restarted node finds its data by --data-dir, and 'new' does not erase it)"
-    )]
-    JoiningUnsupported,
     /// Neither `new` nor `existing`.
-    #[error("--initial-cluster-state {value}: write 'new'")]
+    #[error("--initial-cluster-state {value}: write 'new' or 'existing'")]
     UnknownClusterState {
         /// As it was written.
         value: String,
@@ -359,6 +289,9 @@ pub enum ConfigError {
         /// In milliseconds.
         election_ms: u64,
     },
+    /// A store that would be made durable after nothing.
+    #[error("--snapshot-count 0: give at least 1 (entries)")]
+    SnapshotCountZero,
     /// A limit for requests that none or too many would pass.
     #[error("--max-request-bytes {value}: must be between 1 and 33554432 (32 MiB)")]
     MaxRequestBytes {
@@ -371,16 +304,19 @@ impl Config {
     /// Checks every rule, and computes the ids. The first rule that does not hold is the error.
     pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
         check_name(&settings.name)?;
-        match settings.initial_cluster_state.as_str() {
-            "new" => {}
-            "existing" => return Err(ConfigError::JoiningUnsupported),
+        let cluster_state = match settings.initial_cluster_state.as_str() {
+            "new" => ClusterState::New,
+            "existing" => ClusterState::Existing,
             other => return Err(ConfigError::UnknownClusterState { value: other.into() }),
-        }
+        };
         check_timing(&settings)?;
         let max_request_bytes = usize::try_from(settings.max_request_bytes)
             .ok()
             .filter(|_| (1..=MAX_REQUEST_BYTES_MAX).contains(&settings.max_request_bytes))
             .ok_or(ConfigError::MaxRequestBytes { value: settings.max_request_bytes })?;
+        if settings.snapshot_count == 0 {
+            return Err(ConfigError::SnapshotCountZero);
+        }
 
         let client = parse_listeners("listen-client-urls", &settings.listen_client_urls, None)?;
         let peer = parse_listeners("listen-peer-urls", &settings.listen_peer_urls, Some(&client))?;
@@ -403,6 +339,8 @@ impl Config {
         let node = own_member(&members, &settings.name, own_peer_url)?;
         Ok(Config {
             node,
+            peer_url: own_peer_url.clone(),
+            cluster_state,
             cluster: cluster_id(&settings.initial_cluster_token, &members),
             members,
             data_dir: settings
@@ -415,6 +353,8 @@ impl Config {
             heartbeat_interval: Duration::from_millis(settings.heartbeat_interval_ms),
             election_timeout: Duration::from_millis(settings.election_timeout_ms),
             max_request_bytes,
+            snapshot_count: settings.snapshot_count,
+            quota_bytes: (settings.quota_backend_bytes > 0).then_some(settings.quota_backend_bytes),
         })
     }
 }

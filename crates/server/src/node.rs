@@ -1,27 +1,32 @@
 //! A node's life.
 
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use quorate_api_etcd::{Face, FaceConfig, Member};
-use quorate_core::NodeId;
-use quorate_kv::node::{self, DEFAULT_GROUP, Durable, Node};
+use quorate_api_etcd::{Face, FaceConfig};
+use quorate_kv::node::{self, DEFAULT_GROUP};
 use quorate_protocols::consensus::raft;
-use quorate_runtime::{Cards, Driver, DriverError, Identity, Metrics, Options};
-use quorate_storage::data_dir::{self, DataDir, DataDirError};
-use quorate_storage::log::{LogId, LogOptions};
+use quorate_runtime::{Driver, DriverError, Handle, Identity, Metrics, Options};
+use quorate_storage::data_dir::{DataDir, DataDirError};
 use quorate_storage::vfs::DiskVfs;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError as TaskError, JoinSet};
 use tracing::info;
 
 use crate::codec::NodeCodec;
 use crate::config::Config;
+use crate::desk::Desk;
+use crate::engines::{self, EnginesError};
+use crate::keeper::Keeper;
+use crate::place::{self, FindError, JoinError, Place};
+use crate::recovery::{self, draw_log_id};
+
+/// How long one that is no member any more may still be told so.
+const HANG_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a node stopped, or did not start.
 #[derive(Debug, Error)]
@@ -41,12 +46,53 @@ pub enum ServerError {
     /// The data directory could not be taken.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// What the stores lie in could not be opened.
+    #[error(transparent)]
+    Engines(#[from] EnginesError),
+    /// What a store lies in can't be used, and no other node has the data.
+    #[error(
+        "the data of {name} is damaged or missing ({why}), and the cluster has no other member to fetch it from; restore a backup into an empty directory (what is left is in {data_dir})"
+    )]
+    Unservable {
+        /// The node.
+        name: String,
+        /// What is wrong.
+        why: String,
+        /// Where its data is.
+        data_dir: String,
+    },
+    /// The cluster could not be joined.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The node is no member of its cluster.
+    #[error(
+        "{name} was removed from its cluster, for ever, and what is in {data_dir} is of no use to it any more; to join \
+         again, remove that directory, run quorate member add {name} --peer-urls {peer_url}, and start this node with \
+         --initial-cluster-state existing"
+    )]
+    Removed {
+        /// What people call it.
+        name: String,
+        /// Where its data is.
+        data_dir: String,
+        /// Where the others reached it.
+        peer_url: String,
+    },
     /// The log, or what is in it.
     #[error(transparent)]
     Driver(#[from] DriverError),
     /// The client port was lost.
     #[error(transparent)]
     Face(#[from] quorate_api_etcd::Error),
+}
+
+impl From<FindError> for ServerError {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::DataDir(error) => error.into(),
+            FindError::Join(error) => error.into(),
+        }
+    }
 }
 
 /// How a face ended.
@@ -66,44 +112,58 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         peer_listeners.push(listen("peers", "--listen-peer-urls", *address).await?);
     }
 
+    let mut shutdown = std::pin::pin!(shutdown);
     let vfs = DiskVfs;
-    let owner = data_dir::Identity { cluster_id: config.cluster.0, node_id: config.node.0 };
-    let data_dir = DataDir::open(&vfs, &config.data_dir, &owner, draw_log_id())?;
+    let place = tokio::select! {
+        // Where there is nobody to ask, a shutdown must not keep a wrong directory from being reported.
+        biased;
+        place = place::find(&config, &vfs) => place?,
+        // It was still looking for a member to join.
+        () = &mut shutdown => return Ok(()),
+    };
+    let mut data_dir = DataDir::open(&vfs, &config.data_dir, &place.identity, draw_log_id())?;
 
     let metrics = Arc::new(Metrics::default());
-    let cards = Cards::default();
+    let node_config = node_config(&config, &place);
+    let recovered = recovery::recover(&mut data_dir, &vfs, &node_config, &metrics)?;
+    let (enquiries, enquired) = Handle::channel();
     let options = Options {
         identity: Identity {
-            cluster: config.cluster.0,
-            me: config.node,
-            members: config.members.iter().map(|member| member.id).collect(),
+            cluster: place.identity.cluster_id,
+            me: place.node(),
+            address: config.peer_url.authority(),
         },
-        card: client_urls(&config).join(",").into(),
-        cards: cards.clone(),
-        addresses: peer_addresses(&config),
+        addresses: place.addresses.clone(),
+        hang_up_after: HANG_UP_AFTER,
+        enquiries,
         listeners: peer_listeners,
-        vfs,
-        log_dir: data_dir.path().join("log"),
-        log: LogOptions::new(data_dir.log_id()),
     };
-    let (driver, handle) = Driver::<Node, NodeCodec, _>::start(
-        node_config(&config),
-        Durable::in_memory(&[DEFAULT_GROUP]),
-        options,
-        metrics.clone(),
-    )?;
+    let (driver, handle) =
+        Driver::<_, NodeCodec, _>::start(node_config.clone(), recovered, options);
+    if let Some(why) = driver.node().why_unservable(&node_config) {
+        return Err(ServerError::Unservable {
+            name: config.name.clone(),
+            why,
+            data_dir: data_dir.path().display().to_string(),
+        });
+    }
     info!(
         name = config.name,
-        node = %config.node,
-        cluster = %config.cluster,
+        node = %place.node(),
+        cluster = format_args!("{:x}", place.identity.cluster_id),
         data_dir = %config.data_dir.display(),
         clients = ?config.listen_client,
         peers = ?config.listen_peer,
         "node started"
     );
 
+    let (leader, changes) = Handle::channel();
+    let desk = Desk::new(handle.clone(), place.node(), place.identity.cluster_id);
+    desk.clone().serve(enquired, changes);
+    let removed = keeper(&config, &place, desk).run();
+
     let (stop, stopped) = watch::channel(());
-    let face = Arc::new(Face::new(face_config(&config), handle, cards, metrics));
+    let face = Arc::new(Face::new(face_config(&config, &place), handle, leader, metrics));
     let mut faces = JoinSet::new();
     for listener in client_listeners {
         let mut stopped = stopped.clone();
@@ -113,31 +173,46 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         }));
     }
     drop(face);
-    let mut lost = None;
+    let mut end = End::Asked;
     let run = driver.run(async {
-        let mut shutdown = std::pin::pin!(shutdown);
         tokio::select! {
             () = &mut shutdown => {}
+            () = removed => end = End::Removed,
             // A face ends before it is told to only if its port is lost.
-            Some(ended) = faces.join_next() => lost = Some(ended),
+            Some(ended) = faces.join_next() => end = End::Lost(ended),
         }
         // Answers first, then the log: what is under way gets a moment to finish while the node still runs.
         drop(stop);
         while faces.join_next().await.is_some() {}
     });
-    run.await?;
-    why_it_ended(lost)?;
+    engines::close(run.await?.into_engines());
+    why_it_ended(&config, end)?;
     info!(name = config.name, "node stopped");
     Ok(())
 }
 
-/// Why a face ended before it was told to, if one did: a node that nobody can ask any more must not pass for one that
-/// was stopped.
-fn why_it_ended(face: Option<Result<FaceOutcome, JoinError>>) -> Result<(), ServerError> {
-    match face {
-        None => Ok(()),
-        Some(Ok(outcome)) => Ok(outcome?),
-        Some(Err(failed)) => match failed.try_into_panic() {
+/// Why a node stops in good order.
+enum End {
+    /// It was asked to.
+    Asked,
+    /// It is no member any more.
+    Removed,
+    /// A face ended before it was told to.
+    Lost(Result<FaceOutcome, TaskError>),
+}
+
+/// What the end of a node is to who started it: one that nobody can ask any more, or that is no member, must not pass
+/// for one that was stopped.
+fn why_it_ended(config: &Config, end: End) -> Result<(), ServerError> {
+    match end {
+        End::Asked => Ok(()),
+        End::Removed => Err(ServerError::Removed {
+            name: config.name.clone(),
+            data_dir: config.data_dir.display().to_string(),
+            peer_url: config.peer_url.to_string(),
+        }),
+        End::Lost(Ok(outcome)) => Ok(outcome?),
+        End::Lost(Err(failed)) => match failed.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_cancelled) => Ok(()),
         },
@@ -163,44 +238,35 @@ async fn listen(
     })
 }
 
-/// A number that no other log has. The system's hash seeds are random.
-fn draw_log_id() -> LogId {
-    let half = || u128::from(RandomState::new().hash_one(std::process::id()));
-    LogId(half() << 64 | half())
-}
-
-fn peer_addresses(config: &Config) -> BTreeMap<NodeId, String> {
-    config.members.iter().map(|member| (member.id, member.peer_url.authority())).collect()
-}
-
-fn node_config(config: &Config) -> node::Config {
-    let members = config.members.iter().map(|member| member.id).collect();
-    let mut raft = raft::Config::new(config.node, members);
+fn node_config(config: &Config, place: &Place) -> node::Config {
+    let mut raft = raft::Config::new(place.node(), Vec::new());
+    raft.bootstrap = place.bootstrap.clone();
     raft.heartbeat_interval = config.heartbeat_interval;
     raft.election_timeout = config.election_timeout;
-    node::Config::new(vec![DEFAULT_GROUP], raft)
+    raft.entries_kept = raft.entries_kept.min(config.snapshot_count);
+    let mut node = node::Config::new(vec![DEFAULT_GROUP], raft);
+    node.flush_entries = config.snapshot_count;
+    node.quota_bytes = config.quota_bytes;
+    node
 }
 
-/// Where this node serves clients; its card says so to its peers.
-fn client_urls(config: &Config) -> Vec<String> {
-    config.advertise_client_urls.iter().map(ToString::to_string).collect()
+fn keeper(config: &Config, place: &Place, desk: Desk) -> Keeper {
+    let others = config.members.iter().filter(|member| member.peer_url != config.peer_url);
+    Keeper {
+        desk,
+        me: place.node(),
+        cluster: place.identity.cluster_id,
+        name: config.name.clone(),
+        client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
+        addresses: others.map(|member| member.peer_url.authority()).collect(),
+    }
 }
 
-fn face_config(config: &Config) -> FaceConfig {
-    let members = config
-        .members
-        .iter()
-        .map(|member| Member {
-            id: member.id,
-            name: member.name.clone(),
-            peer_urls: vec![member.peer_url.to_string()],
-        })
-        .collect();
+fn face_config(config: &Config, place: &Place) -> FaceConfig {
     FaceConfig {
         group: DEFAULT_GROUP,
-        client_urls: client_urls(config),
         request_bytes_max: config.max_request_bytes,
-        ..FaceConfig::new(config.cluster.0, config.node, members)
+        ..FaceConfig::new(place.identity.cluster_id, place.node())
     }
 }
 
@@ -211,8 +277,13 @@ mod tests {
     #[test]
     fn a_node_whose_client_port_is_lost_does_not_pass_for_one_that_was_stopped() {
         let lost = quorate_api_etcd::Error::Accept(io::Error::other("the port is gone"));
-        let said = why_it_ended(Some(Ok(Err(lost)))).expect_err("it was lost").to_string();
+        let config = Config::from_settings(crate::Settings::default()).unwrap();
+        let said =
+            why_it_ended(&config, End::Lost(Ok(Err(lost)))).expect_err("it was lost").to_string();
         assert!(said.contains("the port is gone"), "{said}");
-        assert!(why_it_ended(None).is_ok(), "a node that was told to stop has done its work");
+        assert!(
+            why_it_ended(&config, End::Asked).is_ok(),
+            "a node that was told to stop has done its work"
+        );
     }
 }

@@ -57,6 +57,24 @@ counters! {
     syncs,
     /// Syncs that stalled.
     stalls,
+    /// Syncs that failed, which ended the process.
+    syncs_failed,
+    /// Spells in which a disk was full.
+    full_spells,
+    /// Syncs that were put off because the disk was full.
+    syncs_put_off,
+    /// Boots that came to nothing because the disk could not be read or had no room.
+    boots_refused,
+    /// Clocks that jumped.
+    clock_jumps,
+    /// Disks that were ruined. None, unless the bounds allow it; neither is any of the three that follow.
+    ruins,
+    /// Nodes that have lost their memory and know it.
+    losses_known,
+    /// Nodes that have lost their memory and can't know it.
+    losses_unknown,
+    /// Nodes that were whole again after a loss.
+    losses_mended,
     /// Crashes.
     crashes,
     /// Crashes in the middle of a write.

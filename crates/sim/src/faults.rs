@@ -5,7 +5,8 @@
 //! that a failing run can be run again with parts of the list taken out.
 //!
 //! Bounds keep runs meaningful: a kind of fault strikes about every 200 ms at the most, lasts for three seconds at
-//! the most, and a schedule has no more than [`FAULTS_MAX`] entries. Disks keep what they promised to keep.
+//! the most, and a schedule has no more than [`FAULTS_MAX`] entries. Disks keep what they promised to keep, unless the
+//! plan's bounds allow for more.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use quorate_core::NodeId;
 
-use crate::disk::DiskMix;
+use crate::disk::{DiskMix, Ruin};
 use crate::network::NetworkMix;
 use crate::rng::{Ppm, Rng};
 use crate::time::Time;
@@ -114,24 +115,73 @@ pub enum Fault {
         /// How long.
         lasts: Duration,
     },
+    /// The next sync of a node's disk fails, which ends its process.
+    FailSync {
+        /// The node.
+        node: NodeId,
+        /// How long the node is down then.
+        down: Duration,
+    },
+    /// A node stops, and reads of its disk fail when it boots again.
+    BadReads {
+        /// The node.
+        node: NodeId,
+        /// How many reads fail.
+        times: u32,
+        /// How long the node is down.
+        down: Duration,
+    },
+    /// A node's disk has no room for more.
+    FullDisk {
+        /// The node.
+        node: NodeId,
+        /// How long.
+        lasts: Duration,
+    },
+    /// A node's clock jumps. All that it shows are its timers: they fire earlier, some at once, or later.
+    ClockJump {
+        /// The node.
+        node: NodeId,
+        /// Whether the clock jumps ahead.
+        is_ahead: bool,
+        /// How far.
+        by: Duration,
+    },
+    /// A node's disk is ruined, and the node crashes and boots from what is left. Nothing happens as long as another
+    /// node has not recovered from the same, or if a minority of all nodes has had its share.
+    Ruin {
+        /// The node.
+        node: NodeId,
+        /// What ruins it.
+        ruin: Ruin,
+        /// When the node crashes, if it has not done so before.
+        after: Duration,
+        /// How long it is down then.
+        down: Duration,
+    },
 }
 
 impl Fault {
-    /// How long the network suffers from it; none if it strikes nodes, or only once.
-    pub(crate) fn lasts_on_network(&self) -> Option<Duration> {
+    /// How long the network or a disk suffers from it; none if it strikes a process, or only once.
+    pub(crate) fn lasts(&self) -> Option<Duration> {
         match self {
             Fault::Partition { lasts, .. }
             | Fault::OneWay { lasts, .. }
             | Fault::Flap { lasts, .. }
             | Fault::Loss { lasts, .. }
-            | Fault::Clog { lasts, .. } => Some(*lasts),
+            | Fault::Clog { lasts, .. }
+            | Fault::FullDisk { lasts, .. } => Some(*lasts),
             Fault::Crash { .. }
             | Fault::Blackout { .. }
             | Fault::Pause { .. }
             | Fault::Slow { .. }
             | Fault::Reset { .. }
             | Fault::FalseAlarm { .. }
-            | Fault::Stall { .. } => None,
+            | Fault::Stall { .. }
+            | Fault::FailSync { .. }
+            | Fault::BadReads { .. }
+            | Fault::ClockJump { .. }
+            | Fault::Ruin { .. } => None,
         }
     }
 }
@@ -162,9 +212,18 @@ enum Kind {
     Reset,
     FalseAlarm,
     Stall,
+    FailSync,
+    BadReads,
+    FullDisk,
+    ClockJump,
+    Ruin(Ruin),
 }
 
-const KINDS: [Kind; 12] = [
+/// What ruins a disk.
+const RUINS: [Ruin; 5] = [Ruin::Rot, Ruin::Misdirected, Ruin::Phantom, Ruin::OldCopy, Ruin::Wiped];
+
+/// The kinds that every run may have.
+const KINDS: [Kind; 16] = [
     Kind::Crash,
     Kind::Blackout,
     Kind::Pause,
@@ -177,6 +236,10 @@ const KINDS: [Kind; 12] = [
     Kind::Reset,
     Kind::FalseAlarm,
     Kind::Stall,
+    Kind::FailSync,
+    Kind::BadReads,
+    Kind::FullDisk,
+    Kind::ClockJump,
 ];
 
 /// How a run behaves throughout, and which faults it schedules.
@@ -239,6 +302,17 @@ impl FaultMix {
         }
     }
 
+    /// Adds what ruins disks, some of it in some runs.
+    pub(crate) fn lose_memory(&mut self, rng: &mut Rng) {
+        // A node has to recover before the next one may be struck: more than a few would find no victim.
+        let gaps = Duration::from_millis(500)..Duration::from_secs(10);
+        for ruin in RUINS {
+            if rng.happens(Ppm::percent(40)) {
+                self.mean_gaps.push((Kind::Ruin(ruin), rng.duration_by_magnitude(&gaps)));
+            }
+        }
+    }
+
     /// The schedule of faults for a phase of that length, in the order of their times.
     pub(crate) fn schedule(&self, nodes: usize, phase: Duration, rng: &mut Rng) -> Vec<Scheduled> {
         let mut timed: Vec<(Time, Fault)> = Vec::new();
@@ -292,6 +366,16 @@ impl Kind {
                 Fault::FalseAlarm { node, peer }
             }
             Kind::Stall => Fault::Stall { node, lasts },
+            Kind::FailSync => Fault::FailSync { node, down: lasts },
+            Kind::BadReads => Fault::BadReads { node, times: rng.within(1..6) as u32, down: lasts },
+            Kind::FullDisk => Fault::FullDisk { node, lasts },
+            Kind::ClockJump => {
+                Fault::ClockJump { node, is_ahead: rng.happens(Ppm::percent(50)), by: lasts }
+            }
+            Kind::Ruin(ruin) => {
+                let after = rng.duration_by_magnitude(&LASTS);
+                Fault::Ruin { node, ruin, after, down: lasts }
+            }
         })
     }
 }
@@ -343,7 +427,33 @@ impl fmt::Display for Fault {
             Fault::Reset { ends: (a, b) } => write!(f, "reset {a}–{b}"),
             Fault::FalseAlarm { node, peer } => write!(f, "tell {node} that it lost {peer}"),
             Fault::Stall { node, lasts } => write!(f, "stall the disk of {node} for {lasts:?}"),
+            Fault::FailSync { node, down } => {
+                write!(f, "fail the next sync of {node}, down for {down:?}")
+            }
+            Fault::BadReads { node, times, down } => {
+                write!(f, "misread the disk of {node} {times} times after {down:?}")
+            }
+            Fault::FullDisk { node, lasts } => write!(f, "fill the disk of {node} for {lasts:?}"),
+            Fault::ClockJump { node, is_ahead, by } => {
+                let whither = if *is_ahead { "ahead" } else { "back" };
+                write!(f, "jump the clock of {node} {whither} by {by:?}")
+            }
+            Fault::Ruin { node, ruin, after, down } => {
+                write!(f, "ruin the disk of {node} ({ruin}), crash within {after:?} for {down:?}")
+            }
         }
+    }
+}
+
+impl fmt::Display for Ruin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ruin::Rot => "rot",
+            Ruin::Misdirected => "a misdirected write",
+            Ruin::Phantom => "a phantom write",
+            Ruin::OldCopy => "an older copy",
+            Ruin::Wiped => "wiped",
+        })
     }
 }
 

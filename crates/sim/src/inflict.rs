@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quorate_core::{NodeId, Protocol};
 
-use crate::disk::{DiskMix, SimDisk};
+use crate::disk::{DiskFault, DiskMix, SimDisk};
 use crate::faults::{Fault, Scheduled};
 use crate::node::Event;
 use crate::rng::Ppm;
@@ -89,6 +89,24 @@ where
                 self.processes[place_of(node)].stalled_until = now + lasts;
                 self.shared.counters.stalls += 1;
             }
+            Fault::FailSync { node, down } => {
+                self.processes[place_of(node)].down_after_failure = down;
+                self.afflict(node, DiskFault::FailSync);
+            }
+            Fault::BadReads { node, times, down } => {
+                self.afflict(node, DiskFault::FailReads { times });
+                self.crash(place_of(node), down);
+            }
+            Fault::FullDisk { node, lasts } => {
+                self.shared.counters.full_spells += 1;
+                self.afflict(node, DiskFault::Fill);
+                self.cease_after(fault, lasts);
+            }
+            Fault::ClockJump { node, is_ahead, by } => {
+                self.shared.counters.clock_jumps += 1;
+                self.processes[place_of(node)].jump(is_ahead, by, &mut self.shared);
+            }
+            Fault::Ruin { node, ruin, after, down } => self.ruin(node, ruin, after, down),
         }
     }
 
@@ -103,6 +121,7 @@ where
         match self.shared.faults[fault as usize].fault.clone() {
             Fault::Partition { side, .. } => self.each_across(&side, true, mend),
             Fault::OneWay { unheard, .. } => self.each_across(&unheard, false, mend),
+            Fault::FullDisk { node, .. } => self.afflict(node, DiskFault::MakeRoom),
             _ => self.shared.network.end_spell(fault),
         }
     }
@@ -192,6 +211,7 @@ where
         shared.network.heal();
         shared.mix.disk = DiskMix { inline: shared.mix.disk.inline, ..DiskMix::calm() };
         let now = shared.now;
+        self.disks.iter_mut().for_each(SimDisk::heal);
         for process in &mut self.processes {
             if process.paused_until > now {
                 shared.log(|log| log.resume(process.id()));
@@ -210,7 +230,7 @@ where
         }
         let shared = &mut self.shared;
         for Scheduled { index, at, fault } in &shared.faults {
-            let lasts = fault.lasts_on_network().filter(|lasts| *at <= now && *at + *lasts > now);
+            let lasts = fault.lasts().filter(|lasts| *at <= now && *at + *lasts > now);
             if let (Some(trace), Some(_)) = (&mut shared.trace, lasts) {
                 trace.at(now).fault_ends(*index);
             }
@@ -260,5 +280,10 @@ where
         let delay = self.shared.rng.duration(&self.shared.mix.network.delay);
         let hint = Event::Hint { node: place as u32, peer };
         self.shared.queue.schedule(self.shared.now + delay, hint);
+    }
+
+    /// Tells of what the log of a run has no other word for.
+    pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        self.shared.log(|log| log.note(&what.to_string()));
     }
 }

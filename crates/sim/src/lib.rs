@@ -19,7 +19,8 @@
 //! # Time at a node
 //!
 //! What arrives at a node gathers until its turn. A turn takes the waiting inputs, then fires the timers that are due,
-//! those armed with no delay included, and then begins a sync if there is something to sync. Usually a turn follows its
+//! in the order of their deadlines and those armed with no delay after all others, and then begins a sync if there is
+//! something to sync. Usually a turn follows its
 //! first input at once. In some runs nodes linger, so that inputs gather; a node that was paused finds a backlog. In
 //! some runs a node waits for its sync before its next turn, as in production. In others it goes on, and sees orders of
 //! events that production would see only with another loop.
@@ -28,7 +29,16 @@
 //!
 //! Every record whose sync was reported, and any prefix of the rest. Messages that have left stay on their way, or are
 //! lost with their connection. [`RecordDisk`] keeps records as they are and is fast; [`LogDisk`] runs the write-ahead
-//! log of production over a disk that tears and loses, and finds the log's own mistakes too. Requests that were not answered *may have* happened: the workload learns which.
+//! log of production over a disk that tears and loses, and finds the log's own mistakes too. Requests that were not
+//! answered *may have* happened: the workload learns which.
+//!
+//! # What a disk loses
+//!
+//! Nothing that it has promised to keep, unless [`Bounds::memory_loss`] is set. Then disks rot, misdirect writes, skip
+//! them, are replaced by older copies and wiped, one node at a time, and a minority of all in one run: a node that has
+//! lost its memory counts as damaged until the workload says that it is [whole again](Clients::mark_whole), and
+//! until then no other is struck. Only protocols that survive that should be asked to. See [`disk::Loss`] for what
+//! such a node can know of it.
 //!
 //! # Invariants of this crate
 //!
@@ -41,10 +51,12 @@
 //! # Limits
 //!
 //! All nodes are there from the start; one that joins later is one that the protocol doesn't talk to yet. Clocks drift
-//! but don't jump, since protocols see timers and no clock. Messages are not corrupted: frames carry checksums.
+//! and jump as far as timers show it, since protocols see those and no clock; two clocks that show different times
+//! therefore mean nothing here. Messages are not corrupted: frames carry checksums.
 //!
 //! Open first: [`workload`], [`simulation`], [`faults`].
 
+mod ailments;
 pub mod counters;
 pub mod disk;
 pub mod failure;
@@ -64,7 +76,7 @@ pub mod trace;
 pub mod workload;
 
 pub use counters::Counters;
-pub use disk::{Damage, DiskMix, RecordDisk, SimDisk};
+pub use disk::{Damage, DiskFault, DiskMix, Loss, RecordDisk, Recovery, Ruin, SimDisk, SyncEnd};
 pub use failure::{Failure, Report, Rule};
 pub use faults::{Fault, FaultMix, Scheduled};
 pub use log_disk::{LogDisk, LogDiskError, RecordCodec};

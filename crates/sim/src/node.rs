@@ -76,6 +76,37 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) requests: u64,
     pub(crate) tokens: u64,
     pub(crate) is_healed: bool,
+    pub(crate) ruined: Ruined,
+}
+
+/// Whose disks were ruined: damage is spread, so that enough good copies remain.
+#[derive(Default)]
+pub(crate) struct Ruined {
+    /// The one whose disk is being ruined, or who has lost its memory and is not whole again.
+    pub(crate) now: Option<NodeId>,
+    /// Whether it has lost its memory already.
+    pub(crate) is_lost: bool,
+    /// All who have lost their memory in this run.
+    pub(crate) ever: BTreeSet<NodeId>,
+    /// Whether the workload has said that it is whole again.
+    pub(crate) is_to_mend: bool,
+}
+
+impl Ruined {
+    /// Whether another disk may be ruined.
+    pub(crate) fn may_strike(&self, node: NodeId, nodes: usize) -> bool {
+        let minority = (nodes - 1) / 2;
+        self.now.is_none() && (self.ever.contains(&node) || self.ever.len() < minority)
+    }
+}
+
+/// A timer that is set.
+#[derive(Clone, Copy)]
+pub(crate) struct Armed {
+    /// Names this setting among all.
+    pub(crate) token: u64,
+    /// When it runs out; none if it was set with no delay, to fire at the end of the turn.
+    pub(crate) due: Option<Time>,
 }
 
 impl<P: Protocol> Shared<P> {
@@ -97,10 +128,12 @@ pub(crate) struct Process<P: Protocol> {
     /// How fast its clock runs: so many parts in a million of true time pass for a timer that waits for all.
     pub(crate) clock: u64,
     pub(crate) inbox: VecDeque<Waiting<P>>,
-    /// The timers that are set, each with the token of its setting.
-    pub(crate) timers: BTreeMap<P::Timer, u64>,
-    /// The settings that have run out, in the order in which they did. Some may have been unset since.
-    pub(crate) expired: VecDeque<(P::Timer, u64)>,
+    /// The timers that are set.
+    pub(crate) timers: BTreeMap<P::Timer, Armed>,
+    /// Those that have run out, by deadline and token. Some may have been unset since.
+    pub(crate) expired: BTreeMap<(Time, u64), P::Timer>,
+    /// Those that were set with no delay, in that order, with their tokens. Some may have been unset since.
+    pub(crate) at_end: VecDeque<(P::Timer, u64)>,
     pub(crate) outstanding: BTreeSet<RequestId>,
     pub(crate) has_turn: bool,
     /// The number of the last record that the sync under way covers.
@@ -113,6 +146,8 @@ pub(crate) struct Process<P: Protocol> {
     pub(crate) stalled_until: Time,
     /// A crash that waits for the next write: until when it waits, and how long the node will be down.
     pub(crate) ambush: Option<(Time, Duration)>,
+    /// How long the node will be down when a sync fails.
+    pub(crate) down_after_failure: Duration,
 }
 
 impl<P: Protocol> Process<P> {
@@ -124,7 +159,8 @@ impl<P: Protocol> Process<P> {
             clock,
             inbox: VecDeque::new(),
             timers: BTreeMap::new(),
-            expired: VecDeque::new(),
+            expired: BTreeMap::new(),
+            at_end: VecDeque::new(),
             outstanding: BTreeSet::new(),
             has_turn: false,
             syncing: None,
@@ -134,6 +170,7 @@ impl<P: Protocol> Process<P> {
             slow_turn: Duration::ZERO,
             stalled_until: Time::ZERO,
             ambush: None,
+            down_after_failure: Duration::ZERO,
         }
     }
 
@@ -147,6 +184,52 @@ impl<P: Protocol> Process<P> {
         let boot = self.boot + 1;
         *self = Process { boot, ..Process::new(self.place, self.clock) };
         orphans
+    }
+
+    /// Whether there is something for a turn to take.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.inbox.is_empty() || !self.expired.is_empty() || !self.at_end.is_empty()
+    }
+
+    /// Unsets a timer that has run out, if it is still the setting of that token.
+    pub(crate) fn runs_out(&mut self, timer: &P::Timer, token: u64) -> bool {
+        let is_set = self.timers.get(timer).is_some_and(|armed| armed.token == token);
+        if is_set {
+            self.timers.remove(timer);
+        }
+        is_set
+    }
+
+    /// Sets a timer to run out at that time.
+    fn set(&mut self, timer: P::Timer, due: Time, shared: &mut Shared<P>) {
+        shared.tokens += 1;
+        let token = shared.tokens;
+        self.timers.insert(timer.clone(), Armed { token, due: Some(due) });
+        if due == shared.now {
+            self.expired.insert((due, token), timer);
+        } else {
+            let (node, boot) = (self.place, self.boot);
+            shared.queue.schedule(due, Event::Expire { node, boot, token, timer });
+        }
+    }
+
+    /// The node's clock jumps: what it waits for comes nearer, and is due at once if it was to come sooner than the
+    /// clock has jumped; or it recedes.
+    pub(crate) fn jump(&mut self, is_ahead: bool, by: Duration, shared: &mut Shared<P>) {
+        let now = shared.now;
+        let waiting = self.timers.iter().filter_map(|(timer, armed)| {
+            armed.due.filter(|due| *due > now).map(|due| (due, armed.token, timer.clone()))
+        });
+        let mut waiting: Vec<_> = waiting.collect();
+        // Those that are due at once fire in the order of the deadlines that they had.
+        waiting.sort_unstable_by_key(|(due, token, _)| (*due, *token));
+        for (due, _, timer) in waiting {
+            let due = if is_ahead { now + (due - now).saturating_sub(by) } else { due + by };
+            self.set(timer, due, shared);
+        }
+        if !self.expired.is_empty() {
+            self.rouse(shared);
+        }
     }
 
     /// Whether the node can take a turn, and has none coming.
@@ -293,18 +376,17 @@ where
         let true_time = nanos(shared.rng.duration(&after));
         let waits = (u128::from(true_time) * u128::from(process.clock) / 1_000_000) as u64;
         let due = shared.now + Duration::from_nanos(waits);
-        shared.tokens += 1;
-        let token = shared.tokens;
         shared.digest.add(due.0);
         if let Some(trace) = &mut shared.trace {
             trace.arm(process.id(), &timer, due);
         }
-        process.timers.insert(timer.clone(), token);
-        if due == shared.now {
-            process.expired.push_back((timer, token));
+        if after.end.is_zero() {
+            shared.tokens += 1;
+            let token = shared.tokens;
+            process.timers.insert(timer.clone(), Armed { token, due: None });
+            process.at_end.push_back((timer, token));
         } else {
-            let (node, boot) = (process.place, process.boot);
-            shared.queue.schedule(due, Event::Expire { node, boot, token, timer });
+            process.set(timer, due, shared);
         }
     }
 

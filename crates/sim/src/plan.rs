@@ -22,6 +22,7 @@ pub(crate) mod purpose {
     pub(crate) const RUN: u64 = 2;
     pub(crate) const WORKLOAD: u64 = 3;
     pub(crate) const CLOCKS: u64 = 4;
+    pub(crate) const MEMORY: u64 = 5;
 }
 
 /// What all seeds of a campaign have in common.
@@ -37,6 +38,8 @@ pub struct Bounds {
     pub operations: u32,
     /// After how many steps the workload's invariant is looked at: 1 to look after each.
     pub invariant_every: u32,
+    /// Whether disks lose what they have promised to keep. Nobody survives that who has not provided for it.
+    pub memory_loss: bool,
     /// The command that replays a run, with `{replay}` where the replay goes.
     pub command: String,
 }
@@ -49,6 +52,7 @@ impl Default for Bounds {
             liveness: Duration::from_secs(10),
             operations: 100,
             invariant_every: 1,
+            memory_loss: false,
             command: "replay {replay}".to_owned(),
         }
     }
@@ -77,6 +81,9 @@ impl Plan {
     pub fn of(replay: &Replay, bounds: &Bounds) -> Self {
         let mut rng = Rng::for_purpose(replay.seed, purpose::MIX);
         let mut mix = FaultMix::draw(&mut rng);
+        if bounds.memory_loss {
+            mix.lose_memory(&mut Rng::for_purpose(replay.seed, purpose::MEMORY));
+        }
         let mut faults = mix.schedule(bounds.nodes, bounds.safety, &mut rng);
         let mut bounds = bounds.clone();
         let reduction = &replay.reduction;

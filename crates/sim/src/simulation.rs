@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use quorate_core::{Host, Input, NodeId, Protocol};
 use quorate_trace::{MessageId, StepLog, Why};
 
-use crate::disk::SimDisk;
+use crate::disk::{Recovery, SimDisk, SyncEnd};
 use crate::failure::{Broken, Failure, Report, Rule};
 use crate::network::Network;
 use crate::node::{Event, Letter, NodeWorld, Process, Shared, Waiting};
@@ -83,6 +83,7 @@ where
             requests: 0,
             tokens: 0,
             is_healed: false,
+            ruined: Default::default(),
         };
         Simulation {
             disks: processes.iter().map(|process| disk(process.id())).collect(),
@@ -155,6 +156,9 @@ where
             self.shared.now = at;
             self.shared.counters.events += 1;
             self.handle(event)?;
+            if self.shared.ruined.is_to_mend {
+                self.mend()?;
+            }
         }
         let cluster = Cluster { now: self.shared.now, hosts: &self.hosts };
         let verdict = self.workload.verdict(&cluster);
@@ -252,10 +256,11 @@ where
 
     fn expire(&mut self, node: u32, boot: u32, token: u64, timer: P::Timer) -> Result<(), Broken> {
         let process = &mut self.processes[node as usize];
-        if process.boot != boot || process.timers.get(&timer) != Some(&token) {
+        let Some(armed) = process.timers.get(&timer) else { return Ok(()) };
+        let (Some(due), true) = (armed.due, process.boot == boot && armed.token == token) else {
             return Ok(());
-        }
-        process.expired.push_back((timer, token));
+        };
+        process.expired.insert((due, token), timer);
         if process.rouse_now(&mut self.shared) { self.turn(node as usize) } else { Ok(()) }
     }
 
@@ -273,18 +278,30 @@ where
             let Some(waiting) = self.processes[place].inbox.pop_front() else { break };
             self.take(place, waiting)?;
         }
-        // Timers of no delay that were armed by the inputs are among these; those that are armed by timers wait for
-        // the next turn, as they would in production.
+        // Word of a deadline of this very instant has come already: timers are set in turns, before the next turn is
+        // scheduled, and events of one instant come in the order of their scheduling.
         for _ in 0..self.processes[place].expired.len() {
-            let process = &mut self.processes[place];
-            let Some((timer, token)) = process.expired.pop_front() else { break };
-            if process.timers.get(&timer) == Some(&token) {
-                process.timers.remove(&timer);
-                self.shared.counters.fired += 1;
-                self.step(place, Input::Fire(timer), MessageId::default())?;
-            }
+            let Some(((_, token), timer)) = self.processes[place].expired.pop_first() else {
+                break;
+            };
+            self.fire(place, timer, token)?;
+        }
+        // After every deadline that has passed, as in production. Those of no delay that were armed by inputs or by
+        // deadlines are among these; those that are armed by each other wait for the next turn.
+        for _ in 0..self.processes[place].at_end.len() {
+            let Some((timer, token)) = self.processes[place].at_end.pop_front() else { break };
+            self.fire(place, timer, token)?;
         }
         self.after_turn(place)
+    }
+
+    /// Fires a timer that has run out, unless it was unset or set anew.
+    fn fire(&mut self, place: usize, timer: P::Timer, token: u64) -> Result<(), Broken> {
+        if !self.processes[place].runs_out(&timer, token) {
+            return Ok(());
+        }
+        self.shared.counters.fired += 1;
+        self.step(place, Input::Fire(timer), MessageId::default())
     }
 
     fn take(&mut self, place: usize, waiting: Waiting<P>) -> Result<(), Broken> {
@@ -360,12 +377,20 @@ where
 
     /// Boots a node from what its disk has.
     fn boot(&mut self, place: usize) -> Result<(), Broken> {
-        let process = &mut self.processes[place];
-        let id = process.id();
-        let (durable, last) = self.disks[place].recover().map_err(|error| Broken {
+        let id = self.processes[place].id();
+        let recovery = self.disks[place].recover().map_err(|error| Broken {
             rule: Rule::Disk,
             what: format!("{id} cannot boot from its disk: {error}"),
         })?;
+        let (durable, last, loss) = match recovery {
+            Recovery::Found { durable, last, loss } => (durable, last, loss),
+            Recovery::Refused { why } => {
+                self.refuse_boot(place, &why);
+                return Ok(());
+            }
+        };
+        self.note_loss(id, loss);
+        let process = &mut self.processes[place];
         process.is_up = true;
         self.shared.digest.add(id.0 << 40 ^ 6 << 32 ^ u64::from(process.boot));
         let is_first = process.boot == 0;
@@ -383,6 +408,9 @@ where
         if !is_first {
             self.shared.counters.restarts += 1;
             self.clients(|workload, clients| workload.booted(id, clients));
+        }
+        if let Some(loss) = loss {
+            self.clients(|workload, clients| workload.lost_memory(id, loss, clients));
         }
         Ok(())
     }
@@ -410,7 +438,7 @@ where
                 shared.queue.schedule(at, Event::Crash { node, boot, down });
             }
         }
-        if !process.inbox.is_empty() || !process.expired.is_empty() {
+        if process.has_work() {
             process.rouse(shared);
         }
         Ok(())
@@ -423,12 +451,26 @@ where
             self.shared.queue.schedule(process.stalled_until, Event::SyncEnds { node, boot });
             return Ok(());
         }
-        let Some(upto) = process.syncing.take() else { return Ok(()) };
+        let Some(upto) = process.syncing else { return Ok(()) };
+        let end = self.disks[place].end_sync().map_err(|error| disk_failed(process.id(), error))?;
+        match end {
+            SyncEnd::Durable => {}
+            SyncEnd::Full => {
+                self.put_off_sync(place);
+                return Ok(());
+            }
+            SyncEnd::Failed => {
+                let down = process.down_after_failure;
+                self.shared.counters.syncs_failed += 1;
+                self.crash(place, down);
+                return Ok(());
+            }
+        }
+        process.syncing = None;
         self.shared.counters.syncs += 1;
-        self.disks[place].end_sync().map_err(|error| disk_failed(process.id(), error))?;
-        if process.is_blocked {
+        process.is_blocked = false;
+        if self.shared.mix.disk.inline {
             // A loop that waits for its disk lets go what waited before it looks at anything else.
-            process.is_blocked = false;
             process.inbox.push_front(Waiting::Synced { upto });
         } else {
             process.inbox.push_back(Waiting::Synced { upto });
@@ -447,7 +489,7 @@ where
     }
 }
 
-fn disk_failed(node: NodeId, error: impl std::fmt::Display) -> Broken {
+pub(crate) fn disk_failed(node: NodeId, error: impl std::fmt::Display) -> Broken {
     Broken { rule: Rule::Disk, what: format!("the disk of {node} failed: {error}") }
 }
 

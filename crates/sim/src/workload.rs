@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quorate_core::{Host, NodeId, Protocol, RequestId};
 
+use crate::disk::Loss;
 use crate::faults::{FAULTS_MAX, Fault, Scheduled};
 use crate::node::{Event, Process, Shared, Waiting};
 use crate::rng::Rng;
@@ -41,6 +42,10 @@ pub trait Workload<P: Protocol> {
 
     /// A node has booted again.
     fn booted(&mut self, _node: NodeId, _clients: &mut Clients<'_, P>) {}
+
+    /// A node has booted and has lost its memory: what it held durably is gone. Whoever tells it, or has it find out, also
+    /// says when it is [whole again](Clients::mark_whole).
+    fn lost_memory(&mut self, _node: NodeId, _loss: Loss, _clients: &mut Clients<'_, P>) {}
 
     /// A node has taken a step, and all its answers were handed out. The moment for a workload that strikes where it
     /// hurts; see [`Clients::inflict`].
@@ -148,6 +153,19 @@ impl<P: Protocol> Clients<'_, P> {
     pub fn wake_after(&mut self, after: Duration, token: u64) {
         let at = self.shared.now + after;
         self.shared.queue.schedule(at, Event::Wake { token });
+    }
+
+    /// The node that has lost its memory and is not whole again, if there is one. While there is, no other disk is ruined.
+    pub fn damaged(&self) -> Option<NodeId> {
+        self.shared.ruined.now.filter(|_| self.shared.ruined.is_lost)
+    }
+
+    /// Says that the [damaged](Clients::damaged) node knows again what it has to know; it must be up. The mark that it has
+    /// lost its memory goes, and another disk may be ruined.
+    pub fn mark_whole(&mut self, node: NodeId) {
+        if self.damaged() == Some(node) && self.cluster().host(node).is_some() {
+            self.shared.ruined.is_to_mend = true;
+        }
     }
 
     /// Has a fault strike now, beside those of the schedule; nothing once everything has healed. It is no part of the

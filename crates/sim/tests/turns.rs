@@ -13,8 +13,10 @@ use quorate_trace::text;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
+    /// Named first, so that no order of names can pass for one of deadlines.
     EndOfBatch,
     Later,
+    Sooner,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,8 @@ enum Request {
     Wait,
     /// Arm a timer of a second, then disarm it.
     WaitNoMore,
+    /// Arm timers of two seconds and of one, that of two first.
+    WaitForTwo,
     AnswerTwice,
     Panic,
     Spin,
@@ -57,6 +61,10 @@ impl Protocol for Servant {
             Input::Ask { id, request } => match request {
                 Request::Gather => out.arm_now(Timer::EndOfBatch),
                 Request::Wait => out.arm(Timer::Later, second..second),
+                Request::WaitForTwo => {
+                    out.arm(Timer::Later, second * 2..second * 2);
+                    out.arm(Timer::Sooner, second..second);
+                }
                 Request::WaitNoMore => {
                     out.arm(Timer::Later, second..second);
                     out.disarm(Timer::Later);
@@ -220,4 +228,83 @@ fn a_workload_strikes_after_the_step_of_its_choice() {
     assert!(trace.contains("fault 400: crash n1 for 1s"), "{trace}");
     assert!(trace.contains("\n1.000000000 n1 boot"), "{trace}");
     assert_eq!(outcome.result.expect("nothing is wrong").counters.crashes, 1);
+}
+
+/// Asks at given times, and has faults strike at the start.
+struct Timetable {
+    asks: Vec<(Duration, Request)>,
+    faults: Vec<Fault>,
+}
+
+impl Workload<Servant> for Timetable {
+    fn start(&mut self, clients: &mut Clients<'_, Servant>) {
+        for (token, (at, _)) in (0..).zip(&self.asks) {
+            clients.wake_after(*at, token);
+        }
+    }
+    fn wake(&mut self, token: u64, clients: &mut Clients<'_, Servant>) {
+        clients.ask(NodeId(1), self.asks[token as usize].1);
+        // Once something is armed.
+        for fault in self.faults.drain(..) {
+            clients.inflict(fault);
+        }
+    }
+    fn reply(&mut self, _: NodeId, _: RequestId, (): (), _: &mut Clients<'_, Servant>) {}
+    fn crashed(&mut self, _: NodeId, _: &BTreeSet<RequestId>, _: &mut Clients<'_, Servant>) {}
+    fn verdict(&mut self, _: &Cluster<'_, Servant>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// What the node fired, and when.
+fn fired(asks: &[(u64, Request)], faults: &[Fault]) -> Vec<(String, String)> {
+    let plan = Plan::calm(1, &Bounds { nodes: 1, ..Bounds::default() });
+    let asks = asks.iter().map(|(ms, request)| (Duration::from_millis(*ms), *request)).collect();
+    let timetable = Timetable { asks, faults: faults.to_vec() };
+    let simulation = Simulation::new(plan, vec![()], |_| RecordDisk::new(), timetable);
+    let outcome = simulation.tracing(Describe::debug()).run();
+    outcome.result.expect("nothing is wrong");
+    let trace = outcome.trace.expect("the run was traced");
+    let fires = trace.events().iter().filter_map(|event| match &event.what {
+        What::Fire { timer, .. } => Some((format!("{:.3}", event.at.as_secs_f64()), &timer.text)),
+        _ => None,
+    });
+    fires.map(|(at, timer)| (at, timer.clone())).collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(at, timer)| ((*at).to_owned(), (*timer).to_owned())).collect()
+}
+
+#[test]
+fn within_a_turn_deadlines_that_have_passed_come_in_their_order_and_no_delay_comes_last() {
+    let pause = |ms| Fault::Pause { node: NodeId(1), lasts: Duration::from_millis(ms) };
+    let asks = [(0, Request::WaitForTwo), (1_500, Request::Gather)];
+    // All of it waits for the end of the pause: the request, which arms the timer of no delay, and both deadlines.
+    let expected = [("3.000", "Sooner"), ("3.000", "Later"), ("3.000", "EndOfBatch")];
+    assert_eq!(fired(&asks, &[pause(3_000)]), pairs(&expected));
+    // The pause ends in the very instant of a deadline, and so do two requests come.
+    let asks = [(0, Request::WaitForTwo), (2_000, Request::Gather)];
+    let expected = [("2.000", "Sooner"), ("2.000", "Later"), ("2.000", "EndOfBatch")];
+    assert_eq!(fired(&asks, &[pause(2_000)]), pairs(&expected));
+    let asks = [(0, Request::WaitForTwo), (1_000, Request::Gather)];
+    let expected = [("1.000", "Sooner"), ("1.000", "EndOfBatch"), ("2.000", "Later")];
+    assert_eq!(fired(&asks, &[]), pairs(&expected));
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_fires_at_once_what_it_has_passed_and_one_that_jumps_back_delays() {
+    let jump = |is_ahead, ms| {
+        let by = Duration::from_millis(ms);
+        [Fault::ClockJump { node: NodeId(1), is_ahead, by }]
+    };
+    // The timers are armed by the turn that follows the request, and the jump comes after that.
+    let asks = [(0, Request::WaitForTwo), (100, Request::Gather)];
+    let gather = ("0.100", "EndOfBatch");
+    let ahead = |ms| fired(&asks[..1], &jump(true, ms));
+    assert_eq!(ahead(500), pairs(&[("0.500", "Sooner"), ("1.500", "Later")]));
+    assert_eq!(ahead(1_500), pairs(&[("0.000", "Sooner"), ("0.500", "Later")]));
+    assert_eq!(ahead(5_000), pairs(&[("0.000", "Sooner"), ("0.000", "Later")]));
+    let back = fired(&asks, &jump(false, 500));
+    assert_eq!(back, pairs(&[gather, ("1.500", "Sooner"), ("2.500", "Later")]));
 }

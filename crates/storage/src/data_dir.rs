@@ -7,22 +7,46 @@
 //!
 //! ```text
 //! quorate data directory
-//! format 1
+//! format 2
 //! cluster 00000000000000ab
 //! node 0000000000000001
 //! log 0123456789abcdef0123456789abcdef
+//! origin founded
 //! crc32c 5d2a91f3
 //! ```
 //!
-//! `IDENTITY` is written once, to a temporary name, synced, and renamed, so that it is there whole
-//! or not at all. A directory that has other files and no `IDENTITY` is refused and left as it is.
+//! `IDENTITY` is written to a temporary name, synced, and renamed, so that it is there whole or not
+//! at all. A directory that has other files and no `IDENTITY` is refused and left as it is.
+//!
+//! # A node that has lost its memory
+//!
+//! A log that is [damaged](crate::LogError::is_damage) is no use any more, but what a node knew can
+//! come back from its peers, if it comes back as one that remembers nothing: it must not vote as if
+//! it had never voted. [`DataDir::set_aside`] makes it such a node. The log goes to `corrupt-1` (or
+//! the next number that is free) and is never deleted; a new one, with an id of its own, can begin
+//! in its place; and the file `MEMORY_LOST` says, at this opening and each later one, that memory
+//! was lost, until someone knows better and says so with [`DataDir::regain_memory`].
+//!
+//! The mark comes first, then the move, then the new log's id in `IDENTITY`, each durable before the
+//! next. From the moment that the mark is durable the log counts as lost; whoever opens the
+//! directory next finishes what was begun, which is recognised by a mark and an `IDENTITY` that do
+//! not name the same log.
+//!
+//! What lies here beside the log and depends on it is the caller's to give up as well. A directory
+//! that was emptied, or replaced by an older copy of itself, looks new, or well.
+
+mod memory_lost;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::log::LogId;
+use crate::mutant::Mutant;
 use crate::vfs::{Vfs, VfsFile};
 
+pub use self::memory_lost::MemoryLost;
+
+const LOG_NAME: &str = "log";
 const LOCK_NAME: &str = "LOCK";
 const IDENTITY_NAME: &str = "IDENTITY";
 const IDENTITY_TEMPORARY_NAME: &str = "IDENTITY.tmp";
@@ -33,9 +57,32 @@ const HARMLESS_NAMES: [&str; 3] = [LOCK_NAME, IDENTITY_TEMPORARY_NAME, "lost+fou
 const TITLE: &str = "quorate data directory";
 /// The latest format that this code writes and reads. Any later one keeps the first two lines and
 /// the checksum in the last.
-const FORMAT: u32 = 1;
-/// No identity of any format is longer; a longer file is something else.
-const IDENTITY_BYTES_MAX: u64 = 4096;
+const FORMAT: u32 = 2;
+/// No file of this module's is longer, in any format; a longer one is something else.
+const FILE_BYTES_MAX: u64 = 4096;
+
+/// How a node came to be of its cluster, and so where the ids of both come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was there when the cluster began: the ids can be computed from the configuration.
+    Founded,
+    /// It joined a cluster that was there: the ids were given to it, and are known from here alone.
+    Joined,
+    /// Its cluster began with a backup: the ids can't be computed from the configuration alone.
+    Restored,
+}
+
+impl Origin {
+    const ALL: [Origin; 3] = [Origin::Founded, Origin::Joined, Origin::Restored];
+
+    fn name(self) -> &'static str {
+        match self {
+            Origin::Founded => "founded",
+            Origin::Joined => "joined",
+            Origin::Restored => "restored",
+        }
+    }
+}
 
 /// Whose data it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +91,8 @@ pub struct Identity {
     pub cluster_id: u64,
     /// The node within it.
     pub node_id: u64,
+    /// How the node came to be of the cluster.
+    pub origin: Origin,
 }
 
 /// Why a data directory could not be opened. None of the data in it was changed.
@@ -122,8 +171,12 @@ type Result<T> = std::result::Result<T, DataDirError>;
 #[derive(Debug)]
 pub struct DataDir<V: Vfs> {
     path: PathBuf,
+    identity: Identity,
     log_id: LogId,
     is_new: bool,
+    memory_lost: Option<MemoryLost>,
+    #[cfg(feature = "mutants")]
+    mutant: Option<Mutant>,
     /// Never read: dropping it gives up the lock.
     _lock: V::File,
 }
@@ -143,12 +196,28 @@ impl<V: Vfs> DataDir<V> {
         } else {
             check_identity(vfs, path, identity)?
         };
-        Ok(Self { path: path.to_owned(), log_id, is_new, _lock: lock })
+        let mut data_dir = Self {
+            path: path.to_owned(),
+            identity: *identity,
+            log_id,
+            is_new,
+            memory_lost: None,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+            _lock: lock,
+        };
+        data_dir.remember_loss(vfs)?;
+        Ok(data_dir)
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the log lives.
+    pub fn log_dir(&self) -> PathBuf {
+        self.path.join(LOG_NAME)
     }
 
     /// The id of the log that lives here.
@@ -159,6 +228,34 @@ impl<V: Vfs> DataDir<V> {
     /// Whether the directory has been given its identity just now.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Switches a deliberate bug on, for tests of the tests.
+    #[cfg(feature = "mutants")]
+    pub fn with_mutant(mut self, mutant: Option<Mutant>) -> Self {
+        self.mutant = mutant;
+        self
+    }
+
+    #[cfg(feature = "mutants")]
+    fn has(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    fn has(&self, _: Mutant) -> bool {
+        false
+    }
+}
+
+/// Whose directory the one at `path` is, if it is there and was ever taken. Nothing is changed, and whoever has it keeps
+/// it.
+pub fn identity_at(vfs: &impl Vfs, path: &Path) -> Result<Option<Identity>> {
+    match vfs.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DataDirError::Io { path: path.to_owned(), op: "list", source }),
+        Ok(_) if has_identity(vfs, path)? => Ok(Some(read_identity(vfs, path)?.0)),
+        Ok(_) => Ok(None),
     }
 }
 
@@ -201,38 +298,46 @@ fn holder(file: &impl VfsFile) -> String {
 }
 
 fn write_identity(vfs: &impl Vfs, dir: &Path, identity: &Identity, log_id: LogId) -> Result<()> {
-    let temporary = dir.join(IDENTITY_TEMPORARY_NAME);
+    let names = (IDENTITY_TEMPORARY_NAME, IDENTITY_NAME);
+    write_whole(vfs, dir, names, &encode(identity, log_id))
+}
+
+/// Writes a file that is durable and whole when this returns, and whole or not there until then.
+fn write_whole(
+    vfs: &impl Vfs,
+    dir: &Path,
+    (temporary, name): (&str, &str),
+    text: &str,
+) -> Result<()> {
+    let temporary = dir.join(temporary);
     let file = match vfs.create_new(&temporary) {
         // Left by a process that died while it was writing it.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => vfs.open(&temporary),
         outcome => outcome,
     };
     let file = file.attempt("create", &temporary)?;
-    let text = encode(identity, log_id);
     file.set_len(0).attempt("write", &temporary)?;
     file.write_at(text.as_bytes(), 0).attempt("write", &temporary)?;
     file.sync_data().attempt("sync", &temporary)?;
-    vfs.rename(&temporary, &dir.join(IDENTITY_NAME)).attempt("rename", &temporary)?;
+    vfs.rename(&temporary, &dir.join(name)).attempt("rename", &temporary)?;
     vfs.sync_dir(dir).attempt("sync directory", dir)
 }
 
-fn check_identity(vfs: &impl Vfs, dir: &Path, expected: &Identity) -> Result<LogId> {
+fn read_identity(vfs: &impl Vfs, dir: &Path) -> Result<(Identity, LogId)> {
     let path = dir.join(IDENTITY_NAME);
-    let file = vfs.open(&path).attempt("open", &path)?;
-    let length = file.len().attempt("measure", &path)?;
-    if length > IDENTITY_BYTES_MAX {
+    let Some(bytes) = read_small(vfs, &path)? else {
         return Err(DataDirError::Corrupt { path, what: "it is too long" });
-    }
-    let mut bytes = vec![0; length as usize];
-    file.read_at(&mut bytes, 0).attempt("read", &path)?;
-    let (found, log_id) = match decode(&bytes) {
-        Ok(decoded) => decoded,
-        Err(Undecodable::Corrupt(what)) => return Err(DataDirError::Corrupt { path, what }),
-        Err(Undecodable::Newer(found)) => {
-            let path = dir.to_owned();
-            return Err(DataDirError::NewerFormat { path, found, supported: FORMAT });
-        }
     };
+    decode(&bytes).map_err(|error| match error {
+        Undecodable::Corrupt(what) => DataDirError::Corrupt { path, what },
+        Undecodable::Newer(found) => {
+            DataDirError::NewerFormat { path: dir.to_owned(), found, supported: FORMAT }
+        }
+    })
+}
+
+fn check_identity(vfs: &impl Vfs, dir: &Path, expected: &Identity) -> Result<LogId> {
+    let (found, log_id) = read_identity(vfs, dir)?;
     let path = dir.to_owned();
     if found.cluster_id != expected.cluster_id {
         let (found, expected) = (found.cluster_id, expected.cluster_id);
@@ -247,16 +352,49 @@ fn check_identity(vfs: &impl Vfs, dir: &Path, expected: &Identity) -> Result<Log
     Ok(log_id)
 }
 
+/// The content of a file; none if it is longer than any of this module's. A read that fails is tried
+/// once more: some failures pass, and there is a checksum over what is read.
+fn read_small(vfs: &impl Vfs, path: &Path) -> Result<Option<Vec<u8>>> {
+    let read = || {
+        let file = vfs.open(path)?;
+        let length = file.len()?;
+        if length > FILE_BYTES_MAX {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; length as usize];
+        file.read_at(&mut bytes, 0)?;
+        Ok(Some(bytes))
+    };
+    read().or_else(|_| read()).attempt("read", path)
+}
+
 fn encode(identity: &Identity, log_id: LogId) -> String {
-    let Identity { cluster_id, node_id } = identity;
+    let Identity { cluster_id, node_id, origin } = identity;
+    let origin = origin.name();
     with_checksum(format!(
-        "{TITLE}\nformat {FORMAT}\ncluster {cluster_id:016x}\nnode {node_id:016x}\nlog {log_id}\n"
+        "{TITLE}\nformat {FORMAT}\ncluster {cluster_id:016x}\nnode {node_id:016x}\nlog {log_id}\n\
+         origin {origin}\n"
     ))
 }
 
 fn with_checksum(body: String) -> String {
     let checksum = crc32c::crc32c(body.as_bytes());
     format!("{body}crc32c {checksum:08x}\n")
+}
+
+/// The lines after the first one, of a text whose checksum and first line are right.
+fn checked_lines<'a>(
+    bytes: &'a [u8],
+    title: &str,
+) -> std::result::Result<std::str::Lines<'a>, &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
+    let checksum_at = text.rfind("crc32c ").ok_or("its checksum is missing")?;
+    let (body, _) = text.split_at(checksum_at);
+    if with_checksum(body.to_owned()) != text {
+        return Err("its checksum does not match");
+    }
+    let mut lines = body.lines();
+    if lines.next() == Some(title) { Ok(lines) } else { Err("its first line is another file's") }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -267,16 +405,7 @@ enum Undecodable {
 
 fn decode(bytes: &[u8]) -> std::result::Result<(Identity, LogId), Undecodable> {
     use Undecodable::Corrupt;
-    let text = std::str::from_utf8(bytes).map_err(|_| Corrupt("it is not text"))?;
-    let checksum_at = text.rfind("crc32c ").ok_or(Corrupt("its checksum is missing"))?;
-    let (body, _) = text.split_at(checksum_at);
-    if with_checksum(body.to_owned()) != text {
-        return Err(Corrupt("its checksum does not match"));
-    }
-    let mut lines = body.lines();
-    if lines.next() != Some(TITLE) {
-        return Err(Corrupt("its first line is another file's"));
-    }
+    let mut lines = checked_lines(bytes, TITLE).map_err(Corrupt)?;
     let mut field = |name| {
         let line = lines.next().unwrap_or_default();
         line.strip_prefix(name).ok_or(Corrupt("a line is missing"))
@@ -289,7 +418,11 @@ fn decode(bytes: &[u8]) -> std::result::Result<(Identity, LogId), Undecodable> {
     let cluster_id = u64::from_str_radix(field("cluster ")?, 16).map_err(bad)?;
     let node_id = u64::from_str_radix(field("node ")?, 16).map_err(bad)?;
     let log_id = u128::from_str_radix(field("log ")?, 16).map_err(bad)?;
-    Ok((Identity { cluster_id, node_id }, LogId(log_id)))
+    // Before there was a second format, every node was there from the beginning.
+    let origin = if format < 2 { Origin::Founded.name() } else { field("origin ")? };
+    let origin = Origin::ALL.into_iter().find(|known| known.name() == origin);
+    let origin = origin.ok_or(Corrupt("its origin is none"))?;
+    Ok((Identity { cluster_id, node_id, origin }, LogId(log_id)))
 }
 
 /// Names the path and the attempt in an error of the operating system.
@@ -307,7 +440,7 @@ impl<T> Attempt<T> for io::Result<T> {
 mod tests {
     use super::*;
 
-    const IDENTITY: Identity = Identity { cluster_id: 0xab, node_id: 3 };
+    const IDENTITY: Identity = Identity { cluster_id: 0xab, node_id: 3, origin: Origin::Joined };
 
     #[test]
     fn an_identity_is_read_as_it_was_written() {
@@ -323,6 +456,13 @@ mod tests {
             assert!(matches!(decode(&spoilt), Err(Undecodable::Corrupt(_))), "byte {at}");
             assert!(matches!(decode(&bytes[..at]), Err(Undecodable::Corrupt(_))), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn an_identity_of_the_first_format_is_that_of_a_founder() {
+        let text = with_checksum(format!("{TITLE}\nformat 1\ncluster ab\nnode 3\nlog 4d\n"));
+        let founder = Identity { origin: Origin::Founded, ..IDENTITY };
+        assert_eq!(decode(text.as_bytes()), Ok((founder, LogId(77))));
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! - [`log`]: the segmented write-ahead log. It stores records of opaque bytes under dense
 //!   [`Sequence`] numbers, makes a batch durable with one write and one `fdatasync`, and on opening
 //!   tells a torn tail, which is cut, from rot in what was durable, which is reported.
-//! - [`data_dir`]: the lock on a data directory, and the file that says whose it is.
+//! - [`data_dir`]: the lock on a data directory, the file that says whose it is, and the mark of a
+//!   node that has lost its memory.
 //!
 //! # What never may
 //!
@@ -17,7 +18,8 @@
 //!   (a log's id) is handed in.
 //! - A touch of the disk that does not go through [`Vfs`].
 //! - A second try after a failed write or sync. What is on the disk is not known any more; the log
-//!   refuses everything from then on, and the process ends.
+//!   refuses everything from then on, and the process ends. A full disk is not such a failure: it is
+//!   met before anything was written, and a second try is what it waits for.
 //!
 //! # The contract, in five sentences
 //!
@@ -27,6 +29,19 @@
 //! reported with the file and the place, and nothing is changed on the disk; the one window in
 //! which rot looks like a torn tail is described in [`log`]. Tests under `tests/` hold the
 //! code to each of these; the bugs behind the feature `mutants` show that the first can fail.
+//!
+//! # What a disk can do, and what is done about it
+//!
+//! | the disk | the log |
+//! |---|---|
+//! | tears, loses or reorders what was not synced | cuts it |
+//! | rots, loses or misdirects a write, a file is gone | [`LogError::Corrupt`], [`LogError::Missing`], [`LogError::NotALog`]; nothing is touched; [`DataDir::set_aside`] |
+//! | does so to the last batch, and dies | takes it for torn: the window described in [`log`] |
+//! | is an older copy of itself, or empty | does not notice |
+//! | fails a sync, or a write | [`LogError::Io`], then [`LogError::Poisoned`]; the process ends |
+//! | fails a read | reads again, then [`LogError::Unreadable`] |
+//! | is full | [`LogError::Full`]; keeps the batch, and goes on once there is room |
+//! | is slow | waits |
 //!
 //! # What to open first
 //!
@@ -39,10 +54,11 @@
 
 pub mod data_dir;
 pub mod log;
+mod mutant;
 pub mod vfs;
 
-pub use data_dir::{DataDir, DataDirError, Identity};
-#[cfg(feature = "mutants")]
-pub use log::Mutant;
+pub use data_dir::{DataDir, DataDirError, Identity, MemoryLost, Origin};
 pub use log::{Log, LogError, LogId, LogOptions, Recovered, Sequence};
+#[cfg(feature = "mutants")]
+pub use mutant::Mutant;
 pub use vfs::{DiskVfs, MemoryVfs, Vfs, VfsFile};

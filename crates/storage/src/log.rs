@@ -29,18 +29,41 @@
 //! any of these, and a record of that very batch then rots, it looks like a batch whose sync never
 //! answered, and it is cut together with what follows it in that batch. [`Log::close`] and every
 //! open write a watermark, and [`Log::write_watermark`] lets an idle caller do so; none of them can
-//! help a batch that was the last thing before a crash. Nor can a last segment be missed whose file
-//! someone has removed. A node that must survive these compares its log with its peers' before it
-//! votes.
+//! help a batch that was the last thing before a crash. Nothing that a batch says of itself closes
+//! that window: a checksum over the whole batch, or the number of its records, tells that it is not
+//! whole, which is what a torn batch and a rotten one have in common. What lies in a sector that
+//! should hold the batch tells them apart only where it was zeros before, and not in a segment that
+//! is used again. Only a second write, after the sync, could vouch for the first.
+//!
+//! Three more things look like health from here, since the log that is found is whole: a disk whose
+//! older copy was put in its place, a disk that was emptied, and a last batch that the disk has
+//! acknowledged and never written, or written elsewhere. (Written elsewhere, or not at all, and then
+//! followed by another batch, it is found out.) A node that must survive these compares its log with
+//! its peers' before it votes.
+//!
+//! A last segment whose file is gone is missed: see `reach.rs`. Until the log has noted that it went
+//! on to that segment, which it does once that is half full, when it rests, and when it is opened,
+//! it is not.
+//!
+//! # A full disk
+//!
+//! Segments are allocated ahead, so that only a new one needs room. A batch that needs a segment for
+//! which there is no room is not begun: [`Log::sync`] answers [`LogError::Full`], keeps the batch,
+//! and takes it up again when it is called again. Of a segment that is half full the next one is
+//! allocated; if that fails, [`Log::is_full`] says so while there is still room for what is under
+//! way, and [`Log::has_room`] says for how much. Room comes back as segments are released, or when
+//! someone makes some.
 //!
 //! # Failure
 //!
-//! Any failed write or sync is final: what is on the disk is not known any more, and a sync that
-//! succeeds after one that failed says nothing about the first. The log answers
+//! Any other failed write, and any failed sync, is final: what is on the disk is not known any more,
+//! and a sync that succeeds after one that failed says nothing about the first. The log answers
 //! [`LogError::Poisoned`] from then on; the caller ends the process.
 
 mod error;
+mod options;
 mod pool;
+mod reach;
 mod record;
 mod recovery;
 mod segment;
@@ -50,78 +73,26 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+#[cfg(feature = "mutants")]
+pub use crate::mutant::Mutant;
 pub use error::{LogError, Result};
-pub use record::{LogId, RECORD_BYTES_MAX, Sequence};
+pub use options::LogOptions;
+pub use record::{LogId, RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES_MAX, Sequence};
 pub use recovery::Recovered;
 
 use error::Attempt;
 use pool::Pool;
+use reach::Reach;
 use record::{ALIGNMENT, Epoch, Kind, Stamp};
 use recovery::Tail;
 use segment::{HEADER_BYTES, Header, Index};
 
+#[cfg(not(feature = "mutants"))]
+use crate::mutant::Mutant;
 use crate::vfs::{SECTOR_BYTES, Vfs, VfsFile};
 
 /// Batches end on such a boundary, so that the page cache never has to read what is overwritten.
 const PAGE_BYTES: u64 = 4096;
-
-/// How a log is kept. Begin with [`LogOptions::new`] and change what needs to be.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct LogOptions {
-    /// Which log this is. A log that is there must carry the same id.
-    pub log_id: LogId,
-    /// The length of each new segment: a multiple of 512, at least 1024. 64 MiB unless changed.
-    pub segment_bytes: u64,
-    /// How many released segments are kept for use again. 2 unless changed.
-    pub free_segments_max: usize,
-    /// A deliberate bug, for tests of the tests.
-    #[cfg(feature = "mutants")]
-    pub mutant: Option<Mutant>,
-}
-
-/// Deliberate bugs, each of which a test of durability has to catch.
-#[cfg(feature = "mutants")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
-    /// Recovery cuts one valid record too many when it meets a torn tail.
-    LosesTail,
-    /// `sync` answers without having synced.
-    SkipsSync,
-}
-
-impl LogOptions {
-    /// The defaults, for the log with this id.
-    pub fn new(log_id: LogId) -> Self {
-        Self {
-            log_id,
-            segment_bytes: 64 << 20,
-            free_segments_max: 2,
-            #[cfg(feature = "mutants")]
-            mutant: None,
-        }
-    }
-
-    #[cfg(feature = "mutants")]
-    fn loses_tail(&self) -> bool {
-        self.mutant == Some(Mutant::LosesTail)
-    }
-
-    #[cfg(not(feature = "mutants"))]
-    fn loses_tail(&self) -> bool {
-        false
-    }
-
-    #[cfg(feature = "mutants")]
-    fn skips_sync(&self) -> bool {
-        self.mutant == Some(Mutant::SkipsSync)
-    }
-
-    #[cfg(not(feature = "mutants"))]
-    fn skips_sync(&self) -> bool {
-        false
-    }
-}
 
 /// A write-ahead log in a directory of its own.
 ///
@@ -142,6 +113,7 @@ pub struct Log<V: Vfs> {
     /// All segments with records that are not released, oldest first; the last is the one in use.
     retained: VecDeque<Retained>,
     pool: Pool<V::File>,
+    reach: Reach,
     /// Framed records that are not written yet. Reused.
     buffer: Vec<u8>,
     /// Where in `buffer` each further segment begins. Reused.
@@ -206,6 +178,7 @@ impl<V: Vfs> Log<V> {
             active: Active { file: tail.file, path: tail.path, header: tail.header, end: tail.end },
             retained: tail.retained,
             pool: tail.pool,
+            reach: tail.reach,
             buffer: Vec::new(),
             cuts: Vec::new(),
             next: tail.next,
@@ -216,7 +189,11 @@ impl<V: Vfs> Log<V> {
             dir,
             options,
         };
-        log.write_watermark()?;
+        match log.write_watermark() {
+            // A log that cannot be marked can be read, and be written to as far as there is room.
+            Err(LogError::Full { .. }) => {}
+            outcome => drop(outcome?),
+        }
         Ok((log, recovered))
     }
 
@@ -243,12 +220,20 @@ impl<V: Vfs> Log<V> {
     }
 
     /// Makes everything appended so far durable; returns the last record's place. Without anything
-    /// new it returns at once. Any failure is final.
+    /// new it returns at once. [`LogError::Full`] leaves everything as it was, to be tried again;
+    /// any other failure is final.
     pub fn sync(&mut self) -> Result<Sequence> {
         self.check_alive()?;
         if !self.buffer.is_empty() {
             let outcome = self.write_batch();
-            self.note_failure(outcome)?;
+            if self.options.has(Mutant::IgnoresFull)
+                && matches!(outcome, Err(LogError::Full { .. }))
+            {
+                self.buffer.clear();
+                self.cuts.clear();
+            } else {
+                self.note_failure(outcome)?;
+            }
             self.durable = Sequence(self.next.0 - 1);
         }
         Ok(self.durable)
@@ -260,15 +245,26 @@ impl<V: Vfs> Log<V> {
         self.sync()?;
         if !self.is_marked {
             self.push(Kind::Watermark, self.durable, &[]);
-            self.sync()?;
+            let outcome = self.sync();
+            if matches!(outcome, Err(LogError::Full { .. })) {
+                // The mark was all that there was. Another one is made when it is tried again.
+                self.buffer.clear();
+                self.cuts.clear();
+            }
+            outcome?;
             self.is_marked = true;
         }
+        self.note_reach()?;
         Ok(self.durable)
     }
 
-    /// Syncs and marks the log as closed in good order.
+    /// Syncs and marks the log as closed in good order, if there is room for the mark.
     pub fn close(mut self) -> Result<()> {
-        self.write_watermark().map(drop)
+        self.sync()?;
+        match self.write_watermark() {
+            Err(LogError::Full { .. }) => Ok(()),
+            outcome => outcome.map(drop),
+        }
     }
 
     /// Gives up the records before `sequence`, as far as they fill whole segments. When this
@@ -286,7 +282,8 @@ impl<V: Vfs> Log<V> {
     }
 
     /// Does one bounded piece of the work that has to be done before the next segment is needed,
-    /// for callers with time to spare; returns whether more is left.
+    /// for callers with time to spare; returns whether more is left. [`LogError::Full`] leaves
+    /// everything as it was, to be tried again.
     pub fn prepare_step(&mut self) -> Result<bool> {
         self.check_alive()?;
         let outcome = self.pool.step(&self.vfs);
@@ -311,6 +308,26 @@ impl<V: Vfs> Log<V> {
     /// How many bytes are waiting for the next [`Log::sync`].
     pub fn buffered_bytes(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// Whether there was no room for the next segment when it was last tried to allocate one. What is
+    /// left of the segment in use is for what is under way; the moment to take in nothing more.
+    pub fn is_full(&self) -> bool {
+        self.pool.is_full()
+    }
+
+    /// Whether records of so many bytes in all, each of them counted with
+    /// [`RECORD_OVERHEAD_BYTES_MAX`], fit in after those that wait, as far as is known: as long as no
+    /// segment was refused room, anything does.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        if !self.is_full() {
+            return true;
+        }
+        let (start, capacity) = self.last_piece();
+        let ready = self.pool.ready().saturating_sub(self.cuts.len()) as u64;
+        let room = (capacity - start) + ready * (self.options.segment_bytes - HEADER_BYTES);
+        // A mark that everything is durable is to fit in as well.
+        bytes + record::HEADER_BYTES as u64 <= room
     }
 
     /// The longest record that can be appended: a segment without its own and the record's header,
@@ -352,11 +369,14 @@ impl<V: Vfs> Log<V> {
     }
 
     fn write_batch(&mut self) -> Result<()> {
+        // All the room that the batch needs comes first, so that a full disk is met before anything
+        // has changed.
+        self.pool.reserve(&self.vfs, self.cuts.len())?;
         let mut start = 0;
         for cut in 0..self.cuts.len() {
             let Cut { at, first } = self.cuts[cut];
             if start < at {
-                self.write_piece(start, at)?;
+                self.write_piece(start, at, cut == 0)?;
             }
             self.rotate(first)?;
             start = at;
@@ -365,24 +385,32 @@ impl<V: Vfs> Log<V> {
         let end = self.active.end + (length - start) as u64;
         let padded = end.next_multiple_of(PAGE_BYTES).min(self.active.header.capacity);
         self.buffer.resize(length + (padded - end) as usize, 0);
-        self.write_piece(start, self.buffer.len())?;
+        let written = self.write_piece(start, self.buffer.len(), self.cuts.is_empty());
+        self.buffer.truncate(length);
+        written?;
         // The padding is room for the next batch and no part of this one.
         self.active.end = end;
-        let written = length as u64;
         self.buffer.clear();
         self.cuts.clear();
         if self.active.end > self.active.header.capacity / 2 {
-            self.pool.keep_pace(&self.vfs, written)?;
+            self.prepare_ahead(length as u64)?;
         }
         Ok(())
     }
 
-    fn write_piece(&mut self, start: usize, end: usize) -> Result<()> {
+    /// Writes and syncs a piece of the batch. If it is the first one and there is no room for it (on
+    /// a file system that takes room even for what is overwritten), nothing has happened.
+    fn write_piece(&mut self, start: usize, end: usize, is_first: bool) -> Result<()> {
         let active = &mut self.active;
         assert_eq!(active.end % ALIGNMENT as u64, 0, "a record must begin aligned");
         let piece = &self.buffer[start..end];
-        active.file.write_at(piece, active.end).attempt("write", &active.path)?;
-        if !self.options.skips_sync() {
+        let written = active.file.write_at(piece, active.end);
+        if is_first {
+            written.attempt_in_room("write", &active.path)?;
+        } else {
+            written.attempt("write", &active.path)?;
+        }
+        if !self.options.has(Mutant::SkipsSync) {
             active.file.sync_data().attempt("sync", &active.path)?;
         }
         active.end += piece.len() as u64;
@@ -400,9 +428,30 @@ impl<V: Vfs> Log<V> {
             capacity: self.options.segment_bytes,
         };
         let path = segment::activate(&self.vfs, &self.dir, &file, &path, &header)?;
+        if !self.options.has(Mutant::ForgetsDirectory) {
+            self.vfs.sync_dir(&self.dir).attempt("sync directory", &self.dir)?;
+        }
         self.active = Active { file, path, header, end: HEADER_BYTES };
         self.retained.push_back(Retained::of(&header));
         Ok(())
+    }
+
+    /// Does what has to be done before the next segment is needed, in pace with a batch that is
+    /// durable already: a full disk is no failure of that.
+    fn prepare_ahead(&mut self, written: u64) -> Result<()> {
+        if self.reach.is_behind(self.active.header.index) {
+            return self.note_reach();
+        }
+        match self.pool.keep_pace(&self.vfs, written) {
+            Err(LogError::Full { .. }) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn note_reach(&mut self) -> Result<()> {
+        let index = self.active.header.index;
+        let outcome = self.reach.note(&self.vfs, &self.dir, self.options.log_id, index);
+        self.note_failure(outcome)
     }
 
     fn check_alive(&self) -> Result<()> {
@@ -413,7 +462,11 @@ impl<V: Vfs> Log<V> {
     }
 
     fn note_failure<T>(&mut self, outcome: Result<T>) -> Result<T> {
-        outcome.inspect_err(|error| self.poison = Some(error.to_string()))
+        outcome.inspect_err(|error| {
+            if !matches!(error, LogError::Full { .. }) {
+                self.poison = Some(error.to_string());
+            }
+        })
     }
 }
 
@@ -437,6 +490,7 @@ fn create<V: Vfs>(vfs: &V, dir: &Path, options: &LogOptions) -> Result<Tail<V::F
         capacity: options.segment_bytes,
     };
     let path = segment::activate(vfs, dir, &file, &path, &header)?;
+    vfs.sync_dir(dir).attempt("sync directory", dir)?;
     let recovered =
         Recovered { first: Sequence(1), last: Sequence(0), zeroed_bytes: 0, is_new: true };
     Ok(Tail {
@@ -448,6 +502,7 @@ fn create<V: Vfs>(vfs: &V, dir: &Path, options: &LogOptions) -> Result<Tail<V::F
         is_marked: true,
         retained: VecDeque::from([Retained::of(&header)]),
         pool,
+        reach: Reach::default(),
         recovered,
     })
 }

@@ -16,7 +16,7 @@ mod disk;
 mod memory;
 
 pub use disk::{DiskFile, DiskVfs};
-pub use memory::{MemoryFile, MemoryVfs};
+pub use memory::{Harm, MemoryFile, MemoryVfs};
 
 use std::io;
 use std::path::Path;
@@ -38,7 +38,8 @@ pub trait Vfs: Clone {
     /// Opens an existing file for reading and writing; fails with `NotFound` if there is none.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
 
-    /// Gives a file another name in the same directory, replacing what had that name.
+    /// Gives a file another name in the same directory, replacing what had that name; or gives a
+    /// directory another name beside it, which must be free.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file's name. Handles that are open stay usable.

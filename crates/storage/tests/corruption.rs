@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use quorate_storage::log::Result as LogResult;
-use quorate_storage::{Log, LogError, LogId, LogOptions, MemoryVfs, Sequence, Vfs, VfsFile};
+use quorate_storage::{
+    Log, LogError, LogId, LogOptions, MemoryVfs, Mutant, Sequence, Vfs, VfsFile,
+};
 
 const DIR: &str = "log";
 const BATCH: u64 = 3;
@@ -18,8 +20,14 @@ fn options() -> LogOptions {
 type Records = Vec<(u64, Vec<u8>)>;
 
 fn open(vfs: &MemoryVfs) -> LogResult<(Log<MemoryVfs>, Records)> {
+    open_with(vfs, None)
+}
+
+fn open_with(vfs: &MemoryVfs, mutant: Option<Mutant>) -> LogResult<(Log<MemoryVfs>, Records)> {
     let mut records = Vec::new();
-    let (log, _) = Log::open(vfs.clone(), DIR, options(), |sequence, bytes| {
+    let mut options = options();
+    options.mutant = mutant;
+    let (log, _) = Log::open(vfs.clone(), DIR, options, |sequence, bytes| {
         records.push((sequence.0, bytes.to_vec()));
     })?;
     Ok((log, records))
@@ -146,13 +154,118 @@ fn a_refusal_says_where_and_what_to_do() {
 }
 
 #[test]
-fn a_missing_segment_is_corruption() {
+fn a_missing_segment_is_named_wherever_it_was() {
     let (vfs, log, _) = written();
     log.close().expect("the disk is healthy");
-    let (path, _) = files(&vfs).swap_remove(1);
+    let paths: Vec<PathBuf> = files(&vfs).into_iter().map(|(path, _)| path).collect();
+    for (missing, blamed, is_readable) in
+        [(vec![1], 1, true), (vec![2], 2, true), (vec![1, 2], 1, true), (vec![0, 1, 2], 2, false)]
+    {
+        let disk = vfs.duplicate();
+        for place in &missing {
+            disk.remove(&paths[*place]).expect("the file is there");
+        }
+        let error = open(&disk).expect_err("a segment is missing");
+        let LogError::Missing { file, sequence, readable_from } = &error else { panic!("{error}") };
+        assert_eq!(*file, paths[blamed]);
+        assert_eq!(*readable_from, is_readable.then_some(Sequence(1)));
+        assert!(error.is_damage() && (!is_readable || *sequence > Sequence(1)), "{error}");
+    }
+}
+
+#[test]
+fn a_log_whose_last_segment_is_not_missed_is_caught() {
+    let (vfs, log, records) = written();
+    log.close().expect("the disk is healthy");
+    let (path, _) = files(&vfs).swap_remove(2);
     vfs.remove(&path).expect("the file is there");
-    let error = open(&vfs).expect_err("a segment is missing");
-    assert!(matches!(&error, LogError::Corrupt { file, .. } if *file == path), "{error}");
+    let found = open_with(&vfs, Some(Mutant::MissesNothing)).expect("it misses nothing").1;
+    assert!(found.len() < records.len(), "the mutant was to lose records");
+}
+
+#[test]
+fn a_spoilt_or_missing_note_of_the_logs_reach_does_no_harm() {
+    let (vfs, log, records) = written();
+    log.close().expect("the disk is healthy");
+    let note = Path::new(DIR).join("REACH");
+    for spoil in [
+        |vfs: &MemoryVfs, note: &Path| vfs.corrupt(note, 33, 0x10),
+        |vfs: &MemoryVfs, note: &Path| vfs.remove(note).expect("it is there"),
+        |vfs: &MemoryVfs, note: &Path| {
+            vfs.open(note).and_then(|file| file.set_len(7)).expect("it is there");
+        },
+    ] {
+        let disk = vfs.duplicate();
+        spoil(&disk, &note);
+        assert_eq!(open(&disk).expect("the log is whole").1, records);
+        // And it is written again.
+        let (path, _) = files(&disk).swap_remove(2);
+        disk.remove(&path).expect("the file is there");
+        assert!(matches!(open(&disk), Err(LogError::Missing { .. })));
+    }
+}
+
+#[test]
+fn files_of_somebody_elses_are_left_alone() {
+    let (vfs, log, records) = written();
+    log.close().expect("the disk is healthy");
+    for name in ["notes.txt", "1.segment", "next-.preparing"] {
+        vfs.create_new(&Path::new(DIR).join(name)).expect("the name is free");
+    }
+    assert_eq!(open(&vfs).expect("the log is whole").1, records);
+    assert!(vfs.open(&Path::new(DIR).join("notes.txt")).is_ok());
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_is_read_again_and_then_named() {
+    let (vfs, log, records) = written();
+    log.close().expect("the disk is healthy");
+    for (path, _) in vfs.files() {
+        for (times, is_read) in [(1, true), (2, false)] {
+            let disk = vfs.duplicate();
+            disk.fail_reads(&path, 0..u64::MAX, Some(times));
+            match open(&disk) {
+                Ok((_, found)) => assert!(is_read && found == records),
+                Err(LogError::Unreadable { file, .. }) => assert!(!is_read && file == path),
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(disk.errors(), u64::from(times));
+        }
+    }
+}
+
+#[test]
+fn damage_says_what_can_still_be_read() {
+    let (vfs, mut log, records) = written();
+    let released = Sequence(records.len() as u64 / 2);
+    log.release_before(released).expect("the disk is healthy");
+    let first = log.first();
+    assert!(first > Sequence(1), "a segment was to be released");
+    log.close().expect("the disk is healthy");
+    let (path, bytes) = files(&vfs).swap_remove(0);
+    let third = 512 + 2 * 48 + 16;
+    assert_eq!(bytes[third..third + 8], (first.0 + 2).to_le_bytes(), "a sequence lies there");
+    vfs.corrupt(&path, third as u64, 1);
+    let error = open(&vfs).expect_err("the third record has rotted");
+    let LogError::Corrupt { sequence, readable_from, .. } = &error else { panic!("{error}") };
+    assert_eq!((*sequence, *readable_from), (Sequence(first.0 + 2), Some(first)));
+    let said = format!("records {} to {} can still be read", first, first.0 + 1);
+    assert!(error.to_string().contains(&said), "{error}");
+    // Where the log begins is in the header alone.
+    vfs.corrupt(&path, 40, 1);
+    let error = open(&vfs).expect_err("the header has rotted");
+    assert!(matches!(&error, LogError::Corrupt { readable_from: None, .. }), "{error}");
+}
+
+#[test]
+fn a_log_that_cuts_rot_off_is_caught() {
+    let (vfs, log, records) = written();
+    log.close().expect("the disk is healthy");
+    let (path, _) = files(&vfs).swap_remove(2);
+    vfs.corrupt(&path, 512 + 32, 1);
+    assert!(matches!(open(&vfs), Err(LogError::Corrupt { .. })), "the healthy log refuses");
+    let found = open_with(&vfs, Some(Mutant::CutsRot)).expect("it takes it for torn").1;
+    assert!(found.len() < records.len(), "the mutant was to lose records");
 }
 
 #[test]
@@ -210,25 +323,6 @@ fn what_recovery_hands_over_is_durable_even_if_its_sync_had_failed_before() {
     lose_everything_unsynced(&vfs);
     let (_, found) = open(&vfs).expect("a crashed log opens");
     assert_eq!(found, handed_over);
-}
-
-#[test]
-fn a_full_disk_is_an_error_and_loses_nothing() {
-    let (vfs, mut log, mut records) = written();
-    vfs.set_capacity(Some(3 * 1024));
-    let error = loop {
-        let number = log.append(b"until the disk is full").expect("the record fits").0;
-        match log.sync() {
-            Ok(_) => records.push((number, b"until the disk is full".to_vec())),
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(&error, LogError::Io { source, .. }
-        if source.kind() == std::io::ErrorKind::StorageFull));
-    vfs.set_capacity(None);
-    lose_everything_unsynced(&vfs);
-    let (_, found) = open(&vfs).expect("a crashed log opens");
-    assert_eq!(found[..records.len()], records);
 }
 
 #[test]

@@ -284,6 +284,12 @@ fn a_sync_that_does_not_sync_is_caught() {
     assert!(error.contains("was acknowledged") || error.contains("did not open"), "{error}");
 }
 
+#[test]
+fn a_segment_whose_name_is_not_durable_is_caught() {
+    let error = search(Some(Mutant::ForgetsDirectory), 4000).expect_err("it was not caught");
+    assert!(error.contains("was acknowledged") || error.contains("did not open"), "{error}");
+}
+
 /// The search above all but never gets here: what is written after the cut has to end exactly where
 /// an old record begins, on a page's boundary, with the sequence that the old record carries.
 #[test]

@@ -5,11 +5,11 @@ use std::process::Command;
 use std::{env, fs, process};
 
 use quorate_storage::{
-    DataDir, DataDirError, DiskVfs, Identity, Log, LogId, LogOptions, MemoryVfs, Sequence, Vfs,
-    VfsFile,
+    DataDir, DataDirError, DiskVfs, Identity, Log, LogId, LogOptions, MemoryVfs, Origin, Sequence,
+    Vfs, VfsFile,
 };
 
-const IDENTITY: Identity = Identity { cluster_id: 0xab, node_id: 3 };
+const IDENTITY: Identity = Identity { cluster_id: 0xab, node_id: 3, origin: Origin::Founded };
 const LOG_ID: LogId = LogId(77);
 /// Tells the child process of a test which directory to try.
 const CHILD_VARIABLE: &str = "QUORATE_STORAGE_TEST_LOCKED_DIR";
@@ -134,8 +134,13 @@ fn a_directory_of_another_cluster_or_node_is_refused() {
     let path = Path::new("/var/node");
     drop(open(&vfs, path).expect("the place is free"));
     let other = |cluster_id, node_id| {
-        DataDir::open(&vfs, path, &Identity { cluster_id, node_id }, LOG_ID)
-            .expect_err("it belongs to another")
+        DataDir::open(
+            &vfs,
+            path,
+            &Identity { cluster_id, node_id, origin: Origin::Founded },
+            LOG_ID,
+        )
+        .expect_err("it belongs to another")
     };
     let error = other(0xcd, 3);
     assert!(matches!(error, DataDirError::OtherCluster { found: 0xab, expected: 0xcd, .. }));

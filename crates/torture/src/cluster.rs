@@ -50,6 +50,8 @@ struct Node {
     peer: Claim,
     process: Option<Process>,
     is_paused: bool,
+    /// What `--initial-cluster` says to a node that joined; none for those that were there from the beginning.
+    joins: Option<String>,
 }
 
 /// Nodes that run as processes of their own on loopback.
@@ -57,6 +59,8 @@ struct Node {
 pub struct Cluster {
     binary: PathBuf,
     token: String,
+    /// What every node is told beside who it is.
+    flags: Vec<String>,
     nodes: Vec<Node>,
     /// None once it is kept for a person to look at.
     dir: Option<TempDir>,
@@ -67,9 +71,18 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `size` nodes of the binary, and waits until each is ready.
     pub async fn start(binary: impl Into<PathBuf>, size: usize) -> Result<Self, TortureError> {
+        Self::start_with(binary, size, &[]).await
+    }
+
+    /// As [`Cluster::start`], with more flags for each node.
+    pub async fn start_with(
+        binary: impl Into<PathBuf>,
+        size: usize,
+        flags: &[&str],
+    ) -> Result<Self, TortureError> {
         let binary = binary.into();
         for _ in 1..STARTS_MAX {
-            let mut cluster = Self::launch_all(binary.clone(), size)?;
+            let mut cluster = Self::launch_all(binary.clone(), size, flags)?;
             match cluster.wait_until_all_ready().await {
                 // Somebody listens there who came between our look and the node's.
                 Err(TortureError::Ended { log, .. }) if log.contains("Address already in use") => {}
@@ -79,13 +92,13 @@ impl Cluster {
                 }
             }
         }
-        let mut cluster = Self::launch_all(binary, size)?;
+        let mut cluster = Self::launch_all(binary, size, flags)?;
         let outcome = cluster.wait_until_all_ready().await;
         cluster.has_failed = outcome.is_err();
         outcome.map(|()| cluster)
     }
 
-    fn launch_all(binary: PathBuf, size: usize) -> Result<Self, TortureError> {
+    fn launch_all(binary: PathBuf, size: usize, flags: &[&str]) -> Result<Self, TortureError> {
         let dir = tempfile::Builder::new().prefix("quorate-torture-").tempdir();
         let dir = dir.map_err(|source| TortureError::File {
             action: "make a directory in",
@@ -94,12 +107,14 @@ impl Cluster {
         })?;
         let nodes = (0..size).map(|_| {
             let (client, peer) = (ports::claim()?, ports::claim()?);
-            Ok(Node { client, peer, process: None, is_paused: false })
+            Ok(Node { client, peer, process: None, is_paused: false, joins: None })
         });
         let nodes = nodes.collect::<Result<Vec<_>, TortureError>>()?;
         // Another token for each, so that a node that dials into the wrong cluster is told so.
         let token = format!("torture-{}", nodes[0].client.port);
-        let mut cluster = Cluster { binary, token, nodes, dir: Some(dir), has_failed: false };
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut cluster =
+            Cluster { binary, token, flags, nodes, dir: Some(dir), has_failed: false };
         for node in cluster.all() {
             cluster.launch(node)?;
         }
@@ -159,16 +174,21 @@ impl Cluster {
     /// The command line of a node, to be run as it is or with changes.
     pub fn command(&self, node: NodeIndex) -> Command {
         let peer_url = |node: NodeIndex| format!("http://{}", self.peer_address(node));
-        let members: Vec<String> =
-            self.all().map(|node| format!("{node}={}", peer_url(node))).collect();
+        let founders = self.all().filter(|node| self.nodes[node.0].joins.is_none());
+        let founders: Vec<String> =
+            founders.map(|node| format!("{node}={}", peer_url(node))).collect();
+        let members = self.nodes[node.0].joins.clone();
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--name").arg(node.to_string());
         command.arg("--data-dir").arg(self.data_dir(node));
         command.arg("--listen-client-urls").arg(self.client_url(node));
         command.arg("--listen-peer-urls").arg(peer_url(node));
-        command.arg("--initial-cluster").arg(members.join(","));
+        let state = if members.is_some() { "existing" } else { "new" };
+        command.arg("--initial-cluster-state").arg(state);
+        command.arg("--initial-cluster").arg(members.unwrap_or_else(|| founders.join(",")));
         command.arg("--initial-cluster-token").arg(&self.token);
         command.arg("--exit-with-stdin");
+        command.args(&self.flags);
         // What the environment says about some node cannot hold for these.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("QUORATE_") {
@@ -176,6 +196,84 @@ impl Cluster {
             }
         }
         command
+    }
+
+    /// Has a new node taken in through another one. It is yet to be launched.
+    pub async fn add_member(&mut self, through: NodeIndex) -> Result<NodeIndex, TortureError> {
+        let node = NodeIndex(self.nodes.len());
+        let (client, peer) = (ports::claim()?, ports::claim()?);
+        self.nodes.push(Node {
+            client,
+            peer,
+            process: None,
+            is_paused: false,
+            joins: Some(String::new()),
+        });
+        let url = format!("http://{}", self.peer_address(node));
+        let endpoint = self.client_url(through);
+        let failed = |source| TortureError::Client { endpoints: endpoint.clone(), source };
+        let mut client = self.client(through).await?;
+        let added = client.member_add([url.clone()], None).await.map_err(failed)?;
+        let name = |member: &etcd_client::Member| {
+            if member.peer_urls().contains(&url) { node.to_string() } else { member.name().into() }
+        };
+        let members = added.member_list().iter().flat_map(|member| {
+            let name = name(member);
+            member.peer_urls().iter().map(move |url| format!("{name}={url}"))
+        });
+        self.nodes[node.0].joins = Some(members.collect::<Vec<_>>().join(","));
+        Ok(node)
+    }
+
+    /// Who the members are, by a node's account.
+    pub async fn members(
+        &self,
+        through: NodeIndex,
+    ) -> Result<Vec<etcd_client::Member>, TortureError> {
+        let endpoints = self.client_url(through);
+        let mut client = self.client(through).await?;
+        let list = client.member_list().await;
+        let list = list.map_err(|source| TortureError::Client { endpoints, source })?;
+        Ok(list.members().to_vec())
+    }
+
+    /// Waits until so many members vote, by a node's account.
+    pub async fn wait_for_voters(
+        &self,
+        through: NodeIndex,
+        voters: usize,
+    ) -> Result<(), TortureError> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let members = self.members(through).await?;
+            let seen = members.iter().filter(|member| !member.is_learner()).count();
+            if seen == voters {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let (what, last) = (format!("{voters} members that vote"), format!("{members:?}"));
+                return Err(TortureError::NotSeen { what, within: DEADLINE, last });
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Has a member let go of, through another node.
+    pub async fn remove_member(
+        &mut self,
+        through: NodeIndex,
+        node: NodeIndex,
+    ) -> Result<(), TortureError> {
+        let endpoints = self.client_url(through);
+        let name = node.to_string();
+        let members = self.members(through).await?;
+        let Some(member) = members.iter().find(|member| member.name() == name) else {
+            let (what, last) = (format!("{name} among the members"), format!("{members:?}"));
+            return Err(TortureError::NotSeen { what, within: Duration::ZERO, last });
+        };
+        let mut client = self.client(through).await?;
+        let removed = client.member_remove(member.id()).await;
+        removed.map(|_| ()).map_err(|source| TortureError::Client { endpoints, source })
     }
 
     /// Starts a node that does not run, without waiting for anything.
@@ -292,6 +390,31 @@ impl Cluster {
         let status = client.status().await.ok()?;
         let leads = status.header()?.member_id() == status.leader();
         leads.then(|| status.raft_term())
+    }
+
+    /// Waits until a node's metric is as it should be.
+    pub async fn wait_for_metric(
+        &self,
+        node: NodeIndex,
+        name: &str,
+        is_right: impl Fn(f64) -> bool,
+    ) -> Result<(), TortureError> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let last = self.metric(node, name).await;
+            if last.as_ref().is_ok_and(|value| is_right(*value)) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let what = format!("the metric {name} of {node} being right");
+                return Err(TortureError::NotSeen {
+                    what,
+                    within: DEADLINE,
+                    last: format!("{last:?}"),
+                });
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
     }
 
     /// The value of a metric, by its whole name with labels, if the node has it.

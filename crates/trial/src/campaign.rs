@@ -41,6 +41,7 @@ pub fn bounds(seed: u64, command: &str) -> Bounds {
         liveness: Duration::from_secs(30),
         operations: setting.operations,
         invariant_every: 1,
+        memory_loss: false,
         command: command.to_owned(),
     }
 }

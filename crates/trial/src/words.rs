@@ -7,7 +7,7 @@ use quorate_kv::request::{
     Command, DeleteRangeRequest, KeyRange, Operation, PutRequest, Query, RangeEnd, Response,
     TxnRequest,
 };
-use quorate_kv::service::{NodeRequest, NodeResponse};
+use quorate_kv::service::{Member, MemberChange, Members, NodeRequest, NodeResponse};
 use quorate_kv::wire;
 use quorate_protocols::consensus::raft;
 use quorate_sim::Describe;
@@ -69,18 +69,52 @@ fn request(request: &NodeRequest) -> Label {
         NodeRequest::Query { query: Query::Txn(txn), .. } => self::txn(txn).into(),
         NodeRequest::Status { group } => format!("status {group}").into(),
         NodeRequest::TransferLeadership { group, to } => format!("transfer {group} to {to}").into(),
+        NodeRequest::Backup { group } => format!("backup {group}").into(),
+        NodeRequest::Members { group, .. } => format!("members {group}").into(),
+        NodeRequest::ChangeMembers { group, change } => {
+            in_group(*group, &self::change(change)).into()
+        }
     }
 }
 
 fn response(response: &NodeResponse) -> Label {
     match response {
         NodeResponse::Done { outcome: Ok(response), .. } => self::done(response).into(),
-        NodeResponse::Done { outcome: Err(error), .. } | NodeResponse::Transfer(Err(error)) => {
-            Label::of_kind("refused", &error.to_string())
-        }
+        NodeResponse::Done { outcome: Err(error), .. }
+        | NodeResponse::Transfer(Err(error))
+        | NodeResponse::Members(Err(error))
+        | NodeResponse::Backup(Err(error)) => Label::of_kind("refused", &error.to_string()),
+        NodeResponse::Members(Ok(members)) => self::members(members).into(),
+        NodeResponse::Backup(Ok(_)) => "backup".into(),
         NodeResponse::Transfer(Ok(())) => "begun".into(),
         NodeResponse::Status(status) => format!("{status:?}").into(),
     }
+}
+
+fn change(change: &MemberChange) -> String {
+    match change {
+        MemberChange::Add { node, is_learner: true, .. } => format!("add learner {node}"),
+        MemberChange::Add { node, is_learner: false, .. } => format!("add {node}"),
+        MemberChange::Remove { node } => format!("remove {node}"),
+        MemberChange::Update { node, .. } => format!("update {node}"),
+        MemberChange::Promote { node } => format!("promote {node}"),
+        MemberChange::Introduce { node, .. } => format!("introduce {node}"),
+        MemberChange::SetAlarm { node, alarm, is_raised: true } => {
+            format!("alarm {alarm:?} {node}")
+        }
+        MemberChange::SetAlarm { node, alarm, is_raised: false } => {
+            format!("disarm {alarm:?} {node}")
+        }
+    }
+}
+
+/// Learners in brackets.
+fn members(members: &Members) -> String {
+    let name = |member: &Member| {
+        if member.is_learner { format!("({})", member.node) } else { member.node.to_string() }
+    };
+    let names: Vec<String> = members.members.iter().map(name).collect();
+    format!("members {}", names.join(","))
 }
 
 fn done(response: &Response) -> String {

@@ -30,7 +30,9 @@ fn a_thousand_seeds_break_no_rule() {
         panic!("{shrunk}");
     }
     assert!(undecided <= 40, "{undecided} histories of some 1,500 were not searched to the end");
-    for (name, count) in campaign.counters.each() {
+    // Disks keep what they promised to keep, until the protocol provides for more.
+    let memory = ["ruins", "losses_known", "losses_unknown", "losses_mended"];
+    for (name, count) in campaign.counters.each().filter(|(name, _)| !memory.contains(name)) {
         assert!(count > 0, "no run saw any {name}");
     }
 }

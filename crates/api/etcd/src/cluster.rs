@@ -1,81 +1,95 @@
-//! The Cluster and Maintenance services, as far as they are there.
+//! The Cluster service: who the members are, and changes of that.
+//!
+//! A member that is added with a vote is listed as a learner until it has caught up and votes; etcd counts it at once.
+
+use std::hash::{BuildHasher, RandomState};
 
 use quorate_core::NodeId;
-use quorate_kv::error::Error as StoreError;
 use quorate_kv::request::Revision;
+use quorate_kv::service::{Member, MemberChange, Members};
 
 use crate::error::Error;
-use crate::face::{ETCD_VERSION, Face, Member};
-use crate::proto::etcdserverpb::{self as wire, alarm_request::AlarmAction};
+use crate::face::Face;
+use crate::proto::etcdserverpb as wire;
+
+/// Ids below this one are for simulated nodes, which are numbered from one.
+const RESERVED_IDS: u64 = 1 << 16;
 
 impl Face {
     pub(crate) async fn member_list(
         &self,
-        _: wire::MemberListRequest,
+        request: wire::MemberListRequest,
     ) -> Result<wire::MemberListResponse, Error> {
-        let status = self.status().await?;
-        Ok(wire::MemberListResponse {
-            // etcd leaves the revision out: membership is not part of the store.
-            header: self.header(Revision(0), status.term),
-            members: self.config.members.iter().map(|member| self.member(member)).collect(),
-        })
+        let members = self.members(request.linearizable).await?;
+        let header = self.member_header(&members);
+        Ok(wire::MemberListResponse { header, members: listed(members) })
     }
 
-    pub(crate) async fn alarm(
+    pub(crate) async fn member_add(
         &self,
-        request: wire::AlarmRequest,
-    ) -> Result<wire::AlarmResponse, Error> {
-        if request.action != AlarmAction::Get as i32 {
-            return Err(StoreError::Unsupported("raising and clearing alarms").into());
-        }
-        let status = self.status().await?;
-        let header = self.header(status.revision, status.term);
-        Ok(wire::AlarmResponse { header, alarms: Vec::new() })
+        request: wire::MemberAddRequest,
+    ) -> Result<wire::MemberAddResponse, Error> {
+        let wire::MemberAddRequest { peer_ur_ls: peer_urls, is_learner } = request;
+        let node = draw_id(&peer_urls);
+        let change = MemberChange::Add { node, peer_urls, is_learner };
+        let members = self.change_members(change).await?;
+        let header = self.member_header(&members);
+        let members = listed(members);
+        let member = members.iter().find(|member| member.id == node.0).cloned();
+        Ok(wire::MemberAddResponse { header, member, members })
     }
 
-    pub(crate) async fn maintenance_status(
+    pub(crate) async fn member_remove(
         &self,
-        _: wire::StatusRequest,
-    ) -> Result<wire::StatusResponse, Error> {
-        let status = self.status().await?;
-        let bytes = i64::try_from(status.bytes).unwrap_or(i64::MAX);
-        let errors = match status.leader {
-            Some(_) => Vec::new(),
-            None => vec![StoreError::NoLeader.to_string()],
-        };
-        Ok(wire::StatusResponse {
-            header: self.header(status.revision, status.term),
-            version: ETCD_VERSION.to_owned(),
-            db_size: bytes,
-            leader: status.leader.map_or(0, |leader| leader.0),
-            raft_index: status.commit_index,
-            raft_term: status.term,
-            raft_applied_index: status.applied_index,
-            errors,
-            db_size_in_use: bytes,
-            is_learner: false,
-            storage_version: ETCD_VERSION.to_owned(),
-            db_size_quota: 0,
-            downgrade_info: Some(wire::DowngradeInfo::default()),
-        })
+        request: wire::MemberRemoveRequest,
+    ) -> Result<wire::MemberRemoveResponse, Error> {
+        let change = MemberChange::Remove { node: NodeId(request.id) };
+        let members = self.change_members(change).await?;
+        let header = self.member_header(&members);
+        Ok(wire::MemberRemoveResponse { header, members: listed(members) })
     }
 
-    pub(crate) async fn move_leader(
+    pub(crate) async fn member_update(
         &self,
-        request: wire::MoveLeaderRequest,
-    ) -> Result<wire::MoveLeaderResponse, Error> {
-        self.transfer_leadership(NodeId(request.target_id)).await?;
-        let status = self.status().await?;
-        Ok(wire::MoveLeaderResponse { header: self.header(status.revision, status.term) })
+        request: wire::MemberUpdateRequest,
+    ) -> Result<wire::MemberUpdateResponse, Error> {
+        let wire::MemberUpdateRequest { id, peer_ur_ls: peer_urls } = request;
+        let change = MemberChange::Update { node: NodeId(id), peer_urls };
+        let members = self.change_members(change).await?;
+        let header = self.member_header(&members);
+        Ok(wire::MemberUpdateResponse { header, members: listed(members) })
     }
 
-    fn member(&self, member: &Member) -> wire::Member {
-        wire::Member {
-            id: member.id.0,
-            name: member.name.clone(),
-            peer_ur_ls: member.peer_urls.clone(),
-            client_ur_ls: self.client_urls(member.id),
-            is_learner: false,
-        }
+    pub(crate) async fn member_promote(
+        &self,
+        request: wire::MemberPromoteRequest,
+    ) -> Result<wire::MemberPromoteResponse, Error> {
+        let change = MemberChange::Promote { node: NodeId(request.id) };
+        let members = self.change_members(change).await?;
+        let header = self.member_header(&members);
+        Ok(wire::MemberPromoteResponse { header, members: listed(members) })
     }
+
+    /// etcd leaves the revision out: membership is not part of the store.
+    fn member_header(&self, members: &Members) -> Option<wire::ResponseHeader> {
+        self.header(Revision(0), members.term)
+    }
+}
+
+/// A number that no node ever had, as far as 64 random bits can promise: the system's hash seeds are random.
+fn draw_id(peer_urls: &[String]) -> NodeId {
+    let drawn = RandomState::new().hash_one(peer_urls);
+    NodeId(if drawn < RESERVED_IDS { drawn | 1 << 63 } else { drawn })
+}
+
+fn listed(members: Members) -> Vec<wire::Member> {
+    let listed =
+        members.members.into_iter().map(|Member { node, is_learner, info }| wire::Member {
+            id: node.0,
+            name: info.name,
+            peer_ur_ls: info.peer_urls,
+            client_ur_ls: info.client_urls,
+            is_learner,
+        });
+    listed.collect()
 }

@@ -73,18 +73,29 @@ impl From<Error> for Status {
 fn store_code(error: &StoreError) -> Code {
     match error {
         StoreError::EmptyKey
+        | StoreError::KeyTooLong
         | StoreError::KeyNotFound
         | StoreError::ValueProvided
         | StoreError::LeaseProvided
         | StoreError::TooManyOperations
         | StoreError::DuplicateKey
         | StoreError::InvalidSortOption
-        | StoreError::RequestTooLarge => Code::InvalidArgument,
+        | StoreError::RequestTooLarge
+        | StoreError::MemberBadUrls => Code::InvalidArgument,
         StoreError::LeaseNotFound | StoreError::MemberNotFound => Code::NotFound,
-        StoreError::NotLeader => Code::FailedPrecondition,
+        StoreError::NotLeader
+        | StoreError::MemberExists
+        | StoreError::PeerUrlExists
+        | StoreError::MemberNotEnoughStarted
+        | StoreError::MemberNotLearner
+        | StoreError::LearnerNotReady
+        | StoreError::TooManyLearners => Code::FailedPrecondition,
         StoreError::Compacted | StoreError::FutureRevision => Code::OutOfRange,
         StoreError::TooManyRequests | StoreError::NoSpace => Code::ResourceExhausted,
-        StoreError::NoLeader | StoreError::TimedOut | StoreError::Stopped => Code::Unavailable,
+        StoreError::NoLeader
+        | StoreError::TimedOut
+        | StoreError::Stopped
+        | StoreError::ChangeUnderWay => Code::Unavailable,
         // The code that etcd gives to a corrupt cluster.
         StoreError::Storage(_) => Code::DataLoss,
         StoreError::Unsupported(_) => Code::Unimplemented,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use quorate_core::{GroupId, NodeId};
+use quorate_kv::backup::Backup;
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::request::{Response, Revision};
-use quorate_kv::service::{NodeRequest, NodeResponse, Status};
-use quorate_runtime::{Cards, Handle, Metrics};
+use quorate_kv::service::{MemberChange, Members, NodeRequest, NodeResponse, Status};
+use quorate_runtime::{Handle, Metrics, Stopped};
 
 use crate::error::Error;
 use crate::metrics::Counters;
@@ -22,17 +23,6 @@ pub const REQUEST_BYTES_MAX: usize = 1536 * 1024;
 /// refused by name rather than by the framing.
 pub const MESSAGE_OVERHEAD_BYTES: usize = 512 * 1024;
 
-/// A member of the cluster, as clients see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// The node.
-    pub id: NodeId,
-    /// What people call it.
-    pub name: String,
-    /// Where other members reach it.
-    pub peer_urls: Vec<String>,
-}
-
 /// What a face has to be told. [`FaceConfig::new`] has etcd's defaults for what can be left open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaceConfig {
@@ -40,10 +30,6 @@ pub struct FaceConfig {
     pub cluster_id: u64,
     /// The node.
     pub member_id: NodeId,
-    /// Every member of the cluster, this one included.
-    pub members: Vec<Member>,
-    /// Where clients reach this node.
-    pub client_urls: Vec<String>,
     /// The shard that the face speaks to.
     pub group: GroupId,
     /// The longest write, in bytes.
@@ -58,12 +44,10 @@ pub struct FaceConfig {
 
 impl FaceConfig {
     /// A face of a node, with the defaults.
-    pub fn new(cluster_id: u64, member_id: NodeId, members: Vec<Member>) -> Self {
+    pub fn new(cluster_id: u64, member_id: NodeId) -> Self {
         FaceConfig {
             cluster_id,
             member_id,
-            members,
-            client_urls: Vec::new(),
             group: GroupId(0),
             request_bytes_max: REQUEST_BYTES_MAX,
             calls_per_connection_max: 1 << 16,
@@ -79,30 +63,20 @@ pub struct Face {
     pub(crate) config: FaceConfig,
     pub(crate) counters: Counters,
     node: Handle<NodeRequest, NodeResponse>,
-    cards: Cards,
+    leader: Handle<NodeRequest, NodeResponse>,
     pub(crate) runtime: Arc<Metrics>,
 }
 
 impl Face {
-    /// A face of the node that the handle asks. The card of each other node says where it serves clients: its URLs,
-    /// with commas between them.
+    /// A face of the node that the first handle asks. The second asks the node that leads, wherever it is: for what only
+    /// that can do and the node doesn't pass on.
     pub fn new(
         config: FaceConfig,
         node: Handle<NodeRequest, NodeResponse>,
-        cards: Cards,
+        leader: Handle<NodeRequest, NodeResponse>,
         runtime: Arc<Metrics>,
     ) -> Self {
-        Face { config, counters: Counters::default(), node, cards, runtime }
-    }
-
-    /// Where clients reach a member; nowhere, as far as this node knows, if it has not been heard of yet.
-    pub(crate) fn client_urls(&self, member: NodeId) -> Vec<String> {
-        if member == self.config.member_id {
-            return self.config.client_urls.clone();
-        }
-        let card = self.cards.get(member).unwrap_or_default();
-        let urls = String::from_utf8_lossy(&card);
-        urls.split(',').filter(|url| !url.is_empty()).map(str::to_owned).collect()
+        Face { config, counters: Counters::default(), node, leader, runtime }
     }
 
     /// The header of an answer.
@@ -135,9 +109,31 @@ impl Face {
         }
     }
 
+    /// The store as the node has it now.
+    pub(crate) async fn backup(&self) -> Result<Backup, Error> {
+        match self.node.ask(NodeRequest::Backup { group: self.config.group }).await {
+            Ok(NodeResponse::Backup(outcome)) => Ok(outcome?),
+            Ok(other) => unreachable!("the node answered a request for a backup with {other:?}"),
+            Err(_) => Err(StoreError::Stopped.into()),
+        }
+    }
+
+    /// Who the members are: as all have agreed, or as far as this node knows.
+    pub(crate) async fn members(&self, is_linearizable: bool) -> Result<Members, Error> {
+        let request = NodeRequest::Members { group: self.config.group, is_linearizable };
+        members_in(self.node.ask(request).await)
+    }
+
+    /// Has the leader change who the members are. Returns who they are then.
+    pub(crate) async fn change_members(&self, change: MemberChange) -> Result<Members, Error> {
+        let request = NodeRequest::ChangeMembers { group: self.config.group, change };
+        members_in(self.leader.ask(request).await)
+    }
+
     /// Has the node hand leadership to a member.
     pub(crate) async fn transfer_leadership(&self, to: NodeId) -> Result<(), Error> {
-        if !self.config.members.iter().any(|member| member.id == to) {
+        let members = self.members(false).await?.members;
+        if !members.iter().any(|member| member.node == to && !member.is_learner) {
             return Err(Error::BadLeaderTransferee);
         }
         let request = NodeRequest::TransferLeadership { group: self.config.group, to };
@@ -146,5 +142,13 @@ impl Face {
             Ok(other) => unreachable!("the node answered a transfer of leadership with {other:?}"),
             Err(_) => Err(StoreError::Stopped.into()),
         }
+    }
+}
+
+fn members_in(answer: Result<NodeResponse, Stopped>) -> Result<Members, Error> {
+    match answer {
+        Ok(NodeResponse::Members(outcome)) => Ok(outcome?),
+        Ok(other) => unreachable!("the node answered about the members with {other:?}"),
+        Err(_) => Err(StoreError::Stopped.into()),
     }
 }

@@ -1,4 +1,4 @@
-//! gRPC over HTTP/2, as far as unary calls need it.
+//! gRPC over HTTP/2, as far as unary calls need it, and one whose answer is a stream.
 //!
 //! The naive version is the server that a generator makes. It copies each message into a buffer of its own, boxes a
 //! future or two a call, and answers with error messages that no etcd client knows. A unary call is little enough to
@@ -10,32 +10,43 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::body::{Body, Frame, SizeHint};
 use prost::Message;
 use quorate_kv::error::Error as StoreError;
+use tokio::sync::mpsc::Receiver;
 use tonic::{Code, Status};
 
 use crate::error::Error;
 use crate::face::{Face, MESSAGE_OVERHEAD_BYTES};
+use crate::proto::etcdserverpb as wire;
 
 /// What stands before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// The content of a response: data, then perhaps trailers.
-#[derive(Debug, Default)]
-pub(crate) struct Payload {
-    data: Bytes,
-    trailers: Option<HeaderMap>,
+/// The content of a response.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    /// Data, then perhaps trailers.
+    Whole { data: Bytes, trailers: Option<HeaderMap> },
+    /// Messages as they come, each with what stands before it, then the verdict. The connection takes one when it has
+    /// room for it, and whoever makes them waits for that.
+    Stream { messages: Receiver<Result<Bytes, Error>>, is_over: bool },
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Payload::plain(Bytes::new())
+    }
 }
 
 impl Payload {
     /// Data without trailers.
     pub(crate) fn plain(data: impl Into<Bytes>) -> Self {
-        Payload { data: data.into(), trailers: None }
+        Payload::Whole { data: data.into(), trailers: None }
     }
 }
 
@@ -44,24 +55,46 @@ impl Body for Payload {
     type Error = std::convert::Infallible;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if !self.data.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))));
+        match self.get_mut() {
+            Payload::Whole { data, .. } if !data.is_empty() => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))))
+            }
+            Payload::Whole { trailers, .. } => {
+                Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            Payload::Stream { is_over: true, .. } => Poll::Ready(None),
+            Payload::Stream { messages, is_over } => {
+                let verdict = match ready!(messages.poll_recv(context)) {
+                    Some(Ok(message)) => return Poll::Ready(Some(Ok(Frame::data(message)))),
+                    Some(Err(error)) => Status::from(error),
+                    None => Status::ok(""),
+                };
+                *is_over = true;
+                let mut trailers = HeaderMap::with_capacity(2);
+                // It fails only for a message that is no header, of which the face has none.
+                if verdict.add_header(&mut trailers).is_err() {
+                    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("13"));
+                }
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
         }
-        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_empty() && self.trailers.is_none()
+        match self {
+            Payload::Whole { data, trailers } => data.is_empty() && trailers.is_none(),
+            Payload::Stream { is_over, .. } => *is_over,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.trailers {
+        match self {
+            Payload::Whole { data, trailers: None } => SizeHint::with_exact(data.len() as u64),
             // A length known beforehand becomes a header, which only plain HTTP has a use for.
-            Some(_) => SizeHint::default(),
-            None => SizeHint::with_exact(self.data.len() as u64),
+            Payload::Whole { .. } | Payload::Stream { .. } => SizeHint::default(),
         }
     }
 }
@@ -74,23 +107,35 @@ pub(crate) enum Method {
     DeleteRange,
     Txn,
     Compact,
+    MemberAdd,
+    MemberRemove,
+    MemberUpdate,
     MemberList,
+    MemberPromote,
     Alarm,
     Status,
+    Defragment,
+    Snapshot,
     MoveLeader,
 }
 
 impl Method {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Method; 9] = [
+    pub(crate) const ALL: [Method; 15] = [
         Method::Range,
         Method::Put,
         Method::DeleteRange,
         Method::Txn,
         Method::Compact,
+        Method::MemberAdd,
+        Method::MemberRemove,
+        Method::MemberUpdate,
         Method::MemberList,
+        Method::MemberPromote,
         Method::Alarm,
         Method::Status,
+        Method::Defragment,
+        Method::Snapshot,
         Method::MoveLeader,
     ];
 
@@ -108,9 +153,15 @@ impl Method {
             Method::DeleteRange => "DeleteRange",
             Method::Txn => "Txn",
             Method::Compact => "Compact",
+            Method::MemberAdd => "MemberAdd",
+            Method::MemberRemove => "MemberRemove",
+            Method::MemberUpdate => "MemberUpdate",
             Method::MemberList => "MemberList",
+            Method::MemberPromote => "MemberPromote",
             Method::Alarm => "Alarm",
             Method::Status => "Status",
+            Method::Defragment => "Defragment",
+            Method::Snapshot => "Snapshot",
             Method::MoveLeader => "MoveLeader",
         }
     }
@@ -121,8 +172,16 @@ impl Method {
             Method::Range | Method::Put | Method::DeleteRange | Method::Txn | Method::Compact => {
                 "etcdserverpb.KV"
             }
-            Method::MemberList => "etcdserverpb.Cluster",
-            Method::Alarm | Method::Status | Method::MoveLeader => "etcdserverpb.Maintenance",
+            Method::MemberAdd
+            | Method::MemberRemove
+            | Method::MemberUpdate
+            | Method::MemberList
+            | Method::MemberPromote => "etcdserverpb.Cluster",
+            Method::Alarm
+            | Method::Status
+            | Method::Defragment
+            | Method::Snapshot
+            | Method::MoveLeader => "etcdserverpb.Maintenance",
         }
     }
 
@@ -147,24 +206,39 @@ where
     };
     let code = answer.as_ref().map_or_else(Error::code, |_| Code::Ok);
     face.counters.count_call(method, code);
-    answer.map_or_else(refusal, success)
+    answer.unwrap_or_else(refusal)
 }
 
-async fn carry_out(face: &Face, method: Method, message: Bytes) -> Result<Bytes, Error> {
+async fn carry_out(
+    face: &Face,
+    method: Method,
+    message: Bytes,
+) -> Result<Response<Payload>, Error> {
     if method.is_logged() && message.len() > face.config.request_bytes_max {
         return Err(StoreError::RequestTooLarge.into());
     }
-    match method {
+    let framed = match method {
+        Method::Snapshot => {
+            wire::SnapshotRequest::decode(message)?;
+            let messages = face.snapshot().await?;
+            return Ok(answered(Payload::Stream { messages, is_over: false }));
+        }
         Method::Range => unary(message, |request| face.range(request)).await,
         Method::Put => unary(message, |request| face.put(request)).await,
         Method::DeleteRange => unary(message, |request| face.delete_range(request)).await,
         Method::Txn => unary(message, |request| face.txn(request)).await,
         Method::Compact => unary(message, |request| face.compact(request)).await,
+        Method::MemberAdd => unary(message, |request| face.member_add(request)).await,
+        Method::MemberRemove => unary(message, |request| face.member_remove(request)).await,
+        Method::MemberUpdate => unary(message, |request| face.member_update(request)).await,
         Method::MemberList => unary(message, |request| face.member_list(request)).await,
+        Method::MemberPromote => unary(message, |request| face.member_promote(request)).await,
         Method::Alarm => unary(message, |request| face.alarm(request)).await,
         Method::Status => unary(message, |request| face.maintenance_status(request)).await,
+        Method::Defragment => unary(message, |request| face.defragment(request)).await,
         Method::MoveLeader => unary(message, |request| face.move_leader(request)).await,
-    }
+    };
+    framed.map(success)
 }
 
 /// Decodes the request, has it answered, and encodes the answer.
@@ -178,7 +252,7 @@ where
 }
 
 /// A message with what stands before it.
-fn frame(message: &impl Message) -> Result<Bytes, Error> {
+pub(crate) fn frame(message: &impl Message) -> Result<Bytes, Error> {
     let bytes = message.encoded_len();
     let length = u32::try_from(bytes).map_err(|_| Error::AnswerTooLarge { bytes })?;
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + bytes);
@@ -191,7 +265,11 @@ fn frame(message: &impl Message) -> Result<Bytes, Error> {
 fn success(framed: Bytes) -> Response<Payload> {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-    let mut response = Response::new(Payload { data: framed, trailers: Some(trailers) });
+    answered(Payload::Whole { data: framed, trailers: Some(trailers) })
+}
+
+fn answered(payload: Payload) -> Response<Payload> {
+    let mut response = Response::new(payload);
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -15,11 +15,10 @@
 //!
 //! Open first: [`convert`], then `grpc.rs`, then `serve.rs`.
 //!
-//! *Coverage.* KV: all. Cluster: `MemberList`. Maintenance: `Status`, `MoveLeader`, and `Alarm` as far as asking
-//! goes. Every other method, of these services and of Watch, Lease and Auth, is answered `UNIMPLEMENTED` with its
+//! *Coverage.* KV and Cluster: all. Maintenance: `Status`, `MoveLeader`, `Alarm`, `Defragment` and `Snapshot`. Every other method, of these services and of Watch, Lease and Auth, is answered `UNIMPLEMENTED` with its
 //! name, in one place.
 //!
-//! *Omitted.* TLS, authentication, compressed messages, the JSON gateway, and streams.
+//! *Omitted.* TLS, authentication, compressed messages, the JSON gateway, and streams from the client.
 
 pub mod convert;
 pub mod proto;
@@ -30,9 +29,11 @@ mod face;
 mod grpc;
 mod http;
 mod kv;
+mod maintenance;
 mod metrics;
 mod serve;
+mod snapshot;
 
 pub use error::Error;
-pub use face::{ETCD_VERSION, Face, FaceConfig, MESSAGE_OVERHEAD_BYTES, Member, REQUEST_BYTES_MAX};
+pub use face::{ETCD_VERSION, Face, FaceConfig, MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX};
 pub use serve::serve;

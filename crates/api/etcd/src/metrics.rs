@@ -205,7 +205,22 @@ fn levels(counters: &Counters, status: &Status) -> Vec<(&'static str, &'static s
             i64::from(status.leader.is_some()),
         ),
         ("etcd_server_is_leader", "Whether the node leads", i64::from(status.role == Role::Leader)),
-        ("etcd_server_is_learner", "Whether the node has no vote", 0),
+        ("etcd_server_is_learner", "Whether the node has no vote", i64::from(status.is_learner)),
+        (
+            "quorate_member_is_counted",
+            "Whether the node's vote and copies count: not those of a learner, nor of one that lost its memory",
+            i64::from(status.is_counted),
+        ),
+        (
+            "quorate_member_has_lost_memory",
+            "Whether the node has ever lost its memory, and goes on under another life",
+            i64::from(status.life != 0),
+        ),
+        (
+            "quorate_raft_log_base",
+            "The log index behind which the node's log begins",
+            level(status.log_base),
+        ),
         (
             "etcd_server_proposals_committed_total",
             "The newest log index known to be committed",

@@ -41,11 +41,11 @@ async fn a_data_directory_of_another_node_or_cluster_or_of_a_newer_format_is_ref
     fails(of_another_cluster, FAILED, &["belongs to cluster", "check the directory's path"]).await;
 
     let (body, _) = identity.split_once("crc32c").expect("it ends with a checksum");
-    let newer = body.replace("format 1\n", "format 7\n");
+    let newer = body.replace("format 2\n", "format 7\n");
     assert_ne!(newer, body, "the format is stated as expected");
     let newer = format!("{newer}crc32c {:08x}\n", crc32c::crc32c(newer.as_bytes()));
     fs::write(dir.join("IDENTITY"), &newer).expect("it can be written");
-    let words = ["has format 7", "reads up to 1", "run a newer binary"];
+    let words = ["has format 7", "reads up to 2", "run a newer binary"];
     fails(cluster.command(FIRST), FAILED, &words).await;
 
     let damaged = newer.replace("format 7", "format 8");

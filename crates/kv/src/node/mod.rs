@@ -11,6 +11,7 @@
 //! Invariants: `applied <= commit` in every shard; a store is a function of the applied entries and of nothing else; a
 //! query is answered from a store that holds everything acknowledged before it was asked.
 
+pub mod members;
 mod outbox;
 mod shard;
 mod transfers;
@@ -18,14 +19,16 @@ mod upkeep;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_core::{Effect, GroupId, Input, Mutants, Out, Protocol, RequestId};
+use quorate_core::{Effect, GroupId, Input, Mutants, NodeId, Out, Protocol, RequestId};
 use quorate_engine::{Engine, MemoryEngine};
 use quorate_protocols::consensus::raft::{self, Raft};
 
 use crate::error::Error;
 use crate::service::{NodeRequest, NodeResponse};
+use crate::store::applied_in;
 
 use outbox::Outbox;
 pub use shard::Shard;
@@ -52,6 +55,8 @@ pub struct Config {
     pub flush_entries: u64,
     /// How many bytes may be in a store and not durable until it is made so.
     pub flush_bytes: u64,
+    /// How large a store may be, in bytes, until no more writes are taken; none for as large as its disk.
+    pub quota_bytes: Option<u64>,
 }
 
 impl Config {
@@ -63,6 +68,7 @@ impl Config {
             upkeep_interval: Duration::from_millis(100),
             flush_entries: 1_000_000,
             flush_bytes: 64 << 20,
+            quota_bytes: None,
         }
     }
 
@@ -120,11 +126,31 @@ impl<E> Durable<E> {
     }
 }
 
+impl<E> Durable<E> {
+    /// Says that what these groups' members promised is forgotten, as far as their records don't show that they know it
+    /// already. Returns whether there is any such member. To be called after the log is folded.
+    pub fn lose_memory(&mut self, groups: &[GroupId]) -> bool {
+        let mut is_lost = false;
+        for group in groups {
+            let durable = self.groups.entry(*group).or_default();
+            durable.memory_lost |= durable.boot == 0;
+            is_lost |= durable.memory_lost;
+        }
+        is_lost
+    }
+}
+
 impl Durable {
     /// Nothing, with empty engines in memory.
     pub fn in_memory(groups: &[GroupId]) -> Self {
         Durable::new(groups.iter().map(|group| (*group, MemoryEngine::default())).collect())
     }
+}
+
+/// Who took part in a shard when its state was last made durable in this engine; none if there is no such state, or it
+/// can't be read.
+pub fn membership_in(engine: &impl Engine) -> Option<Arc<raft::Membership>> {
+    Some(wire::decode_snapshot(applied_in(engine)?).ok()?.membership)
 }
 
 /// One node of the database.
@@ -153,6 +179,29 @@ impl<E: Engine> Node<E> {
         self.shards.iter().map(|(group, shard)| (*group, shard))
     }
 
+    /// Why this node can never serve one of its shards: its state is damaged or missing, and there is no other replica
+    /// to have it from.
+    pub fn why_unservable(&self, config: &Config) -> Option<String> {
+        self.shards.iter().find_map(|(group, shard)| {
+            Some(format!("shard {group}: {}", shard.why_unservable(config)?))
+        })
+    }
+
+    /// What the stores lie in, of a node that has stopped.
+    pub fn into_engines(self) -> impl Iterator<Item = (GroupId, E)> {
+        self.shards.into_iter().map(|(group, shard)| (group, shard.into_engine()))
+    }
+
+    /// Counts up whenever who takes part, or where they are reached, changes; 0 while nobody does.
+    pub fn peers_version(&self) -> u64 {
+        self.shards.values().map(|shard| shard.register().version()).sum()
+    }
+
+    /// Everybody who takes part in a shard that is here, and where their peers reach them.
+    pub fn peer_urls(&self) -> BTreeMap<NodeId, Vec<String>> {
+        self.shards.values().flat_map(|shard| shard.register().peer_urls()).collect()
+    }
+
     /// The number of messages that made no sense, or came for groups that are not here.
     pub fn nonsense(&self) -> u64 {
         self.strays + self.shards.values().map(|shard| shard.raft().nonsense()).sum::<u64>()
@@ -169,7 +218,10 @@ impl<E: Engine> Node<E> {
             NodeRequest::Command { group, .. }
             | NodeRequest::Query { group, .. }
             | NodeRequest::Status { group }
-            | NodeRequest::TransferLeadership { group, .. } => *group,
+            | NodeRequest::TransferLeadership { group, .. }
+            | NodeRequest::Backup { group }
+            | NodeRequest::Members { group, .. }
+            | NodeRequest::ChangeMembers { group, .. } => *group,
         };
         let Some(shard) = self.shards.get_mut(&group) else {
             let refusal = Error::Unsupported("this node has no replica of that shard");
@@ -178,6 +230,7 @@ impl<E: Engine> Node<E> {
         };
         match shard.admit(config, id, request) {
             shard::Admitted::Answer(response) => out.reply(id, response),
+            shard::Admitted::Settled => shard.finish_members(out),
             shard::Admitted::Ask(request) => {
                 self.step_group(config, group, Input::Ask { id, request }, out);
             }
@@ -393,7 +446,7 @@ impl<E: Engine> Protocol for Node<E> {
                 outbox: &mut node.outbox,
                 releases: &mut node.releases,
             };
-            let shard = Shard::recover(config, group, durable, engine, &mut lift, out);
+            let shard = Shard::recover(config, durable, engine, &mut lift, out);
             let has_garbage = shard.store().has_garbage();
             node.shards.insert(group, shard);
             if has_garbage {

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use quorate_core::{GroupId, Input, NodeId, Out, Protocol, RequestId};
+use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
 use quorate_engine::{Engine, EngineError, MemoryEngine};
-use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal, Snapshot};
+use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal, Snapshot, Standing};
 
+use super::members::Register;
 use super::transfers::Transfers;
 use super::upkeep::Upkeep;
 use super::wire::{decode_snapshot, encode_snapshot};
 use super::{Config, Lift, Node};
+use crate::backup::{BACKUP_CHUNK_BYTES_MAX, Backup};
 use crate::error::Error;
 use crate::request::{Command, Query, Response, Revision};
 use crate::service::{NodeRequest, NodeResponse, Role, Status};
@@ -38,6 +40,8 @@ pub struct Shard<E: Engine = MemoryEngine> {
     pub(super) upkeep: Upkeep,
     /// Queries that wait until the store has come to their index.
     readable: BTreeMap<(Index, RequestId), Waiting>,
+    /// Who asks about the members, and who they are.
+    register: Register,
     /// The leader that was last known, and how often another one took its place.
     leader: Option<NodeId>,
     leader_changes: u64,
@@ -58,6 +62,8 @@ pub(super) enum Admitted {
     Answer(NodeResponse),
     /// It goes to Raft.
     Ask(raft::Request),
+    /// It is about the members, and can be answered now.
+    Settled,
 }
 
 impl<E: Engine> Shard<E> {
@@ -86,6 +92,24 @@ impl<E: Engine> Shard<E> {
         self.failed.as_ref()
     }
 
+    /// Why this replica can never serve, if it has lost its state and there is no other to have it from.
+    pub(super) fn why_unservable(&self, config: &Config) -> Option<String> {
+        let why = match &self.failed {
+            Some(error) => error.to_string(),
+            None if self.raft.needs_snapshot() => {
+                let base = self.raft.log().base().index;
+                format!("the log begins after entry {base}, and the store ends before it")
+            }
+            None => return None,
+        };
+        let is_alone = self.raft.membership().voters().iter().all(|node| *node == config.raft.me);
+        is_alone.then_some(why)
+    }
+
+    pub(super) fn into_engine(self) -> E {
+        self.store.into_engine()
+    }
+
     /// How this replica is doing.
     pub fn status(&self, config: &Config) -> Status {
         let role = match (self.raft.is_leader(), self.raft.is_candidate()) {
@@ -93,13 +117,19 @@ impl<E: Engine> Shard<E> {
             (_, true) => Role::Candidate,
             _ => Role::Follower,
         };
+        let standing = self.raft.membership().get(config.raft.me).map(|member| member.standing);
         Status {
             role,
+            is_learner: standing == Some(Standing::Learner),
+            is_counted: self.raft.counts(&config.raft),
+            life: self.raft.life(),
+            is_removed: self.raft.is_removed(&config.raft),
             leader: self.raft.leader(&config.raft),
             term: self.raft.term().0,
             leader_changes: self.leader_changes,
             commit_index: self.raft.commit().0,
             applied_index: self.applied.0,
+            log_base: self.raft.log().base().index.0,
             revision: self.store.revision(),
             compact_revision: self.store.compact_revision(),
             keys: self.store.live_keys(),
@@ -113,22 +143,25 @@ impl<E: Engine> Shard<E> {
 
     pub(super) fn recover(
         config: &Config,
-        group: GroupId,
         mut durable: raft::Durable,
         engine: E,
         lift: &mut Lift<'_>,
         out: &mut Out<'_, Node<E>>,
     ) -> Self {
-        let (store, failed) = Store::open_anyway(engine, config.mutants());
-        let applied = if store.applied().is_empty() {
-            Snapshot::default()
-        } else {
-            decode_snapshot(Bytes::copy_from_slice(store.applied()))
-                .unwrap_or_else(|error| panic!("{group}'s store is another version's: {error}"))
+        let (store, mut failed) = Store::open_anyway(engine, config.mutants());
+        let applied = match Bytes::copy_from_slice(store.applied()) {
+            none if none.is_empty() => Snapshot::default(),
+            bytes => decode_snapshot(bytes).unwrap_or_else(|error| {
+                let what = "what a store says of itself".into();
+                failed = Some(EngineError::Corrupt { what, why: error.to_string() });
+                Snapshot::default()
+            }),
         };
         durable.applied = Some(applied.clone());
+        let raft = Shard::recover_raft(config, durable, lift, out);
         let mut shard = Shard {
-            raft: Shard::recover_raft(config, durable, lift, out),
+            register: Register::new(&raft),
+            raft,
             store,
             applied: applied.index,
             committed: VecDeque::new(),
@@ -143,9 +176,6 @@ impl<E: Engine> Shard<E> {
             undecodable: 0,
         };
         if let Some(error) = failed {
-            // Where there is no other replica, nothing can take this one's place.
-            let is_alone = shard.raft.membership().voters().iter().all(|n| *n == config.raft.me);
-            assert!(!is_alone, "{group} cannot be served, and has no other replica: {error}");
             shard.fail(config, error.into(), lift, out);
         }
         shard.apply_committed(config, lift, out);
@@ -184,6 +214,19 @@ impl<E: Engine> Shard<E> {
             NodeRequest::TransferLeadership { to, .. } => {
                 Admitted::Ask(raft::Request::Transfer(to))
             }
+            NodeRequest::Backup { .. } => {
+                let term = self.raft.term().0;
+                let reader = self.store.snapshot(BACKUP_CHUNK_BYTES_MAX);
+                let backup = reader.map(|reader| Backup::new(term, reader));
+                Admitted::Answer(NodeResponse::Backup(backup))
+            }
+            NodeRequest::Members { is_linearizable, .. } => {
+                self.register.read(id, is_linearizable).map_or(Admitted::Settled, Admitted::Ask)
+            }
+            NodeRequest::ChangeMembers { change, .. } => {
+                let request = self.register.change(&self.raft, id, change);
+                request.map_or(Admitted::Settled, Admitted::Ask)
+            }
             // What makes room is let through.
             NodeRequest::Command { command: Command::Put(_) | Command::Txn(_), .. }
                 if self.upkeep.is_full() =>
@@ -221,6 +264,7 @@ impl<E: Engine> Shard<E> {
         self.apply_committed(config, lift, out);
         self.answer_queries(config, lift, out);
         self.transfer(config, lift, out);
+        self.register.finish(&self.raft, out);
     }
 
     /// Lets Raft act, and carries its effects out.
@@ -231,10 +275,11 @@ impl<E: Engine> Shard<E> {
         out: &mut Out<'_, Node<E>>,
         run: impl FnOnce(&mut Raft, &mut Out<'_, Raft>) -> T,
     ) -> T {
-        let Shard { raft, committed, queries, readable, .. } = self;
+        let Shard { raft, committed, queries, readable, register, .. } = self;
         let term = raft.term().0;
+        let mut answer_of = |(id, response)| register.take(id, response);
         out.nest(
-            |effect, out| match lift.effect(config, effect, out) {
+            |effect, out| match lift.effect(config, effect, out).and_then(&mut answer_of) {
                 Some((id, raft::Response::Committed(index))) => committed.push_back((index, id)),
                 Some((id, raft::Response::Readable(index))) => {
                     if let Some(query) = queries.remove(&id) {
@@ -300,6 +345,16 @@ impl<E: Engine> Shard<E> {
         for (_, id, response) in std::mem::take(&mut self.compactions) {
             out.reply(id, response);
         }
+    }
+
+    /// Who the members are, as the node sees it.
+    pub(super) fn register(&self) -> &Register {
+        &self.register
+    }
+
+    /// Answers what was asked about the members and needs nobody else.
+    pub(super) fn finish_members(&mut self, out: &mut Out<'_, Node<E>>) {
+        self.register.finish(&self.raft, out);
     }
 
     fn done(&self, outcome: Result<Response, Error>) -> NodeResponse {
@@ -432,12 +487,13 @@ impl<E: Engine> Shard<E> {
 
     /// Whether a query waits for the store to catch up.
     pub(super) fn has_waiting_queries(&self) -> bool {
-        !self.readable.is_empty()
+        !self.readable.is_empty() || self.register.has_waiting()
     }
 
     /// Gives up the queries that wait since the call before this one: this replica is cut off, or hopelessly behind.
     pub(super) fn give_up_overdue(&mut self, out: &mut Out<'_, Node<E>>) {
         let term = self.raft.term().0;
+        self.register.give_up_overdue(out);
         self.readable.retain(|(_, id), waiting| {
             if waiting.is_overdue {
                 let outcome = Err(Error::TimedOut);
@@ -489,7 +545,7 @@ fn failed(term: u64, response: raft::Response) -> NodeResponse {
             | Refusal::LastVoter
             | Refusal::NotCaughtUp
             | Refusal::NoQuorum,
-        ) => unreachable!("nobody asks for a change of membership"),
+        ) => unreachable!("what is asked about the members is answered by their register"),
     };
     NodeResponse::Done { term, outcome: Err(error) }
 }

@@ -24,17 +24,19 @@ pub(super) struct Upkeep {
     flushed: Index,
     /// Whether the engine's disk had no space left at the last tick.
     is_full: bool,
+    /// Whether the store was larger than its quota at the last tick.
+    is_over_quota: bool,
 }
 
 impl Upkeep {
     /// That of a store that begins durably at this entry.
     pub(super) fn beginning(applied: Index) -> Self {
-        Upkeep { notes: VecDeque::new(), flushed: applied, is_full: false }
+        Upkeep { notes: VecDeque::new(), flushed: applied, is_full: false, is_over_quota: false }
     }
 
-    /// Whether the engine's disk had no space left at the last tick.
+    /// Whether, at the last tick, the engine's disk had no space left, or the store was larger than its quota.
     pub(super) fn is_full(&self) -> bool {
-        self.is_full
+        self.is_full || self.is_over_quota
     }
 
     /// Up to `durable`, batches are durable: the newest entry whose effect is.
@@ -63,9 +65,14 @@ impl<E: Engine> Shard<E> {
         if self.upkeep.notes.back().is_none_or(|(newest, _)| *newest < batch) {
             self.upkeep.notes.push_back((batch, applied));
         }
-        let is_due = self.store().size().unflushed_bytes >= config.flush_bytes
-            || applied.0 - self.upkeep.flushed.0 >= config.flush_entries;
-        if is_due && applied > self.upkeep.flushed {
+        let size = self.store().size();
+        let bytes = size.disk_bytes + size.unflushed_bytes;
+        self.upkeep.is_over_quota = config.quota_bytes.is_some_and(|quota| bytes > quota);
+        let is_due = size.unflushed_bytes >= config.flush_bytes
+            || applied.0 - self.upkeep.flushed.0 >= config.flush_entries
+            // What was removed makes room only once that is durable.
+            || (self.upkeep.is_over_quota && size.unflushed_bytes > 0);
+        if is_due {
             self.upkeep.flushed = applied;
             self.store_mut().flush();
         }

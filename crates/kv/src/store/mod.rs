@@ -176,6 +176,11 @@ impl<E: Engine> Store<E> {
         }
     }
 
+    /// The engine it lies in.
+    pub fn into_engine(self) -> E {
+        self.engine
+    }
+
     /// The revision of the last change.
     pub fn revision(&self) -> Revision {
         self.meta.revision
@@ -417,6 +422,11 @@ impl<E: Engine> Store<E> {
 }
 
 /// The store's record about itself, and what its caller gave it to keep.
+/// What the state in an engine stands for, as [`Store::applied`] says it, if there is one that can be read.
+pub fn applied_in<E: Engine>(engine: &E) -> Option<Bytes> {
+    read_meta(engine).ok().map(|(_, applied)| applied).filter(|applied| !applied.is_empty())
+}
+
 fn read_meta<E: Engine>(engine: &E) -> Result<(Meta, Bytes), EngineError> {
     match engine.get(META_KEY)? {
         Some(record) => Meta::decode(&record),

@@ -2,6 +2,7 @@
 
 use quorate_kv::error::Error;
 use quorate_kv::request::*;
+use quorate_kv::store::Store;
 use quorate_kv::validate::{is_read_only, validate};
 
 use crate::ask::*;
@@ -43,6 +44,18 @@ fn every_request_needs_a_key() {
         ..TxnRequest::default()
     };
     assert_eq!(validate(&Query::Txn(request)), Err(Error::EmptyKey));
+}
+
+#[test]
+fn a_key_has_at_most_as_many_bytes_as_the_engine_has_room_for_at_worst() {
+    // Zeros are escaped, so a key of nothing else is longest in the engine.
+    let longest = "\0".repeat(KEY_BYTES_MAX);
+    let mut store = Store::in_memory();
+    store.apply(&Command::Put(put(&longest, "1"))).expect("there is room for it");
+    let longer = format!("{longest}a");
+    assert_eq!(validate(&Command::Put(put(&longest, "1"))), Ok(()));
+    assert_eq!(validate(&Command::Put(put(&longer, "1"))), Err(Error::KeyTooLong));
+    assert_eq!(validate(&Query::Range(get(between("a", &longer)))), Err(Error::KeyTooLong));
 }
 
 #[test]

@@ -127,6 +127,8 @@ scenarios! {
     what_was_heard_of_others_is_remembered_over_a_compaction,
     a_member_that_lost_its_disk_gets_a_snapshot,
     a_term_that_waits_for_a_snapshot_is_opened_by_it,
+    a_learner_that_never_answered_is_not_promoted,
+    a_member_on_its_way_out_is_elected_if_nobody_else_can_be,
 }
 
 /// Bugs that storms seldom meet, each with the scenario that was made for it.

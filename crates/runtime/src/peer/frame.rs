@@ -13,6 +13,8 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// The largest body that is taken from somebody who has not said yet who they are, so that no stranger can have a node
 /// hold much of what they send.
 pub(crate) const HELLO_BYTES_MAX: usize = 64 << 10;
+/// The largest body of an answer to an enquiry that is taken.
+pub(crate) const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// The version of the frames that this program writes, and the only one it reads.
 pub(crate) const VERSION: u8 = 1;
 
@@ -25,6 +27,11 @@ pub(crate) enum Kind {
     Reject,
     /// A message of the protocol.
     Message,
+    /// The first frame of a connection of somebody who is no peer, or not yet: a question, to which the only other
+    /// frame is the answer.
+    Enquiry,
+    /// The answer to an enquiry.
+    Answer,
 }
 
 /// Why bytes are no frame.
@@ -54,6 +61,8 @@ pub(crate) fn put(buffer: &mut BytesMut, kind: Kind, write: impl FnOnce(&mut Byt
         Kind::Hello => 1,
         Kind::Reject => 2,
         Kind::Message => 3,
+        Kind::Enquiry => 4,
+        Kind::Answer => 5,
     };
     header[5] = VERSION;
     header[8..12].copy_from_slice(&crc.to_le_bytes());
@@ -76,6 +85,8 @@ pub(crate) fn take(
         1 => Kind::Hello,
         2 => Kind::Reject,
         3 => Kind::Message,
+        4 => Kind::Enquiry,
+        5 => Kind::Answer,
         other => return Err(FrameError::Kind(other)),
     };
     if version != VERSION {

@@ -1,35 +1,42 @@
 //! Connections that peers dialled: the way messages come in.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use quorate_core::{NodeId, Protocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, timeout};
 use tracing::{info, warn};
 
 use super::PeerEvent;
 use super::frame::{self, Kind};
 use super::hello::Hello;
+use crate::Identity;
 use crate::codec::Codec;
+use crate::handle::Handle;
 use crate::metrics::Metrics;
-use crate::{Cards, Identity};
 
 /// How long a connection may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the answer to an enquiry may take; who asks has given up by then.
+const ENQUIRY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The connections of peers that are taken at a time. Whoever knows the cluster's id may call, so there must be an end;
+/// it is far beyond what a cluster can have for members.
+pub(crate) const CALLS_MAX: usize = 256;
 
 /// Accepts connections until the event loop is gone.
 pub(crate) struct Acceptor<M> {
     pub(crate) identity: Arc<Identity>,
     pub(crate) events: Sender<PeerEvent<M>>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) cards: Cards,
-    /// How many connections each peer has here: one, and two for a moment while it dials anew.
-    pub(crate) open: Arc<Mutex<BTreeMap<NodeId, usize>>>,
+    /// Who answers enquiries.
+    pub(crate) enquiries: Handle<Bytes, Bytes>,
+    /// A permit for each connection of a peer.
+    pub(crate) calls: Arc<Semaphore>,
 }
 
 impl<M> Clone for Acceptor<M> {
@@ -38,10 +45,42 @@ impl<M> Clone for Acceptor<M> {
             identity: self.identity.clone(),
             events: self.events.clone(),
             metrics: self.metrics.clone(),
-            cards: self.cards.clone(),
-            open: self.open.clone(),
+            enquiries: self.enquiries.clone(),
+            calls: self.calls.clone(),
         }
     }
+}
+
+/// What a connection begins with.
+enum Greeting {
+    Hello(Hello),
+    Enquiry(Bytes),
+}
+
+/// Who is talked to.
+enum Admitted {
+    Peer(OwnedSemaphorePermit, Hello),
+    Enquirer(Bytes),
+}
+
+async fn greet(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Greeting, String> {
+    let (kind, body) = loop {
+        let taken = frame::take(buffer, frame::HELLO_BYTES_MAX);
+        if let Some(frame) = taken.map_err(|error| error.to_string())? {
+            break frame;
+        }
+        match stream.read_buf(buffer).await {
+            Ok(0) => return Err("it hung up before it said who it is".into()),
+            Ok(_) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    let greeting = match kind {
+        Kind::Hello => Hello::decode(body).map(Greeting::Hello),
+        Kind::Enquiry => Some(Greeting::Enquiry(body)),
+        Kind::Reject | Kind::Message | Kind::Answer => None,
+    };
+    greeting.ok_or_else(|| "what it says is not a peer's greeting".into())
 }
 
 impl<M: Send + 'static> Acceptor<M> {
@@ -77,66 +116,69 @@ impl<M: Send + 'static> Acceptor<M> {
             warn!(%address, %error, "cannot limit the silence on a peer's connection");
         }
         let mut buffer = BytesMut::with_capacity(64 << 10);
-        let greeted = timeout(HELLO_TIMEOUT, self.greet(&mut stream, &mut buffer)).await;
-        let peer = match greeted.unwrap_or_else(|_| Err("it did not say who it is in time".into()))
-        {
-            Ok(peer) => peer,
+        let greeted = timeout(HELLO_TIMEOUT, greet(&mut stream, &mut buffer)).await;
+        let greeting = greeted.unwrap_or_else(|_| Err("it did not say who it is in time".into()));
+        let admitted = greeting.and_then(|greeting| match greeting {
+            Greeting::Hello(hello) => Ok(Admitted::Peer(self.admit(&hello)?, hello)),
+            Greeting::Enquiry(question) => Ok(Admitted::Enquirer(question)),
+        });
+        match admitted {
+            Ok(Admitted::Peer(_permit, hello)) => {
+                self.converse::<P, C>(hello, address, &mut stream, &mut buffer).await;
+            }
+            Ok(Admitted::Enquirer(question)) => self.answer(question, stream, address).await,
             Err(objection) => {
                 Metrics::count(&self.metrics.strangers);
                 warn!(%address, objection, "closed a connection on the peer port");
-                return;
-            }
-        };
-        info!(%peer, %address, "peer connected");
-        self.count_open(peer, |open| *open += 1);
-        if let Err(error) = self.read::<P, C>(peer, &mut stream, &mut buffer).await {
-            warn!(%peer, %address, error, "closed a peer's connection");
-        }
-        if self.count_open(peer, |open| *open -= 1) == 0 {
-            // The loop may be gone; then nobody wants to know.
-            let _ = self.events.send(PeerEvent::Lost { peer }).await;
-        }
-    }
-
-    fn count_open(&self, peer: NodeId, change: impl FnOnce(&mut usize)) -> usize {
-        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let open = open.entry(peer).or_insert(0);
-        change(open);
-        *open
-    }
-
-    async fn greet(&self, stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<NodeId, String> {
-        let (kind, body) = loop {
-            let taken = frame::take(buffer, frame::HELLO_BYTES_MAX);
-            if let Some(frame) = taken.map_err(|error| error.to_string())? {
-                break frame;
-            }
-            match stream.read_buf(buffer).await {
-                Ok(0) => return Err("it hung up before it said who it is".into()),
-                Ok(_) => {}
-                Err(error) => return Err(error.to_string()),
-            }
-        };
-        let hello = match kind {
-            Kind::Hello => Hello::decode(body),
-            Kind::Reject | Kind::Message => None,
-        };
-        let hello = hello.ok_or("what it says is not a peer's greeting")?;
-        let Identity { cluster, me, members } = &*self.identity;
-        match hello.objection(*cluster, *me, members) {
-            None => {
-                self.cards.put(hello.from, hello.card);
-                Ok(hello.from)
-            }
-            Some(objection) => {
+                // The other side is wrong and is told why, if it listens.
                 let mut reply = BytesMut::new();
                 frame::put(&mut reply, Kind::Reject, |buffer| {
                     buffer.extend_from_slice(objection.as_bytes());
                 });
-                // The other side is wrong and is told why, if it listens.
                 let _ = stream.write_all(&reply).await;
-                Err(objection)
             }
+        }
+    }
+
+    /// Lets in whoever means this node, unless there are too many.
+    fn admit(&self, hello: &Hello) -> Result<OwnedSemaphorePermit, String> {
+        let Identity { cluster, me, .. } = &*self.identity;
+        if let Some(objection) = hello.objection(*cluster, *me) {
+            return Err(objection);
+        }
+        let permit = self.calls.clone().try_acquire_owned();
+        permit.map_err(|_| format!("{CALLS_MAX} peers' connections are open already"))
+    }
+
+    /// Takes a peer's messages until it hangs up.
+    async fn converse<P, C>(
+        &self,
+        hello: Hello,
+        address: SocketAddr,
+        stream: &mut TcpStream,
+        buffer: &mut BytesMut,
+    ) where
+        P: Protocol<Message = M> + 'static,
+        C: Codec<P> + 'static,
+    {
+        let Hello { from: peer, address: calls_from, .. } = hello;
+        info!(%peer, %address, "peer connected");
+        // If the loop is gone, so will be this connection.
+        let _ = self.events.send(PeerEvent::Called { peer, address: calls_from }).await;
+        if let Err(error) = self.read::<P, C>(peer, stream, buffer).await {
+            warn!(%peer, %address, error, "closed a peer's connection");
+        }
+        let _ = self.events.send(PeerEvent::HungUp { peer }).await;
+    }
+
+    async fn answer(&self, question: Bytes, mut stream: TcpStream, address: SocketAddr) {
+        let answer = timeout(ENQUIRY_TIMEOUT, self.enquiries.ask(question)).await;
+        // Hanging up says enough: who asked asks somebody else.
+        let Ok(Ok(answer)) = answer else { return };
+        let mut reply = BytesMut::new();
+        frame::put(&mut reply, Kind::Answer, |buffer| buffer.extend_from_slice(&answer));
+        if let Err(error) = stream.write_all(&reply).await {
+            warn!(%address, %error, "an enquiry was answered to nobody");
         }
     }
 

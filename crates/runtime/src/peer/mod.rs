@@ -5,6 +5,10 @@
 //! would only grow. What a connection says first is a [`hello`]; who says anything else is no peer, is counted, and is
 //! hung up on.
 //!
+//! Who the peers are, and where, is the protocol's to say ([`crate::Roster`]), and may change ([`lines`]). A node may be
+//! called by one that its protocol hasn't heard of yet, because it is behind: it could never catch up if it didn't
+//! answer. So a greeting says where to call back, and whoever calls is called back for as long as it does.
+//!
 //! A network that swallows packets breaks no connection: TCP would wait for a quarter of an hour, and two minutes long
 //! between one try and the next, so that a peer stayed out of reach long after the network had healed. So a connection
 //! whose other side is silent for [`SILENCE_MAX`] is broken by the system ([`limit_silence`]), and dialled anew.
@@ -12,6 +16,7 @@
 pub(crate) mod frame;
 pub(crate) mod hello;
 pub(crate) mod incoming;
+pub(crate) mod lines;
 pub(crate) mod outgoing;
 
 use std::time::Duration;
@@ -19,6 +24,8 @@ use std::time::Duration;
 use quorate_core::NodeId;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
+
+use lines::LineNumber;
 
 /// How long a peer's machine may leave what it was sent, or was asked, without any answer.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -35,10 +42,19 @@ pub(crate) enum PeerEvent<M> {
         /// The message.
         message: M,
     },
+    /// A peer dialled, and has greeted this node. Every call ends in a [`PeerEvent::HungUp`].
+    Called {
+        /// The peer.
+        peer: NodeId,
+        /// Where it says that it listens; empty if it doesn't say.
+        address: String,
+    },
     /// We reached a peer.
     Connected {
         /// The peer.
         peer: NodeId,
+        /// The line that was dialled; there may be another one by now.
+        line: LineNumber,
         /// The connection to send on.
         stream: std::sync::Arc<TcpStream>,
     },
@@ -46,9 +62,11 @@ pub(crate) enum PeerEvent<M> {
     Disconnected {
         /// The peer.
         peer: NodeId,
+        /// The line that broke.
+        line: LineNumber,
     },
-    /// The connection that a peer dialled broke, and it was its only one.
-    Lost {
+    /// A connection that a peer dialled broke.
+    HungUp {
         /// The peer.
         peer: NodeId,
     },
@@ -83,7 +101,7 @@ mod tests {
     async fn a_connection_to_a_peer_does_not_outlive_a_long_silence() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let hello = Hello { cluster: 1, from: NodeId(1), to: NodeId(2), card: Default::default() };
+        let hello = Hello { cluster: 1, from: NodeId(1), to: NodeId(2), address: String::new() };
         let stream = outgoing::connect(&hello, &address).await.unwrap();
         assert_eq!(
             u128::from(sockopt::tcp_user_timeout(&stream).unwrap()),

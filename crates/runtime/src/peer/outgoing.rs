@@ -7,12 +7,14 @@ use bytes::{Buf, BytesMut};
 use quorate_core::NodeId;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 use tokio::time::{Duration, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::PeerEvent;
 use super::frame::{self, Kind};
 use super::hello::Hello;
+use super::lines::LineNumber;
 use crate::metrics::Metrics;
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -96,44 +98,76 @@ impl Outgoing {
     }
 }
 
-/// Dials one peer, and again whenever the connection breaks, until the event loop is gone.
+/// Dials one peer, and again whenever the connection breaks, until its line is given up. Where the peer may be found
+/// can change meanwhile; of several addresses the next is tried when one fails.
 pub(crate) async fn dial<M: Send + 'static>(
     hello: Hello,
-    address: String,
+    line: LineNumber,
+    mut addresses: watch::Receiver<Vec<String>>,
     events: Sender<PeerEvent<M>>,
     metrics: Arc<Metrics>,
 ) {
     let peer = hello.to;
     let mut pause = DIAL_PAUSE_MIN;
     let mut last_objection = String::new();
+    let mut attempt: usize = 0;
     while !events.is_closed() {
+        let address = {
+            let addresses = addresses.borrow_and_update();
+            addresses.get(attempt % addresses.len().max(1)).cloned().unwrap_or_default()
+        };
         match timeout(DIAL_TIMEOUT, connect(&hello, &address)).await {
             Ok(Ok(stream)) => {
                 let stream = Arc::new(stream);
-                if events.send(PeerEvent::Connected { peer, stream: stream.clone() }).await.is_err()
-                {
+                let connected = PeerEvent::Connected { peer, line, stream: stream.clone() };
+                if events.send(connected).await.is_err() {
                     return;
                 }
-                let objection = listen(&stream).await;
+                let ended = tokio::select! {
+                    objection = listen(&stream) => objection,
+                    () = moved(&mut addresses, &address) => None,
+                };
                 Metrics::count(&metrics.disconnects);
-                if events.send(PeerEvent::Disconnected { peer }).await.is_err() {
+                if events.send(PeerEvent::Disconnected { peer, line }).await.is_err() {
                     return;
                 }
-                match objection {
-                    Some(objection) if objection != last_objection => {
-                        warn!(%peer, address, objection, "the node there does not take this one for a peer");
-                        last_objection = objection;
+                match ended {
+                    Some(objection) => {
+                        attempt += 1;
+                        if objection != last_objection {
+                            warn!(%peer, address, objection, "the node there does not take this one for a peer");
+                            last_objection = objection;
+                        }
                     }
-                    Some(_) => {}
                     None => pause = DIAL_PAUSE_MIN,
                 }
             }
-            Ok(Err(error)) => debug!(%peer, address, %error, "cannot reach a peer"),
-            Err(_) => debug!(%peer, address, "cannot reach a peer in time"),
+            Ok(Err(error)) => {
+                attempt += 1;
+                debug!(%peer, address, %error, "cannot reach a peer");
+            }
+            Err(_) => {
+                attempt += 1;
+                debug!(%peer, address, "cannot reach a peer in time");
+            }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(DIAL_PAUSE_MAX);
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(DIAL_PAUSE_MAX),
+            changed = addresses.changed() => match changed {
+                Ok(()) => (attempt, pause) = (0, DIAL_PAUSE_MIN),
+                // The line was given up.
+                Err(_) => return,
+            },
+        }
     }
+}
+
+/// Waits until the peer is likelier to be found elsewhere than at `address`.
+async fn moved(addresses: &mut watch::Receiver<Vec<String>>, address: &String) {
+    // An error is that the line was given up.
+    while addresses.changed().await.is_ok()
+        && addresses.borrow_and_update().first() == Some(address)
+    {}
 }
 
 pub(super) async fn connect(hello: &Hello, address: &str) -> std::io::Result<TcpStream> {

@@ -238,11 +238,14 @@ fn a_member_has_one_peer_url() {
 }
 
 #[test]
-fn joining_a_cluster_is_refused_until_it_is_there() {
-    let said = complaint(|s| s.initial_cluster_state = "existing".into());
-    assert_says(&said, &["--initial-cluster-state existing", "not there yet", "'new'"]);
+fn a_node_begins_a_cluster_or_joins_one() {
+    let state = |state: &str| {
+        let settings = Settings { initial_cluster_state: state.into(), ..second_of_three() };
+        Config::from_settings(settings).unwrap().cluster_state
+    };
+    assert_eq!((state("new"), state("existing")), (ClusterState::New, ClusterState::Existing));
     let said = complaint(|s| s.initial_cluster_state = "old".into());
-    assert_says(&said, &["--initial-cluster-state old", "'new'"]);
+    assert_says(&said, &["--initial-cluster-state old", "'new'", "'existing'"]);
 }
 
 #[test]
@@ -264,6 +267,7 @@ fn timing_beyond_all_use_is_refused() {
 #[test]
 fn a_request_limit_that_none_or_too_many_would_pass_is_refused() {
     assert_says(&complaint(|s| s.max_request_bytes = 0), &["--max-request-bytes 0"]);
+    assert_says(&complaint(|s| s.snapshot_count = 0), &["--snapshot-count 0", "at least 1"]);
     let said = complaint(|s| s.max_request_bytes = u64::MAX);
     assert_says(&said, &["--max-request-bytes 18446744073709551615"]);
 }

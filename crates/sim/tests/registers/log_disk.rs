@@ -70,6 +70,9 @@ fn the_protocol_survives_on_a_real_log_that_is_torn() {
     assert!(campaign.failures.is_empty(), "{campaign}");
     assert!(campaign.counters.torn > 0, "{campaign}");
     assert!(campaign.counters.records_lost > 0, "{campaign}");
+    assert!(campaign.counters.syncs_put_off > 0, "{campaign}");
+    assert!(campaign.counters.syncs_failed > 0, "{campaign}");
+    assert!(campaign.counters.boots_refused > 0, "{campaign}");
 }
 
 #[test]
@@ -82,7 +85,10 @@ fn a_run_on_a_real_log_is_the_same_twice() {
 
 #[test]
 fn a_log_that_loses_what_it_synced_is_caught() {
-    for mutant in [quorate_storage::Mutant::SkipsSync, quorate_storage::Mutant::LosesTail] {
+    use quorate_storage::Mutant;
+    let mutants =
+        [Mutant::SkipsSync, Mutant::LosesTail, Mutant::IgnoresFull, Mutant::ForgetsDirectory];
+    for mutant in mutants {
         let campaign =
             run_seeds(0..100, 2, Until::FirstFailure, |seed| run_seed(seed, None, Some(mutant)));
         let failure = campaign.failures.first();

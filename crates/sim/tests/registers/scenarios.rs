@@ -85,3 +85,33 @@ fn a_stalled_disk_syncs_nothing_until_the_stall_is_over() {
     assert!(!synced.iter().any(|line| line.starts_with("2.")), "{synced:?}");
     assert!(synced.iter().any(|line| line.starts_with("3.")), "{synced:?}");
 }
+
+#[test]
+fn a_full_disk_holds_back_what_waits_for_it_and_ends_nothing() {
+    let trace = traced(Fault::FullDisk { node: NodeId(2), lasts: Duration::from_secs(1) });
+    let at = |line: &str, second| line.starts_with(second);
+    let of_node: Vec<&str> = trace.lines().filter(|line| line.contains(" n2 ")).collect();
+    let synced = |line: &&&str| line.contains(" n2 synced ");
+    assert!(!of_node.iter().filter(synced).any(|line| at(line, "2.")), "{of_node:?}");
+    assert!(of_node.iter().filter(synced).any(|line| at(line, "3.")), "{of_node:?}");
+    assert!(of_node.iter().any(|line| at(line, "2.5") && line.contains(" n2 ← ")), "it hears");
+    assert!(!trace.contains("n2 crashes"), "{trace}");
+}
+
+#[test]
+fn a_sync_that_fails_ends_the_process() {
+    let down = Duration::from_secs(1);
+    let trace = traced(Fault::FailSync { node: NodeId(2), down });
+    let crash = trace.lines().find(|line| line.contains("n2 crashes")).expect("it ends");
+    assert!(crash.starts_with("2.0") && crash.contains("for 1s"), "{crash}");
+    assert_eq!(trace.matches(" n2 boot").count(), 2);
+}
+
+#[test]
+fn a_node_whose_disk_cannot_be_read_boots_once_it_can() {
+    let down = Duration::from_millis(100);
+    let trace = traced(Fault::BadReads { node: NodeId(2), times: 5, down });
+    // Each boot tries twice, and the third time it works.
+    assert_eq!(trace.matches("n2 cannot boot: the disk cannot be read").count(), 2, "{trace}");
+    assert_eq!(trace.matches(" n2 boot").count(), 2);
+}

@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use super::error::{Attempt, Result};
-use super::segment::{Index, PREPARING_NAME};
+use super::error::{Attempt, LogError, Result};
+use super::segment::{Index, preparing_name};
 use crate::vfs::{Vfs, VfsFile};
 
 /// How many zeros one step writes and syncs: about the disk's latency again in writing time, so
@@ -25,7 +25,10 @@ pub(super) struct Pool<F> {
     free_max: usize,
     /// Released segments, all of them of `segment_bytes`.
     free: VecDeque<PathBuf>,
-    preparing: Option<Preparing<F>>,
+    /// Files with their room allocated, oldest first.
+    preparing: VecDeque<Preparing<F>>,
+    /// Whether there was no room when it was last asked for.
+    is_full: bool,
     /// Zeros that are due, in bytes.
     credit: u64,
 }
@@ -33,13 +36,39 @@ pub(super) struct Pool<F> {
 #[derive(Debug)]
 struct Preparing<F> {
     file: F,
+    path: PathBuf,
     zeroed_bytes: u64,
 }
 
 impl<F: VfsFile> Pool<F> {
     pub(super) fn new(dir: &Path, segment_bytes: u64, free_max: usize) -> Self {
-        let (free, preparing) = (VecDeque::new(), None);
-        Self { dir: dir.to_owned(), segment_bytes, free_max, free, preparing, credit: 0 }
+        Self {
+            dir: dir.to_owned(),
+            segment_bytes,
+            free_max,
+            free: VecDeque::new(),
+            preparing: VecDeque::new(),
+            is_full: false,
+            credit: 0,
+        }
+    }
+
+    /// Whether there was no room for another file when it was last tried to make one.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// How many files are there, with their room.
+    pub(super) fn ready(&self) -> usize {
+        self.free.len() + self.preparing.len()
+    }
+
+    /// Sees to it that there are so many files.
+    pub(super) fn reserve<V: Vfs<File = F>>(&mut self, vfs: &V, files: usize) -> Result<()> {
+        while self.ready() < files {
+            self.create(vfs)?;
+        }
+        Ok(())
     }
 
     /// Takes over what an earlier run has left: keeps free files that fit, and removes the rest. A
@@ -48,7 +77,7 @@ impl<F: VfsFile> Pool<F> {
         &mut self,
         vfs: &V,
         free: &[Index],
-        has_preparing: bool,
+        preparing: &[String],
     ) -> Result<()> {
         for index in free {
             let path = index.free_path(&self.dir);
@@ -59,8 +88,8 @@ impl<F: VfsFile> Pool<F> {
                 vfs.remove(&path).attempt("remove", &path)?;
             }
         }
-        if has_preparing {
-            let path = self.dir.join(PREPARING_NAME);
+        for name in preparing {
+            let path = self.dir.join(name);
             vfs.remove(&path).attempt("remove", &path)?;
         }
         Ok(())
@@ -74,11 +103,8 @@ impl<F: VfsFile> Pool<F> {
             let file = vfs.open(&path).attempt("open", &path)?;
             return Ok((file, path));
         }
-        let path = self.dir.join(PREPARING_NAME);
-        let file = match self.preparing.take() {
-            Some(preparing) => preparing.file,
-            None => self.create(vfs)?,
-        };
+        self.reserve(vfs, 1)?;
+        let Preparing { file, path, .. } = self.preparing.pop_front().expect("one was made");
         Ok((file, path))
     }
 
@@ -98,6 +124,7 @@ impl<F: VfsFile> Pool<F> {
         } else {
             vfs.remove(&path).attempt("remove", &path)?;
         }
+        self.is_full = false;
         vfs.sync_dir(&self.dir).attempt("sync directory", &self.dir)
     }
 
@@ -118,28 +145,44 @@ impl<F: VfsFile> Pool<F> {
         if !self.free.is_empty() {
             return Ok(false);
         }
+        self.reserve(vfs, 1)?;
         let segment_bytes = self.segment_bytes;
-        if self.preparing.is_none() {
-            self.preparing = Some(Preparing { file: self.create(vfs)?, zeroed_bytes: 0 });
-        }
-        let preparing = self.preparing.as_mut().expect("it was put there just now");
-        let path = || self.dir.join(PREPARING_NAME);
+        let preparing = self.preparing.front_mut().expect("one was made");
         let target = segment_bytes.min(preparing.zeroed_bytes + STEP_BYTES);
         if preparing.zeroed_bytes == target {
             return Ok(false);
         }
-        write_zeros(&preparing.file, preparing.zeroed_bytes, target)
-            .attempt("fill with zeros", &path())?;
+        let zeroed = write_zeros(&preparing.file, preparing.zeroed_bytes, target)
+            .attempt_in_room("fill with zeros", &preparing.path);
+        self.is_full = matches!(zeroed, Err(LogError::Full { .. }));
+        zeroed?;
         // Without this the next segment's first sync would have to write all these zeros at once.
-        preparing.file.sync_data().attempt("sync", &path())?;
+        preparing.file.sync_data().attempt("sync", &preparing.path)?;
         preparing.zeroed_bytes = target;
         Ok(target < segment_bytes)
     }
 
-    fn create<V: Vfs<File = F>>(&self, vfs: &V) -> Result<F> {
-        let path = self.dir.join(PREPARING_NAME);
-        let file = vfs.create_new(&path).attempt("create", &path)?;
-        file.allocate(self.segment_bytes).attempt("reserve space for", &path)?;
+    /// Makes another file and allocates its room, or leaves nothing behind.
+    fn create<V: Vfs<File = F>>(&mut self, vfs: &V) -> Result<()> {
+        let name = |number: &usize| self.dir.join(preparing_name(*number));
+        let is_taken =
+            |number: &usize| self.preparing.iter().any(|preparing| preparing.path == name(number));
+        let number = (0..).find(|number| !is_taken(number)).expect("there are few");
+        let path = name(&number);
+        let created = self.allocate(vfs, &path);
+        self.is_full = matches!(created, Err(LogError::Full { .. }));
+        self.preparing.push_back(Preparing { file: created?, path, zeroed_bytes: 0 });
+        Ok(())
+    }
+
+    fn allocate<V: Vfs<File = F>>(&self, vfs: &V, path: &Path) -> Result<F> {
+        let file = vfs.create_new(path).attempt_in_room("create", path)?;
+        let allocated = file.allocate(self.segment_bytes);
+        if allocated.is_err() {
+            // It would be in the way of the next attempt, and in that of others who need the room.
+            vfs.remove(path).attempt("remove", path)?;
+        }
+        allocated.attempt_in_room("reserve space for", path)?;
         Ok(file)
     }
 }

@@ -20,6 +20,9 @@ pub(super) const ALIGNMENT: usize = 8;
 /// The longest record that any log takes.
 pub const RECORD_BYTES_MAX: u64 = 64 << 20;
 
+/// The most bytes that a record takes in the log besides its own.
+pub const RECORD_OVERHEAD_BYTES_MAX: u64 = (HEADER_BYTES + ALIGNMENT - 1) as u64;
+
 /// A record's place in the log: dense, starting at 1. Zero stands for "before every record".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);

@@ -4,7 +4,8 @@
 //! as it was found. The judgement, in the order in which it is made:
 //!
 //! 1. Every segment but the last was synced whole before the next one got its name. Whatever is
-//!    missing or bad in it *was* durable: corruption.
+//!    missing or bad in it *was* durable: corruption. So was a segment that is gone, between two
+//!    others or, if the log has noted it, behind the last.
 //! 2. In the last segment the valid records from its start up to the first bad place are the log.
 //!    If any valid record beyond that place says that the segment was durable past it when that
 //!    record was written, the place has rotted: corruption.
@@ -20,15 +21,19 @@
 //! already judged torn, and rewriting changes no byte.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::Retained;
 use super::error::{Attempt, LogError, Result};
+use super::options::LogOptions;
 use super::pool::{Pool, write_zeros};
+use super::reach::Reach;
 use super::record::{self, ALIGNMENT, Found, Kind, Sequence};
-use super::segment::{HEADER_BYTES, Header, Index, Name};
-use super::{LogOptions, Retained};
+use super::segment::{HEADER_BYTES, Header, Index, Name, Place, REACH_NAME};
+use crate::mutant::Mutant;
 use crate::vfs::{Vfs, VfsFile};
 
 /// How much of the remains is looked at, and zeroed if need be, at a time.
@@ -61,6 +66,7 @@ pub(super) struct Tail<F> {
     pub(super) is_marked: bool,
     pub(super) retained: VecDeque<Retained>,
     pub(super) pool: Pool<F>,
+    pub(super) reach: Reach,
     pub(super) recovered: Recovered,
 }
 
@@ -69,7 +75,9 @@ pub(super) struct Tail<F> {
 struct Listing {
     segments: Vec<Index>,
     free: Vec<Index>,
-    has_preparing: bool,
+    /// The names of files that were going to become segments.
+    preparing: Vec<String>,
+    has_reach: bool,
 }
 
 /// One segment as it was read.
@@ -77,6 +85,8 @@ struct Segment<F> {
     file: F,
     path: PathBuf,
     header: Header,
+    /// The first record of the whole log.
+    log_first: Sequence,
     bytes: Bytes,
     /// The records up to the first bad place, watermarks included.
     found: Vec<Found>,
@@ -94,17 +104,17 @@ pub(super) fn recover<V: Vfs>(
     on_record: &mut dyn FnMut(Sequence, Bytes),
 ) -> Result<Option<Tail<V::File>>> {
     let listing = Listing::read(vfs, dir)?;
+    let reach = listing.read_reach(vfs, dir, options)?;
     let Some((&last, complete)) = listing.segments.split_last() else {
-        return match listing.free.first() {
-            None if listing.has_preparing => {
-                // The very first segment was being made.
-                Pool::new(dir, options.segment_bytes, 0).adopt(vfs, &[], true)?;
-                Ok(None)
-            }
-            None => Ok(None),
-            // The segment in use is never released: where there are free files there was a log.
-            Some(index) => Err(missing(dir, index.next(), Sequence(0).next())),
-        };
+        // The segment in use is never released: where there are free files there was a log.
+        let gone = reach.noted().or(listing.free.first().map(|index| index.next()));
+        if let Some(index) = gone {
+            let place = Place { readable_from: None, sequence: Sequence(1) };
+            return Err(missing(dir, index, place));
+        }
+        // The very first segment was being made.
+        Pool::new(dir, options.segment_bytes, 0).adopt(vfs, &[], &listing.preparing)?;
+        return Ok(None);
     };
 
     let mut retained = VecDeque::new();
@@ -119,16 +129,21 @@ pub(super) fn recover<V: Vfs>(
         previous = Some(segment);
     }
     let mut segment = previous.expect("there is a last segment");
-    segment.check_torn()?;
+    if reach.noted().is_some_and(|noted| noted > last) {
+        return Err(missing(dir, last.next(), segment.place()));
+    }
+    if !options.has(Mutant::CutsRot) {
+        segment.check_torn()?;
+    }
 
     let remains = segment.remains();
-    if options.loses_tail() && !remains.is_empty() {
+    if options.has(Mutant::LosesTail) && !remains.is_empty() {
         segment.lose_last_record();
     }
     segment.hand_over(on_record);
     let zeroed_bytes = segment.make_durable(&remains)?;
     let mut pool = Pool::new(dir, options.segment_bytes, options.free_segments_max);
-    pool.adopt(vfs, &listing.free, listing.has_preparing)?;
+    pool.adopt(vfs, &listing.free, &listing.preparing)?;
     // A process that was killed between a rename and the sync of it has left a name that can be
     // seen and is not durable.
     vfs.sync_dir(dir).attempt("sync directory", dir)?;
@@ -153,6 +168,7 @@ pub(super) fn recover<V: Vfs>(
         is_marked,
         retained,
         pool,
+        reach,
         recovered,
     }))
 }
@@ -164,7 +180,8 @@ impl Listing {
             match Name::parse(&name) {
                 Name::Segment(index) => listing.segments.push(index),
                 Name::Free(index) => listing.free.push(index),
-                Name::Preparing => listing.has_preparing = true,
+                Name::Preparing => listing.preparing.push(name),
+                Name::Reach => listing.has_reach = true,
                 Name::Foreign => {}
             }
         }
@@ -172,6 +189,13 @@ impl Listing {
         // is only a matter of order must not be taken for a missing segment.
         listing.segments.sort_unstable();
         Ok(listing)
+    }
+
+    fn read_reach<V: Vfs>(&self, vfs: &V, dir: &Path, options: &LogOptions) -> Result<Reach> {
+        if !self.has_reach || options.has(Mutant::MissesNothing) {
+            return Ok(Reach::default());
+        }
+        twice(&dir.join(REACH_NAME), || Reach::read(vfs, dir, options.log_id))
     }
 }
 
@@ -183,19 +207,23 @@ impl<F: VfsFile> Segment<F> {
         options: &LogOptions,
         previous: Option<&Self>,
     ) -> Result<Self> {
-        let expected = previous.map_or(Sequence(1), |previous| previous.next);
+        let nothing = Place { readable_from: None, sequence: Sequence(1) };
+        let place = previous.map_or(nothing, Self::place);
         if let Some(previous) = previous
             && previous.header.index.next() != index
         {
-            return Err(missing(dir, previous.header.index.next(), expected));
+            return Err(missing(dir, previous.header.index.next(), place));
         }
         let path = index.path(dir);
-        let file = vfs.open(&path).attempt("open", &path)?;
-        let length = file.len().attempt("measure", &path)?;
-        let length = usize::try_from(length).expect("a segment fits into the address space");
-        let mut bytes = vec![0; length];
-        file.read_at(&mut bytes, 0).attempt("read", &path)?;
-        let header = Header::decode(&path, &bytes, (options.log_id, index, expected))?;
+        let (file, bytes) = twice(&path, || {
+            let file = vfs.open(&path)?;
+            let length = usize::try_from(file.len()?).expect("a segment fits into memory");
+            let mut bytes = vec![0; length];
+            file.read_at(&mut bytes, 0)?;
+            Ok((file, bytes))
+        })?;
+        let header = Header::decode(&path, &bytes, (options.log_id, index, place))?;
+        let log_first = place.readable_from.unwrap_or(header.first);
         if previous.is_some_and(|previous| previous.header.epoch >= header.epoch) {
             let what = "its epoch is not later than the segment's before it";
             return Err(LogError::NotALog { file: path, what });
@@ -214,7 +242,7 @@ impl<F: VfsFile> Segment<F> {
             next = after;
             found.push(record);
         }
-        Ok(Self { file, path, header, bytes: bytes.into(), found, end, next })
+        Ok(Self { file, path, header, log_first, bytes: bytes.into(), found, end, next })
     }
 
     /// Judges a segment that another one follows.
@@ -256,8 +284,14 @@ impl<F: VfsFile> Segment<F> {
             file: self.path.clone(),
             offset: self.end as u64,
             sequence: self.next,
+            readable_from: Some(self.log_first),
             what,
         }
+    }
+
+    /// Where the log is whole up to, as far as this segment goes.
+    fn place(&self) -> Place {
+        Place { readable_from: Some(self.log_first), sequence: self.next }
     }
 
     fn hand_over(&self, on_record: &mut dyn FnMut(Sequence, Bytes)) {
@@ -308,7 +342,13 @@ impl<F: VfsFile> Segment<F> {
     }
 }
 
-fn missing(dir: &Path, index: Index, sequence: Sequence) -> LogError {
-    let what = "the segment is missing".to_owned();
-    LogError::Corrupt { file: index.path(dir), offset: 0, sequence, what }
+fn missing(dir: &Path, index: Index, place: Place) -> LogError {
+    let Place { readable_from, sequence } = place;
+    LogError::Missing { file: index.path(dir), sequence, readable_from }
+}
+
+/// Reads a file, and if that fails once more: some failures pass, and what is read is checked.
+fn twice<T>(file: &Path, mut read: impl FnMut() -> io::Result<T>) -> Result<T> {
+    let unreadable = |source| LogError::Unreadable { file: file.to_owned(), source };
+    read().or_else(|_| read()).map_err(unreadable)
 }

@@ -26,8 +26,10 @@ const FIELDS_BYTES: usize = 64;
 
 const SEGMENT_SUFFIX: &str = ".segment";
 const FREE_SUFFIX: &str = ".free";
-/// The file that is being filled with zeros to become a segment.
-pub(super) const PREPARING_NAME: &str = "next.preparing";
+const PREPARING_PREFIX: &str = "next";
+const PREPARING_SUFFIX: &str = ".preparing";
+/// The file that says how far the log has come.
+pub(super) const REACH_NAME: &str = "REACH";
 
 /// A segment's place among the segments of its log: dense, starting at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +55,9 @@ impl Index {
 pub(super) enum Name {
     Segment(Index),
     Free(Index),
+    /// Was going to become a segment.
     Preparing,
+    Reach,
     /// Not of the log's making; left alone.
     Foreign,
 }
@@ -65,8 +69,10 @@ impl Name {
             let is_ours = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
             if is_ours { digits.parse().ok().map(Index) } else { None }
         };
-        if name == PREPARING_NAME {
+        if is_preparing(name) {
             Self::Preparing
+        } else if name == REACH_NAME {
+            Self::Reach
         } else if let Some(index) = index(SEGMENT_SUFFIX) {
             Self::Segment(index)
         } else if let Some(index) = index(FREE_SUFFIX) {
@@ -75,6 +81,33 @@ impl Name {
             Self::Foreign
         }
     }
+}
+
+/// The name of the `number`th file, counted from 0, that is to become a segment.
+pub(super) fn preparing_name(number: usize) -> String {
+    match number {
+        0 => format!("{PREPARING_PREFIX}{PREPARING_SUFFIX}"),
+        _ => format!("{PREPARING_PREFIX}-{number}{PREPARING_SUFFIX}"),
+    }
+}
+
+fn is_preparing(name: &str) -> bool {
+    let inner = name.strip_prefix(PREPARING_PREFIX).and_then(|n| n.strip_suffix(PREPARING_SUFFIX));
+    inner.is_some_and(|inner| {
+        let digits = inner.strip_prefix('-').unwrap_or("0");
+        (inner.is_empty() || inner.starts_with('-'))
+            && !digits.is_empty()
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+/// How much of the log is known to be whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The first record of all; none if that is not known.
+    pub(super) readable_from: Option<Sequence>,
+    /// The first record that is not known to be whole.
+    pub(super) sequence: Sequence,
 }
 
 /// What a segment says about itself.
@@ -103,17 +136,18 @@ impl Header {
         bytes
     }
 
-    /// Reads the header of `file`, whose name says that it is segment `index` of `log_id`.
-    /// `sequence` is what the segment is expected to begin with, for the error.
+    /// Reads the header of `file`, whose name says that it is segment `index` of `log_id`. The
+    /// `place` is where the log is whole up to, for the error.
     pub(super) fn decode(
         file: &Path,
         bytes: &[u8],
-        (log_id, index, sequence): (LogId, Index, Sequence),
+        (log_id, index, place): (LogId, Index, Place),
     ) -> Result<Self> {
         let corrupt = |offset: u64, what: &str| LogError::Corrupt {
             file: file.to_owned(),
             offset,
-            sequence,
+            sequence: place.sequence,
+            readable_from: place.readable_from,
             what: what.to_owned(),
         };
         if bytes.len() < HEADER_BYTES as usize {
@@ -159,7 +193,8 @@ fn checksum(header: &[u8]) -> u32 {
 }
 
 /// Makes the file at `path`, which has `header.capacity` bytes, a segment of the log; returns its
-/// new path. When this returns, header and name are durable.
+/// new path. Its header is durable before it has that name; the name is once the caller has synced the
+/// directory.
 pub(super) fn activate<V: Vfs>(
     vfs: &V,
     dir: &Path,
@@ -171,7 +206,6 @@ pub(super) fn activate<V: Vfs>(
     file.sync_data().attempt("sync", path)?;
     let target = header.index.path(dir);
     vfs.rename(path, &target).attempt("rename", path)?;
-    vfs.sync_dir(dir).attempt("sync directory", dir)?;
     Ok(target)
 }
 
@@ -186,7 +220,8 @@ mod tests {
         epoch: Epoch(6),
         capacity: HEADER_BYTES,
     };
-    const EXPECTED: (LogId, Index, Sequence) = (LogId(5), Index(2), Sequence(40));
+    const PLACE: Place = Place { readable_from: None, sequence: Sequence(40) };
+    const EXPECTED: (LogId, Index, Place) = (LogId(5), Index(2), PLACE);
 
     #[test]
     fn a_header_is_read_as_it_was_written() {
@@ -213,8 +248,13 @@ mod tests {
         let name = |path: PathBuf| Name::parse(path.to_str().expect("names are ASCII"));
         assert_eq!(name(Index(12).path(dir)), Name::Segment(Index(12)));
         assert_eq!(name(Index(12).free_path(dir)), Name::Free(Index(12)));
-        assert_eq!(Name::parse(PREPARING_NAME), Name::Preparing);
-        for foreign in ["12.segment", "+0000000000000000012.segment", "README", ".segment"] {
+        for number in [0, 1, 12] {
+            assert_eq!(Name::parse(&preparing_name(number)), Name::Preparing);
+        }
+        assert_eq!(Name::parse(REACH_NAME), Name::Reach);
+        let others = ["next1.preparing", "next-.preparing", "preparing", "README"];
+        let almost = ["12.segment", "+0000000000000000012.segment", ".segment"];
+        for foreign in others.into_iter().chain(almost) {
             assert_eq!(Name::parse(foreign), Name::Foreign, "{foreign}");
         }
     }

@@ -4,10 +4,15 @@
 //! order that depends on nothing but the calls made before. One [`MemoryVfs`] is one disk; clones
 //! of a handle share it, [`MemoryVfs::duplicate`] copies it.
 //!
-//! Omitted: crashes that lose a directory (creating one is durable at once, as the seam asks), and
-//! renaming across directories, which nobody here does.
+//! What else a disk does wrong is in `faults.rs`, each for whoever drives the disk to ask for: rot,
+//! reads and syncs that fail, writes that never happen or land elsewhere, no space, an older copy of
+//! the disk in its place, or nothing at all.
+//!
+//! Omitted: crashes that lose a new directory (creating one is durable at once, as the seam asks),
+//! and renaming across directories, which nobody here does.
 
 mod content;
+mod faults;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -15,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::content::Content;
+use self::faults::Faults;
+pub use self::faults::Harm;
 use super::{Vfs, VfsFile};
 
 /// One simulated disk. Clones share it.
@@ -40,9 +47,7 @@ struct Disk {
     durable_names: BTreeMap<PathBuf, u64>,
     name_changes: Vec<NameChange>,
     directories: BTreeSet<PathBuf>,
-    capacity_bytes: Option<u64>,
-    fails_next_sync: bool,
-    fails_next_write: bool,
+    faults: Faults,
     /// How many more changes the disk makes before it refuses them.
     changes_left: Option<u64>,
 }
@@ -60,6 +65,7 @@ enum NameChange {
     Create { path: PathBuf, inode: u64 },
     Remove { path: PathBuf, inode: u64 },
     Rename { from: PathBuf, to: PathBuf, inode: u64 },
+    RenameDir { from: PathBuf, to: PathBuf },
 }
 
 impl Default for MemoryVfs {
@@ -85,9 +91,10 @@ impl MemoryVfs {
     /// Cuts the power. Handles die and locks are given up.
     ///
     /// Whatever was synced stays untouched. Each directory change without a `sync_dir` is kept or
-    /// lost, and each write without a `sync_data` is kept, lost, or torn at a sector boundary of
-    /// which one side survives. `choose(bound)` answers a number below `bound` for each: 0 loses, 1
-    /// keeps, 2 tears.
+    /// lost, and each write without a `sync_data` is kept, lost, torn at a sector boundary of which
+    /// one side survives, or scattered, so that any of its sectors may survive without the others.
+    /// `choose(bound)` answers a number below `bound` for each: 0 loses, 1 keeps, 2 tears, 3
+    /// scatters, and then 0 or 1 for each sector.
     pub fn crash(&self, choose: &mut dyn FnMut(u64) -> u64) {
         let mut disk = self.disk();
         disk.forget_handles();
@@ -95,6 +102,8 @@ impl MemoryVfs {
         for change in std::mem::take(&mut disk.name_changes) {
             if choose(2) == 1 {
                 change.apply(&mut disk.durable_names);
+            } else if let NameChange::RenameDir { from, to } = change {
+                disk.move_directories(&to, &from);
             }
         }
         disk.names = disk.durable_names.clone();
@@ -102,31 +111,6 @@ impl MemoryVfs {
         for inode in disk.inodes.values_mut() {
             inode.content.crash(choose);
         }
-    }
-
-    /// Flips bits of one byte where it lies, synced or not. The file must reach that far.
-    pub fn corrupt(&self, path: &Path, offset: u64, xor: u8) {
-        let mut disk = self.disk();
-        let inode = disk.names.get(path).copied();
-        let inode = inode.unwrap_or_else(|| panic!("no file {} to corrupt", path.display()));
-        disk.inode(inode).content.corrupt(offset, xor);
-    }
-
-    /// Makes the next `sync_data` or `sync_dir` fail. What a failed `sync_data` should have written
-    /// can still be read, but no later sync of it will ever make it durable, as on a kernel that
-    /// marks pages clean when their write has failed.
-    pub fn fail_next_sync(&self) {
-        self.disk().fails_next_sync = true;
-    }
-
-    /// Makes the next `write_at` fail without having written anything.
-    pub fn fail_next_write(&self) {
-        self.disk().fails_next_write = true;
-    }
-
-    /// Limits the sum of all files' lengths; what would exceed it fails with `StorageFull`.
-    pub fn set_capacity(&self, bytes: Option<u64>) {
-        self.disk().capacity_bytes = bytes;
     }
 
     /// Stops whoever uses the disk after so many more changes (writes, syncs, and changes of names
@@ -165,6 +149,7 @@ impl Vfs for MemoryVfs {
             return Err(io::ErrorKind::NotFound.into());
         }
         disk.admit_change()?;
+        disk.admit_name()?;
         let inode = disk.fresh_id();
         disk.inodes.insert(inode, Inode::default());
         disk.change(NameChange::Create { path: path.to_owned(), inode });
@@ -182,6 +167,9 @@ impl Vfs for MemoryVfs {
             return Err(io::ErrorKind::CrossesDevices.into());
         }
         let mut disk = self.disk();
+        if disk.directories.contains(from) {
+            return disk.rename_directory(from, to);
+        }
         let inode = disk.named(from)?;
         disk.admit_change()?;
         disk.change(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), inode });
@@ -216,6 +204,13 @@ impl Vfs for MemoryVfs {
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.disk();
+        // As with the operating system's, a directory that is there is left as it is.
+        if disk.directories.contains(dir) {
+            return Ok(());
+        }
+        disk.admit_change()?;
+        // Making the new name durable makes those beside it durable too.
+        disk.sync_names(parent(dir));
         for ancestor in dir.ancestors() {
             if disk.names.contains_key(ancestor) {
                 return Err(io::ErrorKind::AlreadyExists.into());
@@ -228,17 +223,8 @@ impl Vfs for MemoryVfs {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         disk.admit_change()?;
-        if std::mem::take(&mut disk.fails_next_sync) {
-            return Err(io::Error::other("injected sync failure"));
-        }
-        let (synced, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut disk.name_changes)
-            .into_iter()
-            .partition(|change| change.directory() == dir);
-        disk.name_changes = kept;
-        for change in &synced {
-            change.apply(&mut disk.durable_names);
-        }
-        disk.drop_unreachable();
+        disk.faults.admit_sync()?;
+        disk.sync_names(dir);
         Ok(())
     }
 
@@ -260,15 +246,15 @@ impl MemoryFile {
 
 impl VfsFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.disk()?.inode(self.inode).content.read(buffer, offset)
+        let mut disk = self.disk()?;
+        disk.faults.admit_read(self.inode, offset, buffer.len())?;
+        disk.inode(self.inode).content.read(buffer, offset)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         let mut disk = self.disk()?;
         disk.admit_change()?;
-        if std::mem::take(&mut disk.fails_next_write) {
-            return Err(io::Error::other("injected write failure"));
-        }
+        disk.faults.admit_write()?;
         disk.admit_length(self.inode, offset + data.len() as u64)?;
         disk.inode(self.inode).content.write(data, offset);
         Ok(())
@@ -277,14 +263,13 @@ impl VfsFile for MemoryFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = self.disk()?;
         disk.admit_change()?;
-        let fails = std::mem::take(&mut disk.fails_next_sync);
-        let content = &mut disk.inode(self.inode).content;
-        if fails {
-            content.fail_sync();
-            return Err(io::Error::other("injected sync failure"));
+        let admitted = disk.faults.admit_sync();
+        if admitted.is_err() {
+            disk.inode(self.inode).content.fail_sync();
+        } else {
+            disk.sync_content(self.inode);
         }
-        content.sync();
-        Ok(())
+        admitted
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
@@ -351,14 +336,39 @@ impl Disk {
         }
     }
 
-    fn admit_length(&mut self, inode: u64, bytes: u64) -> io::Result<()> {
-        let Some(capacity) = self.capacity_bytes else { return Ok(()) };
-        let growth = bytes.saturating_sub(self.inode(inode).content.len());
-        let used: u64 = self.inodes.values().map(|inode| inode.content.len()).sum();
-        if growth > 0 && used + growth > capacity {
-            return Err(io::ErrorKind::StorageFull.into());
+    fn rename_directory(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let is_taken = |path: &Path| path == to || path.starts_with(to);
+        if self.directories.contains(to) || self.names.keys().any(|path| is_taken(path)) {
+            return Err(io::ErrorKind::AlreadyExists.into());
         }
+        self.admit_change()?;
+        self.move_directories(from, to);
+        self.change(NameChange::RenameDir { from: from.to_owned(), to: to.to_owned() });
         Ok(())
+    }
+
+    /// Gives a directory, and those in it, other names.
+    fn move_directories(&mut self, from: &Path, to: &Path) {
+        let directories = std::mem::take(&mut self.directories);
+        self.directories = directories.into_iter().map(|path| moved(path, from, to)).collect();
+    }
+
+    /// Makes the changes to a directory durable.
+    fn sync_names(&mut self, dir: &Path) {
+        let mut kept: Vec<NameChange> = Vec::new();
+        for change in std::mem::take(&mut self.name_changes) {
+            if change.directory() != dir {
+                kept.push(change);
+                continue;
+            }
+            change.apply(&mut self.durable_names);
+            if let NameChange::RenameDir { from, to } = &change {
+                // What has changed in that directory before is still not durable, but is in it.
+                kept.iter_mut().for_each(|earlier| earlier.move_with(from, to));
+            }
+        }
+        self.name_changes = kept;
+        self.drop_unreachable();
     }
 
     fn forget_handles(&mut self) {
@@ -376,41 +386,73 @@ impl Disk {
             .values()
             .chain(self.durable_names.values())
             .copied()
-            .chain(self.name_changes.iter().map(NameChange::inode))
+            .chain(self.name_changes.iter().filter_map(NameChange::inode))
             .collect();
         self.inodes.retain(|id, inode| inode.handles > 0 || named.contains(id));
     }
 }
 
 impl NameChange {
-    fn inode(&self) -> u64 {
-        let (Self::Create { inode, .. } | Self::Remove { inode, .. } | Self::Rename { inode, .. }) =
-            self;
-        *inode
+    /// The file that this is about; none if it is a directory.
+    fn inode(&self) -> Option<u64> {
+        match self {
+            Self::Create { inode, .. }
+            | Self::Remove { inode, .. }
+            | Self::Rename { inode, .. } => Some(*inode),
+            Self::RenameDir { .. } => None,
+        }
     }
 
     fn directory(&self) -> &Path {
-        let (Self::Create { path, .. } | Self::Remove { path, .. } | Self::Rename { to: path, .. }) =
-            self;
-        parent(path)
+        match self {
+            Self::Create { path, .. } | Self::Remove { path, .. } => parent(path),
+            Self::Rename { to, .. } | Self::RenameDir { to, .. } => parent(to),
+        }
     }
 
     /// After a crash an earlier change may be missing, so a name is only taken away if it still
     /// means the file that this change was about.
     fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
-        let gone = match self {
-            Self::Create { .. } => None,
-            Self::Remove { path, .. } => Some(path),
-            Self::Rename { from, .. } => Some(from),
+        let mut take_away = |path: &Path, inode| {
+            if names.get(path) == Some(&inode) {
+                names.remove(path);
+            }
         };
-        if let Some(path) = gone
-            && names.get(path) == Some(&self.inode())
-        {
-            names.remove(path);
+        match self {
+            Self::Create { path, inode } => {
+                names.insert(path.clone(), *inode);
+            }
+            Self::Remove { path, inode } => take_away(path, *inode),
+            Self::Rename { from, to, inode } => {
+                take_away(from, *inode);
+                names.insert(to.clone(), *inode);
+            }
+            Self::RenameDir { from, to } => {
+                let before = std::mem::take(names);
+                let after = before.into_iter().map(|(path, inode)| (moved(path, from, to), inode));
+                *names = after.collect();
+            }
         }
-        if let Self::Create { path, inode } | Self::Rename { to: path, inode, .. } = self {
-            names.insert(path.clone(), *inode);
+    }
+
+    /// Follows a directory that was given another name.
+    fn move_with(&mut self, from: &Path, to: &Path) {
+        let paths = match self {
+            Self::Create { path, .. } | Self::Remove { path, .. } => [Some(path), None],
+            Self::Rename { from, to, .. } | Self::RenameDir { from, to } => [Some(from), Some(to)],
+        };
+        for path in paths.into_iter().flatten() {
+            *path = moved(std::mem::take(path), from, to);
         }
+    }
+}
+
+/// The path after a directory was given another name.
+fn moved(path: PathBuf, from: &Path, to: &Path) -> PathBuf {
+    match path.strip_prefix(from) {
+        Ok(rest) if rest.as_os_str().is_empty() => to.to_owned(),
+        Ok(rest) => to.join(rest),
+        Err(_) => path,
     }
 }
 

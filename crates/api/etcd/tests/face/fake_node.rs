@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use quorate_core::NodeId;
 use quorate_kv::error::Error;
+use quorate_kv::node::members::MemberInfo;
 use quorate_kv::request::{
     Command, CompactResponse, Compare, CompareTarget, DeleteRangeRequest, DeleteRangeResponse,
     KeyRange, KeyValue, Operation, PutRequest, PutResponse, Query, RangeEnd, RangeRequest,
     RangeResponse, Relation, Response, Revision, TxnRequest, TxnResponse,
 };
-use quorate_kv::service::{NodeRequest, NodeResponse, Role, Status};
+use quorate_kv::service::{Member, MemberChange, Members, NodeRequest, NodeResponse, Role, Status};
 use quorate_runtime::Handle;
 use quorate_runtime::handle::Question;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -65,6 +66,17 @@ impl FakeNode {
             (NodeRequest::TransferLeadership { .. }, refusal) => {
                 return NodeResponse::Transfer(refusal.map_or(Ok(()), Err));
             }
+            (NodeRequest::Backup { .. }, _) => {
+                let refusal = Error::Unsupported("a backup of a map in memory");
+                return NodeResponse::Backup(Err(refusal));
+            }
+            (NodeRequest::Members { .. }, _) => return NodeResponse::Members(Ok(map.members())),
+            (NodeRequest::ChangeMembers { .. }, Some(error)) => {
+                return NodeResponse::Members(Err(error));
+            }
+            (NodeRequest::ChangeMembers { change, .. }, None) => {
+                return NodeResponse::Members(Ok(map.change_members(change)));
+            }
             (_, Some(error)) => Err(error),
             (NodeRequest::Command { command, .. }, None) => Ok(map.carry_out(command)),
             (NodeRequest::Query { query: Query::Range(range), .. }, None) => {
@@ -81,6 +93,11 @@ impl FakeNode {
     pub(crate) fn status(&self, map: &Map) -> Status {
         Status {
             role: Role::Leader,
+            is_learner: false,
+            log_base: 0,
+            is_counted: true,
+            life: 0,
+            is_removed: false,
             leader: (!self.is_leaderless).then_some(LEADER),
             term: TERM,
             leader_changes: 3,
@@ -99,10 +116,44 @@ impl FakeNode {
 pub(crate) struct Map {
     revision: Revision,
     compact_revision: Revision,
+    /// Who the members are beside the two that it begins with, and the alarms of the first.
+    added: Vec<Member>,
+    alarms: Vec<i32>,
     keys: BTreeMap<Bytes, KeyValue>,
 }
 
 impl Map {
+    fn members(&self) -> Members {
+        let founder = |id: u64, alarm_numbers: Vec<i32>| Member {
+            node: NodeId(id),
+            is_learner: false,
+            info: MemberInfo {
+                name: format!("node-{id}"),
+                peer_urls: vec![format!("http://peer-{id}:2380")],
+                client_urls: vec![format!("http://client-{id}:2379")],
+                alarm_numbers,
+                ..Default::default()
+            },
+        };
+        let founders = [founder(1, self.alarms.clone()), founder(2, Vec::new())];
+        Members { term: TERM, members: founders.into_iter().chain(self.added.clone()).collect() }
+    }
+
+    fn change_members(&mut self, change: MemberChange) -> Members {
+        match change {
+            MemberChange::Add { node, peer_urls, is_learner } => {
+                let info = MemberInfo { peer_urls, awaits_vote: !is_learner, ..Default::default() };
+                self.added.push(Member { node, is_learner: true, info });
+            }
+            MemberChange::Remove { node } => self.added.retain(|member| member.node != node),
+            MemberChange::SetAlarm { alarm, is_raised, .. } => {
+                self.alarms = if is_raised { vec![alarm.number()] } else { Vec::new() };
+            }
+            other => panic!("no test asks for {other:?}"),
+        }
+        self.members()
+    }
+
     fn carry_out(&mut self, command: Command) -> Response {
         match command {
             Command::Put(put) => Response::Put(self.put(put)),

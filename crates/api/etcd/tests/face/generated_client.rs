@@ -2,11 +2,12 @@
 
 use quorate_api_etcd::ETCD_VERSION;
 use quorate_api_etcd::proto::etcdserverpb::{
-    AlarmRequest, MemberListRequest, MoveLeaderRequest, PutRequest, RangeRequest, RequestOp,
-    StatusRequest, TxnRequest, cluster_client::ClusterClient,
-    maintenance_client::MaintenanceClient, request_op::Request,
+    AlarmRequest, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
+    MoveLeaderRequest, PutRequest, RangeRequest, RequestOp, StatusRequest, TxnRequest,
+    cluster_client::ClusterClient, maintenance_client::MaintenanceClient, request_op::Request,
 };
 use quorate_core::{GroupId, NodeId};
+use quorate_kv::error::Error as StoreError;
 use quorate_kv::service::NodeRequest;
 use tonic::Code;
 
@@ -78,7 +79,7 @@ async fn a_value_that_arrives_in_many_frames_is_kept_whole() {
 }
 
 #[tokio::test]
-async fn the_members_are_those_of_the_configuration() {
+async fn the_members_are_those_that_the_node_names() {
     let served = Served::start(FakeNode::default().start()).await;
     let mut cluster = ClusterClient::new(served.channel().await);
     let list = cluster.member_list(MemberListRequest { linearizable: true }).await;
@@ -111,14 +112,64 @@ async fn a_node_without_a_leader_says_so_in_its_status() {
 }
 
 #[tokio::test]
-async fn no_alarm_is_ever_raised() {
+async fn a_member_that_is_added_is_answered_with_all_members_and_may_be_removed() {
+    let served = Served::start(FakeNode::default().start()).await;
+    let mut cluster = ClusterClient::new(served.channel().await);
+    let request =
+        MemberAddRequest { peer_ur_ls: vec!["http://peer-3:2380".into()], is_learner: false };
+    let added = cluster.member_add(request.clone()).await.expect("the node takes it").into_inner();
+    let member = added.member.expect("it is named");
+    assert_eq!((member.peer_ur_ls.len(), added.members.len()), (1, 3));
+    assert!(member.is_learner, "it has no vote before it has caught up");
+    let again = cluster.member_add(request).await.expect("the node takes it").into_inner();
+    assert_ne!(again.member.expect("it is named").id, member.id, "no id is given twice");
+    let removed = cluster.member_remove(MemberRemoveRequest { id: member.id }).await;
+    let left = removed.expect("the node takes it").into_inner().members;
+    assert!(left.len() == 3 && left.iter().all(|left| left.id != member.id), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_change_of_membership_is_refused_in_etcds_words_and_code() {
+    for (error, code) in [
+        (StoreError::MemberNotFound, Code::NotFound),
+        (StoreError::MemberBadUrls, Code::InvalidArgument),
+        (StoreError::LearnerNotReady, Code::FailedPrecondition),
+        (StoreError::MemberNotEnoughStarted, Code::FailedPrecondition),
+    ] {
+        let said = error.to_string();
+        let served = Served::start(FakeNode::refusing(error).start()).await;
+        let mut cluster = ClusterClient::new(served.channel().await);
+        let refusal = cluster.member_promote(MemberPromoteRequest { id: 7 }).await;
+        let refusal = refusal.expect_err("the node refuses");
+        assert_eq!((refusal.code(), refusal.message()), (code, &*said));
+    }
+}
+
+#[tokio::test]
+async fn an_alarm_is_shown_from_when_it_is_raised_until_it_is_cleared() {
+    const GET: i32 = 0;
+    const ACTIVATE: i32 = 1;
+    const DEACTIVATE: i32 = 2;
+    const NOSPACE: i32 = 1;
     let served = Served::start(FakeNode::default().start()).await;
     let mut maintenance = MaintenanceClient::new(served.channel().await);
-    let alarms = maintenance.alarm(AlarmRequest::default()).await.expect("the node answers");
-    assert!(alarms.into_inner().alarms.is_empty());
-    let raise = AlarmRequest { action: 1, ..Default::default() };
-    let refusal = maintenance.alarm(raise).await.expect_err("alarms cannot be raised");
-    assert_eq!(refusal.code(), Code::Unimplemented);
+    for (action, alarm, answered, errors) in [
+        (GET, 0, 0, 0),
+        (DEACTIVATE, NOSPACE, 0, 0),
+        (ACTIVATE, NOSPACE, 1, 1),
+        (GET, 0, 1, 1),
+        (GET, 2, 0, 1),
+        (DEACTIVATE, NOSPACE, 1, 0),
+        (GET, 0, 0, 0),
+    ] {
+        let request = AlarmRequest { action, member_id: 1, alarm };
+        let answer = maintenance.alarm(request).await.expect("the node answers").into_inner();
+        assert_eq!(answer.alarms.len(), answered, "action {action} on {alarm}");
+        let status = maintenance.status(StatusRequest {}).await.expect("the node answers");
+        let said = status.into_inner().errors;
+        assert_eq!(said.len(), errors, "after action {action} on {alarm}: {said:?}");
+        assert!(said.iter().all(|said| said.contains("alarm:NOSPACE")), "{said:?}");
+    }
 }
 
 #[tokio::test]
@@ -128,7 +179,7 @@ async fn leadership_moves_to_a_member_and_to_nobody_else() {
     let mut maintenance = MaintenanceClient::new(served.channel().await);
     maintenance.move_leader(MoveLeaderRequest { target_id: 2 }).await.expect("2 is a member");
     let transfer = NodeRequest::TransferLeadership { group: GroupId(0), to: NodeId(2) };
-    assert_eq!(node.asked.lock().expect("no task panicked with the lock")[0], transfer);
+    assert!(node.asked.lock().expect("no task panicked with the lock").contains(&transfer));
 
     let refusal = maintenance.move_leader(MoveLeaderRequest { target_id: 3 }).await;
     let refusal = refusal.expect_err("3 is no member");

@@ -12,9 +12,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quorate_api_etcd::proto::etcdserverpb::kv_client::KvClient;
-use quorate_api_etcd::{Error, Face, FaceConfig, Member};
+use quorate_api_etcd::{Error, Face, FaceConfig};
 use quorate_core::NodeId;
-use quorate_runtime::Cards;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -34,7 +33,7 @@ impl Served {
     async fn start(node: Node) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("the listener is bound");
-        let face = Arc::new(Face::new(config(), node, cards(), Arc::default()));
+        let face = Arc::new(Face::new(config(), node.clone(), node, Arc::default()));
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(quorate_api_etcd::serve(listener, face, async {
             // A test that ends without stopping the face stops it by dropping the sender.
@@ -59,21 +58,5 @@ impl Served {
 
 /// A face of the first of two members.
 fn config() -> FaceConfig {
-    let member = |id: u64| Member {
-        id: NodeId(id),
-        name: format!("node-{id}"),
-        peer_urls: vec![format!("http://peer-{id}:2380")],
-    };
-    FaceConfig {
-        client_urls: vec!["http://client-1:2379".into()],
-        drain_timeout_ms: 50,
-        ..FaceConfig::new(99, NodeId(1), vec![member(1), member(2)])
-    }
-}
-
-/// What the second member has said of itself.
-fn cards() -> Cards {
-    let cards = Cards::default();
-    cards.put(NodeId(2), "http://client-2:2379".into());
-    cards
+    FaceConfig { drain_timeout_ms: 50, ..FaceConfig::new(99, NodeId(1)) }
 }

@@ -1,7 +1,7 @@
 //! What is refused, in etcd's codes and words.
 
 use quorate_api_etcd::proto::etcdserverpb::{
-    PutRequest, RangeRequest, RequestOp, SnapshotRequest, TxnRequest,
+    DowngradeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
     maintenance_client::MaintenanceClient,
 };
 use quorate_api_etcd::{MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX};
@@ -120,9 +120,10 @@ async fn an_empty_operation_is_a_key_that_is_not_found_as_in_etcd() {
 async fn a_method_that_is_not_there_is_refused_by_name() {
     let served = Served::start(FakeNode::default().start()).await;
     let mut maintenance = MaintenanceClient::new(served.channel().await);
-    let status = maintenance.snapshot(SnapshotRequest {}).await.expect_err("there is none");
+    let status = maintenance.downgrade(DowngradeRequest::default()).await;
+    let status = status.expect_err("there is none");
     assert_eq!(status.code(), Code::Unimplemented);
-    let message = "etcdserver: not supported: /etcdserverpb.Maintenance/Snapshot";
+    let message = "etcdserver: not supported: /etcdserverpb.Maintenance/Downgrade";
     assert_eq!(status.message(), message);
 }
 

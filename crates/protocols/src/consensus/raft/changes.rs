@@ -12,7 +12,8 @@
 //!   the majorities of that one and ours need not meet (the correction of the thesis of July 2015);
 //! - the promotion of a learner that has not caught up: everything might have to wait for it (thesis §4.2.1). It has if
 //!   it lacked no more than [`Config::caught_up_within`] entries at the leader's last look for its majority, and has
-//!   answered and lacks no more now;
+//!   answered and lacks no more now. One that never answered under the life that is named may be gone, or live
+//!   another: its vote would have to be waited for, and it could be for ever;
 //! - what would leave no majority of those that the leader has heard lately.
 //!
 //! A leader that is no voter any more leads until the entry that says so is committed, without counting itself, and then
@@ -195,11 +196,15 @@ impl Raft {
         counted
     }
 
-    /// Whether this member's vote counts in the membership in force.
+    /// Whether this member's vote counts in the membership in force, or in the committed one. Until the entry is
+    /// committed that takes its vote away, it may be the only one with a log that wins (thesis §4.2.2); it doesn't count
+    /// itself then.
     pub(super) fn may_campaign(&self, config: &Config) -> bool {
-        let membership = self.memberships.newest();
-        let votes = membership.is_voter(config.me) || config.mutants.has("learner_campaigns");
-        votes && membership.get(config.me).is_some_and(|member| member.life == self.memory.life)
+        let counts = |membership: &Membership| {
+            let votes = membership.is_voter(config.me) || config.mutants.has("learner_campaigns");
+            votes && membership.get(config.me).is_some_and(|member| member.life == self.memory.life)
+        };
+        counts(self.memberships.newest()) || counts(self.committed_membership())
     }
 
     /// Whether an acknowledgement is to be looked at. A leader that hears of another life than the membership names
@@ -274,7 +279,9 @@ impl Raft {
         for node in membership.nodes().into_iter().filter(|node| *node != config.me) {
             let life = |membership: &Membership| membership.get(node).map(|member| member.life);
             if life(previous) != life(membership) {
-                leader.progress.insert(node, Progress::new(next));
+                // A leader that was just elected has heard a majority. Who comes in later has yet to be heard.
+                let is_heard = previous.members.is_empty();
+                leader.progress.insert(node, Progress::new(next, is_heard));
             }
         }
     }
@@ -364,9 +371,8 @@ impl Raft {
     /// Leader: whether a node holds nearly everything, and did at the last look.
     fn has_caught_up(&self, config: &Config, node: NodeId) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        let is_near = |progress: &Progress| {
-            self.log.last_index().0 - progress.matched().0 <= config.caught_up_within
-        };
+        let last = self.log.last_index();
+        let is_near = |progress: &Progress| progress.lacks_at_most(config.caught_up_within, last);
         leader.changes.caught_up.contains(&node)
             && self.is_active(config, node)
             && leader.progress.get(&node).is_some_and(is_near)
@@ -445,7 +451,7 @@ impl Raft {
         let last = self.log.last_index();
         let is_settled = !self.is_changing();
         let Role::Leader(leader) = &mut self.role else { return };
-        let near = |progress: &Progress| last.0 - progress.matched().0 <= config.caught_up_within;
+        let near = |progress: &Progress| progress.lacks_at_most(config.caught_up_within, last);
         let caught_up = leader.progress.iter().filter(|(_, progress)| near(progress));
         leader.changes.caught_up = caught_up.map(|(node, _)| *node).collect();
         leader.changes.active = answered;

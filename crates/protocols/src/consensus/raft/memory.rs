@@ -38,6 +38,7 @@ use std::hash::{Hash, Hasher};
 use quorate_core::{NodeId, Out};
 
 use super::log::Term;
+use super::membership::Standing;
 use super::message::Message;
 use super::{Config, Durable, Raft, Record};
 
@@ -119,6 +120,13 @@ impl Raft {
     /// The life of its memory that this member speaks for.
     pub fn life(&self) -> u64 {
         self.memory.life
+    }
+
+    /// Whether this member has a vote, as far as it knows, and speaks under the life that the members know.
+    pub fn counts(&self, config: &Config) -> bool {
+        self.committed_membership().get(config.me).is_some_and(|member| {
+            member.standing == Standing::Voter && member.life == self.memory.life
+        })
     }
 
     pub(super) fn greeting_for(&self, peer: NodeId) -> Greeting {

@@ -232,7 +232,7 @@ impl Properties {
             None => self.leaders.insert(term, id),
         };
         // Just elected, it has had no time yet to vote itself out.
-        if !raft.membership().is_voter(id) {
+        if !raft.membership().is_voter(id) && !raft.committed_membership().is_voter(id) {
             return Err(format!("{id} leads term {term}, and is no voter"));
         }
         let earlier = self.committed.partition_point(|committed| committed.known_in < term);

@@ -39,7 +39,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(next: Index) -> Self {
+    /// A follower of which nothing is known but whether it was heard.
+    pub(super) fn new(next: Index, has_answered: bool) -> Self {
         Progress {
             matched: Index(0),
             next,
@@ -48,8 +49,7 @@ impl Progress {
             is_probing: true,
             is_waiting: false,
             round: 0,
-            // A leader that was just elected has heard a majority.
-            has_answered: true,
+            has_answered,
             owes_message: true,
             silence: 0,
             needs_snapshot: false,
@@ -59,6 +59,12 @@ impl Progress {
 
     pub(super) fn matched(&self) -> Index {
         self.matched
+    }
+
+    /// Whether it is known to lack no more than so many of the entries up to `last`. Of one that never said what it
+    /// holds, nothing is known.
+    pub(super) fn lacks_at_most(&self, entries: u64, last: Index) -> bool {
+        self.matched > Index(0) && last.0 - self.matched.0 <= entries
     }
 
     pub(super) fn round(&self) -> u64 {

@@ -83,16 +83,59 @@ impl Content {
         }
     }
 
+    pub(super) fn has_unsynced_write(&self) -> bool {
+        self.changes.iter().any(Change::is_live_write)
+    }
+
+    /// Has the oldest write that waits for a sync be read, and never be durable; returns its data.
+    pub(super) fn doom_oldest_write(&mut self) -> Vec<u8> {
+        let Some(change) = self.changes.iter_mut().find(|change| change.is_live_write()) else {
+            return Vec::new();
+        };
+        change.is_doomed = true;
+        match &change.kind {
+            Kind::Write { after, .. } => after.clone(),
+            Kind::Length { .. } => Vec::new(),
+        }
+    }
+
+    /// Has readers see what the disk has, and what still waits for a sync, but no doomed change.
+    pub(super) fn drop_doomed(&mut self) {
+        let changes = std::mem::take(&mut self.changes);
+        for change in changes.iter().rev() {
+            self.undo(change);
+        }
+        for change in changes.into_iter().filter(|change| !change.is_doomed) {
+            match change.kind {
+                Kind::Write { offset, after, .. } => self.write(&after, offset as u64),
+                Kind::Length { to, .. } => self.set_len(to as u64),
+            }
+        }
+    }
+
     pub(super) fn corrupt(&mut self, offset: u64, xor: u8) {
+        assert!(offset < self.len(), "the byte to corrupt lies beyond the file's end");
+        self.alter(index(offset), |byte| *byte ^= xor);
+    }
+
+    /// Puts data where it lies at once, as far as the file reaches, whatever is synced or not.
+    pub(super) fn overwrite_durably(&mut self, data: &[u8], offset: u64) {
         let offset = index(offset);
-        assert!(offset < self.bytes.len(), "the byte to corrupt lies beyond the file's end");
-        self.bytes[offset] ^= xor;
+        let reach = self.bytes.len().saturating_sub(offset).min(data.len());
+        for (at, new) in (offset..).zip(&data[..reach]) {
+            self.alter(at, |byte| *byte = *new);
+        }
+    }
+
+    /// Changes a byte in every version of it that a crash could leave.
+    fn alter(&mut self, offset: usize, change_byte: impl Fn(&mut u8)) {
+        change_byte(&mut self.bytes[offset]);
         for change in &mut self.changes {
             if let Kind::Write { offset: start, before, after } = &mut change.kind
                 && (*start..*start + after.len()).contains(&offset)
             {
-                before[offset - *start] ^= xor;
-                after[offset - *start] ^= xor;
+                change_byte(&mut before[offset - *start]);
+                change_byte(&mut after[offset - *start]);
             }
         }
     }
@@ -124,8 +167,7 @@ impl Content {
     fn redo_some(&mut self, change: &Change, choose: &mut dyn FnMut(u64) -> u64) {
         match &change.kind {
             Kind::Write { offset, after, .. } => {
-                let surviving = survivors(*offset, after.len(), choose);
-                if !surviving.is_empty() {
+                for surviving in survivors(*offset, after.len(), choose) {
                     self.reach(surviving.end);
                     self.bytes[surviving.clone()]
                         .copy_from_slice(&after[surviving.start - offset..surviving.end - offset]);
@@ -147,6 +189,10 @@ impl Content {
 }
 
 impl Change {
+    fn is_live_write(&self) -> bool {
+        !self.is_doomed && matches!(self.kind, Kind::Write { .. })
+    }
+
     /// Makes taking back this change leave `durable`, a later one, as it is.
     fn spare(&mut self, durable: &Change) {
         match (&mut self.kind, &durable.kind) {
@@ -167,21 +213,28 @@ impl Change {
     }
 }
 
-/// The part of a write that a crash spares: none, all, or one side of a sector boundary.
+/// The parts of a write that a crash spares: none, all, one side of a sector boundary, or any sectors.
 fn survivors(
     offset: usize,
     length: usize,
     choose: &mut dyn FnMut(u64) -> u64,
-) -> std::ops::Range<usize> {
+) -> Vec<std::ops::Range<usize>> {
     let sector = index(SECTOR_BYTES);
     let end = offset + length;
     let boundaries = (end.saturating_sub(1) / sector).saturating_sub(offset / sector);
-    match choose(if boundaries == 0 { 2 } else { 3 }) {
-        0 => offset..offset,
-        1 => offset..end,
+    let boundary = |number: usize| (offset / sector + number) * sector;
+    match choose(if boundaries == 0 { 2 } else { 4 }) {
+        0 => Vec::new(),
+        1 => std::iter::once(offset..end).collect(),
+        2 => {
+            let boundary = boundary(1 + index(choose(boundaries as u64)));
+            let spared = if choose(2) == 0 { offset..boundary } else { boundary..end };
+            std::iter::once(spared).collect()
+        }
         _ => {
-            let boundary = (offset / sector + 1 + index(choose(boundaries as u64))) * sector;
-            if choose(2) == 0 { offset..boundary } else { boundary..end }
+            let sectors = (0..=boundaries)
+                .map(|number| boundary(number).max(offset)..boundary(number + 1).min(end));
+            sectors.filter(|_| choose(2) == 1).collect()
         }
     }
 }

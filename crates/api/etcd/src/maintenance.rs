@@ -1,0 +1,107 @@
+//! The Maintenance service: how a node is doing, and its upkeep.
+
+use quorate_core::NodeId;
+use quorate_kv::error::Error as StoreError;
+use quorate_kv::service::{Alarm, Member, MemberChange};
+
+use crate::error::Error;
+use crate::face::{ETCD_VERSION, Face};
+use crate::proto::etcdserverpb::{self as wire, alarm_request::AlarmAction};
+
+impl Face {
+    pub(crate) async fn alarm(
+        &self,
+        request: wire::AlarmRequest,
+    ) -> Result<wire::AlarmResponse, Error> {
+        let action = AlarmAction::try_from(request.action)
+            .map_err(|_| StoreError::Unsupported("an unknown action on alarms"))?;
+        let before = self.members(true).await?.members;
+        // Of no alarm, or of one that only a later version knows, there is none.
+        let named = Alarm::from_number(request.alarm);
+        let of_member = |alarm: &wire::AlarmMember| alarm.member_id == request.member_id;
+        let of_kind = |alarm: &wire::AlarmMember| named.is_none_or(|of| alarm.alarm == of.number());
+        let raised = alarms(&before).into_iter().filter(of_kind);
+        let alarms = match (action, named) {
+            (AlarmAction::Get, _) => raised.collect(),
+            (AlarmAction::Activate | AlarmAction::Deactivate, None) => Vec::new(),
+            (AlarmAction::Activate, Some(alarm)) => {
+                self.set_alarm(request.member_id, alarm, true).await?;
+                vec![wire::AlarmMember { member_id: request.member_id, alarm: alarm.number() }]
+            }
+            (AlarmAction::Deactivate, Some(alarm)) => {
+                let raised: Vec<_> = raised.filter(of_member).collect();
+                if !raised.is_empty() {
+                    self.set_alarm(request.member_id, alarm, false).await?;
+                }
+                raised
+            }
+        };
+        let status = self.status().await?;
+        Ok(wire::AlarmResponse { header: self.header(status.revision, status.term), alarms })
+    }
+
+    async fn set_alarm(&self, member: u64, alarm: Alarm, is_raised: bool) -> Result<(), Error> {
+        let change = MemberChange::SetAlarm { node: NodeId(member), alarm, is_raised };
+        self.change_members(change).await.map(|_| ())
+    }
+
+    pub(crate) async fn maintenance_status(
+        &self,
+        _: wire::StatusRequest,
+    ) -> Result<wire::StatusResponse, Error> {
+        let status = self.status().await?;
+        let members = self.members(false).await?.members;
+        let bytes = i64::try_from(status.bytes).unwrap_or(i64::MAX);
+        let mut errors = Vec::new();
+        if status.leader.is_none() {
+            errors.push(StoreError::NoLeader.to_string());
+        }
+        errors.extend(alarms(&members).into_iter().map(|alarm| {
+            let kind = wire::AlarmType::try_from(alarm.alarm).unwrap_or_default();
+            format!("memberID:{} alarm:{} ", alarm.member_id, kind.as_str_name())
+        }));
+        Ok(wire::StatusResponse {
+            header: self.header(status.revision, status.term),
+            version: ETCD_VERSION.to_owned(),
+            db_size: bytes,
+            leader: status.leader.map_or(0, |leader| leader.0),
+            raft_index: status.commit_index,
+            raft_term: status.term,
+            raft_applied_index: status.applied_index,
+            errors,
+            db_size_in_use: bytes,
+            is_learner: status.is_learner,
+            storage_version: ETCD_VERSION.to_owned(),
+            db_size_quota: 0,
+            downgrade_info: Some(wire::DowngradeInfo::default()),
+        })
+    }
+
+    /// Nothing is left fragmented here: what is superseded is dropped as the store goes along.
+    pub(crate) async fn defragment(
+        &self,
+        _: wire::DefragmentRequest,
+    ) -> Result<wire::DefragmentResponse, Error> {
+        let status = self.status().await?;
+        Ok(wire::DefragmentResponse { header: self.header(status.revision, status.term) })
+    }
+
+    pub(crate) async fn move_leader(
+        &self,
+        request: wire::MoveLeaderRequest,
+    ) -> Result<wire::MoveLeaderResponse, Error> {
+        self.transfer_leadership(NodeId(request.target_id)).await?;
+        let status = self.status().await?;
+        Ok(wire::MoveLeaderResponse { header: self.header(status.revision, status.term) })
+    }
+}
+
+/// Every alarm that is raised.
+fn alarms(members: &[Member]) -> Vec<wire::AlarmMember> {
+    let all = members.iter().flat_map(|member| {
+        let of =
+            |alarm: Alarm| wire::AlarmMember { member_id: member.node.0, alarm: alarm.number() };
+        member.info.alarms().map(of)
+    });
+    all.collect()
+}

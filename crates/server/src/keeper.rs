@@ -1,0 +1,119 @@
+//! What a node sees to by itself about the membership: it introduces itself, it gives newcomers their votes while it
+//! leads, and it finds out when it is no member any more.
+
+use std::time::Duration;
+
+use quorate_core::NodeId;
+use quorate_kv::error::Error;
+use quorate_kv::service::{Member, MemberChange};
+use tracing::{info, warn};
+
+use crate::config::HttpUrl;
+use crate::desk::Desk;
+use crate::enquiry::{self, Enquiry};
+
+/// How often there may be something to see to.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// For how many looks in a row a node has no leader before it asks others whether it is still a member.
+const LOOKS_WITHOUT_LEADER: u32 = 15;
+
+/// Keeps what the members know of this node up to date.
+pub(crate) struct Keeper {
+    pub(crate) desk: Desk,
+    pub(crate) me: NodeId,
+    pub(crate) cluster: u64,
+    /// What people call this node.
+    pub(crate) name: String,
+    /// Where clients reach it.
+    pub(crate) client_urls: Vec<String>,
+    /// Where other nodes may be, beside where the members are known to be.
+    pub(crate) addresses: Vec<String>,
+}
+
+impl Keeper {
+    /// Ends only when this node is no member of its cluster any more, or has stopped.
+    pub(crate) async fn run(self) {
+        let mut looks_without_leader = 0;
+        let mut is_waiting = false;
+        loop {
+            let Ok(status) = self.desk.status().await else { return };
+            let is_reborn = status.life != 0 && !status.is_counted;
+            match (is_waiting, is_reborn) {
+                (false, true) => {
+                    warn!("this node has lost its memory, and waits to be taken in again")
+                }
+                (true, false) => info!("this node is taken in again: its vote counts"),
+                _ => {}
+            }
+            is_waiting = is_reborn;
+            let members = self.desk.members(false).await.map(|members| members.members);
+            let members = members.unwrap_or_default();
+            if status.is_removed {
+                return;
+            }
+            if status.leader.is_some() {
+                looks_without_leader = 0;
+                self.introduce(&members).await;
+            } else {
+                looks_without_leader += 1;
+                if looks_without_leader % LOOKS_WITHOUT_LEADER == 0
+                    && self.is_removed_elsewhere(&members).await
+                {
+                    return;
+                }
+            }
+            if status.leader == Some(self.me) {
+                self.promote(&members).await;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Has all know this node's name and where clients reach it.
+    async fn introduce(&self, members: &[Member]) {
+        let Some(own) = members.iter().find(|member| member.node == self.me) else { return };
+        if own.info.name == self.name && own.info.client_urls == self.client_urls {
+            return;
+        }
+        let change = MemberChange::Introduce {
+            node: self.me,
+            name: self.name.clone(),
+            client_urls: self.client_urls.clone(),
+        };
+        if let Err(error) = self.desk.change(change).await {
+            info!(%error, "could not introduce this node to the others yet");
+        }
+    }
+
+    /// While this node leads: gives a vote to those who await it and have caught up.
+    async fn promote(&self, members: &[Member]) {
+        // One that has not introduced itself has only just started, and people would not know whose vote it is.
+        let awaiting = members.iter().filter(|member| {
+            member.is_learner && member.info.awaits_vote && !member.info.name.is_empty()
+        });
+        for newcomer in awaiting {
+            let node = newcomer.node;
+            match self.desk.change_here(MemberChange::Promote { node }).await {
+                Ok(_) => info!(%node, "a new member has caught up and votes now"),
+                // It is asked again at the next look.
+                Err(Error::LearnerNotReady | Error::ChangeUnderWay | Error::NotLeader) => {}
+                Err(error) => warn!(%node, %error, "could not give a new member its vote yet"),
+            }
+        }
+    }
+
+    /// Whether the others have agreed that this node is no member: those who are not are told nothing any more, and
+    /// so have to ask.
+    async fn is_removed_elsewhere(&self, members: &[Member]) -> bool {
+        let others = members.iter().filter(|member| member.node != self.me);
+        let known = others.flat_map(|member| &member.info.peer_urls);
+        let known = known.filter_map(|url| Some(url.parse::<HttpUrl>().ok()?.authority()));
+        for address in known.chain(self.addresses.iter().cloned()) {
+            if let Ok((_, roll)) = enquiry::ask(&address, Some(self.cluster), &Enquiry::Roll).await
+            {
+                return roll.members.iter().all(|member| member.node != self.me);
+            }
+        }
+        false
+    }
+}
