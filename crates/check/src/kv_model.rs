@@ -9,7 +9,8 @@
 //!
 //! What is left to choose is where writes of *unknown* outcome went. There the history's own
 //! answers are used as evidence (`witness.rs`): a revision that an acknowledged write has belongs to
-//! no other, and a key that someone saw tells which write made it.
+//! no other, and a key that someone saw tells which write made it. And writes that no answer can
+//! tell apart are taken for one and the same (`unseen.rs`).
 //!
 //! Omitted: leases (record an expiry as a delete of unknown outcome), reads at an old revision and
 //! serializable reads (neither promises to be linearizable), nested transactions, range compares.
@@ -18,13 +19,16 @@
 
 mod evidence;
 mod types;
+mod unseen;
 mod witness;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) use evidence::{Absence, Sighting, absences, actions, sightings};
@@ -36,6 +40,7 @@ pub use types::{
 use crate::history::History;
 use crate::linear::{Verdict, check_within};
 use crate::model::{Model, Transition};
+use unseen::Unseen;
 use witness::Witness;
 
 /// A history of a key-value store.
@@ -44,8 +49,7 @@ pub type KvHistory = History<KvInput, KvOutput>;
 /// Decides whether a store that held `start` could have given the answers in `history`, or gives
 /// up after `steps_max` steps of the model.
 pub fn check(start: &Contents, history: &KvHistory, steps_max: u64) -> Verdict {
-    let model = KvModel { start: KvState::holding(start), witness: Witness::of(history) };
-    check_within(&model, history, steps_max)
+    check_within(&KvModel::knowing(start, history), history, steps_max)
 }
 
 /// The model of the store. [`check`] makes one that knows the evidence in the history it checks;
@@ -53,13 +57,19 @@ pub fn check(start: &Contents, history: &KvHistory, steps_max: u64) -> Verdict {
 #[derive(Clone, Debug)]
 pub struct KvModel {
     start: KvState,
-    witness: Witness,
+    evidence: Option<(Witness, Unseen)>,
 }
 
 impl KvModel {
     /// A store that holds `start`.
     pub fn new(start: &Contents) -> Self {
-        Self { start: KvState::holding(start), witness: Witness::default() }
+        Self { start: KvState::holding(start), evidence: None }
+    }
+
+    /// A store that held `start` before `history`, with the evidence in it.
+    pub(crate) fn knowing(start: &Contents, history: &KvHistory) -> Self {
+        let evidence = Some((Witness::of(history), Unseen::of(start, history)));
+        Self { start: KvState::holding(start), evidence }
     }
 }
 
@@ -145,12 +155,7 @@ impl KvState {
                 held.map_or(absent, |held| held.mod_revision).cmp(revision)
             }
         };
-        match compare.relation {
-            Relation::Equal => ordering.is_eq(),
-            Relation::NotEqual => ordering.is_ne(),
-            Relation::Less => ordering.is_lt(),
-            Relation::Greater => ordering.is_gt(),
-        }
+        compare.relation.holds(ordering)
     }
 
     /// Does `action` as part of the write that would take `revision`, and answers. `changed` is
@@ -208,12 +213,6 @@ impl KvState {
         let revision = changed.as_ref().map_or(self.revision, |next| next.revision);
         (changed, KvOutput { revision, reply })
     }
-
-    /// Whether `key` is not what it was in `earlier`.
-    fn differs_at(&self, key: &[u8], earlier: &Self) -> bool {
-        self.held.get(key).map(|held| held.mod_revision)
-            != earlier.held.get(key).map(|held| held.mod_revision)
-    }
 }
 
 /// FNV-1a, 64 bits: enough to spread states, and never asked to tell them apart alone.
@@ -250,11 +249,14 @@ impl Model for KvModel {
         output: Option<&KvOutput>,
     ) -> Transition<KvState> {
         let Some(output) = output else {
-            if !self.witness.leaves_open(state.revision.next()) {
+            let witness = self.evidence.as_ref().map(|(witness, _)| witness);
+            if witness.is_some_and(|witness| !witness.leaves_open(state.revision.next())) {
                 return Transition::Impossible;
             }
             return match state.apply(input).0 {
-                Some(next) if !self.witness.allows(state, &next) => Transition::Impossible,
+                Some(next) if witness.is_some_and(|witness| !witness.allows(&next)) => {
+                    Transition::Impossible
+                }
                 Some(next) => Transition::To(next),
                 None => Transition::Unchanged,
             };
@@ -274,6 +276,25 @@ impl Model for KvModel {
 
     fn is_read(&self, input: &KvInput, output: Option<&KvOutput>) -> bool {
         output.map_or(!input.may_write(), |output| !output.is_write())
+    }
+
+    fn unseen<'i>(&self, input: &'i KvInput) -> Cow<'i, KvInput> {
+        match &self.evidence {
+            Some((_, unseen)) => unseen.stand_in(input),
+            None => Cow::Borrowed(input),
+        }
+    }
+
+    fn essence(&self, state: &Rc<KvState>) -> Rc<KvState> {
+        match &self.evidence {
+            Some((_, unseen)) => Rc::new(unseen.essence(state)),
+            None => Rc::clone(state),
+        }
+    }
+
+    fn unknown_changes_left(&self, state: &KvState) -> Option<u64> {
+        let (witness, _) = self.evidence.as_ref()?;
+        Some(witness.gaps_after(state.revision))
     }
 
     fn answer(&self, state: &KvState, input: &KvInput) -> Option<KvOutput> {

@@ -1,7 +1,9 @@
 //! What a checker needs to know of a store: how it would behave doing one thing at a time.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::rc::Rc;
 
 /// What one operation does to one state of a [`Model`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub enum Transition<S> {
 /// one next state.
 pub trait Model {
     /// What a client can ask. Two operations with equal inputs must be interchangeable.
-    type Input: Debug + PartialEq;
+    type Input: Debug + Clone + PartialEq;
     /// What a client can be told.
     type Output: Debug;
     /// All that later answers may depend on.
@@ -48,6 +50,25 @@ pub trait Model {
     /// is unknown. Saying `false` is always safe; saying `true` wrongly makes the verdict wrong.
     fn is_read(&self, _input: &Self::Input, _output: Option<&Self::Output>) -> bool {
         false
+    }
+
+    /// What `input` comes to where nobody sees its answer: an input that does the same in every
+    /// state, as far as any answer in the history can tell. The more inputs come to one, the
+    /// faster the search.
+    fn unseen<'i>(&self, input: &'i Self::Input) -> Cow<'i, Self::Input> {
+        Cow::Borrowed(input)
+    }
+
+    /// A state that stands for `state`: every order of the rest of the history that one of them
+    /// allows, the other allows too. The more states one stands for, the faster the search.
+    fn essence(&self, state: &Rc<Self::State>) -> Rc<Self::State> {
+        Rc::clone(state)
+    }
+
+    /// How many more operations of unknown outcome can change something after `state`, at most,
+    /// if that is known: in any order of the history that has come to this state.
+    fn unknown_changes_left(&self, _state: &Self::State) -> Option<u64> {
+        None
     }
 
     /// The one key that `input` touches. When every operation of a history has one, each key's

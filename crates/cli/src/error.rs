@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use quorate_client::ClientError;
+use quorate_server::restore::RestoreError;
 use quorate_server::{ConfigError, ServerError};
 use thiserror::Error;
 
@@ -26,6 +27,9 @@ pub(crate) enum CliError {
     /// A node stopped, or did not start.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// A backup was not restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// A node did not do what it was asked.
     #[error("{error}{hint}", error = .0, hint = hint(.0))]
     Client(#[from] ClientError),
@@ -82,6 +86,7 @@ impl CliError {
             CliError::Misuse(_)
             | CliError::Config(_)
             | CliError::ConfigFile { .. }
+            | CliError::Restore(RestoreError::Config(_))
             | CliError::Client(ClientError::BadEndpoint { .. } | ClientError::NoEndpoints) => 2,
             _ => 1,
         }

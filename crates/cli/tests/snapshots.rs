@@ -35,7 +35,7 @@ async fn a_backup_holds_what_the_cluster_held_and_a_damaged_one_is_refused() {
     let endpoint = cluster.client_address(NodeIndex(1)).to_string();
     let saved = quorate(&["snapshot", "save", path, "--json", "--endpoints", &endpoint]).await;
     let saved = json(&saved);
-    assert_eq!((&saved["revision"], &saved["keys"]), (&revision.into(), &KEYS.into()));
+    assert_eq!((&saved["revision"], &saved["totalKey"]), (&revision.into(), &KEYS.into()));
     let bytes = std::fs::read(&file).expect("it was written");
     assert!(bytes.len() > KEYS * value.len(), "it is more than one piece");
     assert_eq!(bytes.len() % 512, 32, "stock clients look for a digest by the length");

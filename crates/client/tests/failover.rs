@@ -56,6 +56,8 @@ impl Node {
                 compact_revision: Revision(0),
                 keys: 0,
                 bytes: 0,
+                occupied_bytes: 0,
+                is_full: false,
             });
         }
         self.asked.fetch_add(1, Ordering::SeqCst);

@@ -52,6 +52,11 @@ impl MemoryDisk {
         });
     }
 
+    /// Whether it has rotted, and nothing has taken the place of what was there.
+    pub fn is_rotten(&self) -> bool {
+        self.kept().damage.is_some()
+    }
+
     /// Says whether there is space for anything more.
     pub fn set_full(&self, is_full: bool) {
         self.kept().is_full = is_full;

@@ -10,8 +10,10 @@
 
 pub mod backup;
 pub mod error;
+pub mod long_read;
 pub mod node;
 pub mod request;
+pub mod restore;
 pub mod service;
 pub mod store;
 pub mod validate;

@@ -4,6 +4,7 @@ use quorate_core::{GroupId, NodeId};
 
 use crate::backup::Backup;
 use crate::error::Error;
+use crate::long_read::{LongDigest, LongRead};
 use crate::node::members::MemberInfo;
 use crate::request::{Command, Query, Response, Revision};
 
@@ -42,6 +43,13 @@ pub enum NodeRequest {
     Backup {
         /// The shard.
         group: GroupId,
+    },
+    /// Hand out a hash of what can be read of the shard's store.
+    Digest {
+        /// The shard.
+        group: GroupId,
+        /// The newest revision to look at; that of the store, if none is given.
+        upto: Option<Revision>,
     },
     /// Say who the members are.
     Members {
@@ -178,6 +186,10 @@ pub enum NodeResponse {
     Members(Result<Members, Error>),
     /// To a request for a backup.
     Backup(Result<Backup, Error>),
+    /// To a query whose answer takes long: whoever asked carries it out.
+    LongRead(LongRead),
+    /// To a request for a digest: whoever asked computes it.
+    Digest(Result<LongDigest, Error>),
 }
 
 /// What a replica takes part as.
@@ -225,4 +237,8 @@ pub struct Status {
     pub keys: usize,
     /// The size of keys and values in its store, old versions included.
     pub bytes: u64,
+    /// What its store occupies, on the disk and in memory until it is there.
+    pub occupied_bytes: u64,
+    /// Whether there was no room left for its store at the last look.
+    pub is_full: bool,
 }

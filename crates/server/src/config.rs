@@ -5,7 +5,7 @@
 //!
 //! **Identities are part of the format.** Members find each other, and their logs, by ids that each of them computes
 //! alone from the same settings; two versions that computed them differently could not form one cluster. See
-//! [`member_id`] and [`cluster_id`].
+//! [`member_id`] and [`cluster_id`], and [`Beginning`] for a cluster that begins with a backup.
 //!
 //! A node that joins a cluster has its ids from there; those that are computed here then only tell members apart.
 //!
@@ -19,11 +19,13 @@ use std::time::Duration;
 use quorate_core::NodeId;
 use thiserror::Error;
 
+mod identity;
 mod url;
 
 #[cfg(test)]
 mod tests;
 
+pub use identity::{Beginning, cluster_id, member_id};
 pub use url::{HttpUrl, UrlFault};
 
 /// How many heartbeats an election timeout must span, so that one late heartbeat does not unseat a leader.
@@ -32,8 +34,6 @@ const HEARTBEATS_PER_ELECTION_TIMEOUT_MIN: u64 = 5;
 const ELECTION_TIMEOUT_MS_MAX: u64 = 50_000;
 /// A request travels as one frame between peers and lies in one record of the log; both hold 64 MiB at most.
 const MAX_REQUEST_BYTES_MAX: u64 = 32 << 20;
-/// Ids below this one are for simulated nodes, which are numbered from one.
-const RESERVED_IDS: u64 = 1 << 16;
 
 /// A cluster. Told apart by id so that a node of one never takes part in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,6 +128,8 @@ pub struct Config {
     pub name: String,
     /// The cluster it belongs to.
     pub cluster: ClusterId,
+    /// What tells this cluster apart from others with the same members.
+    pub token: String,
     /// All nodes of the cluster, this one among them, in order of their ids. No two share a name, an id or a URL.
     pub members: Vec<Member>,
     /// Where the other members reach this node.
@@ -342,6 +344,7 @@ impl Config {
             peer_url: own_peer_url.clone(),
             cluster_state,
             cluster: cluster_id(&settings.initial_cluster_token, &members),
+            token: settings.initial_cluster_token,
             members,
             data_dir: settings
                 .data_dir
@@ -357,42 +360,6 @@ impl Config {
             quota_bytes: (settings.quota_backend_bytes > 0).then_some(settings.quota_backend_bytes),
         })
     }
-}
-
-/// The id of the member with this peer URL, in the cluster with this token.
-///
-/// It is the 64-bit FNV-1a hash of the parts `quorate member`, the token, and the URL as [`HttpUrl`] prints it, each
-/// preceded by its length as four bytes, the largest first. A hash below 2^16 has its top bit set: small ids
-/// are for simulated nodes.
-pub fn member_id(token: &str, peer_url: &HttpUrl) -> NodeId {
-    let url = peer_url.to_string();
-    NodeId(out_of_reserved(fnv1a([b"quorate member", token.as_bytes(), url.as_bytes()])))
-}
-
-/// The id of the cluster with this token and these members: hashed as [`member_id`] is, from the parts
-/// `quorate cluster`, the token, and each member's id in ascending order as eight bytes, the largest first.
-pub fn cluster_id(token: &str, members: &[Member]) -> ClusterId {
-    let mut ids: Vec<[u8; 8]> = members.iter().map(|member| member.id.0.to_be_bytes()).collect();
-    ids.sort_unstable();
-    let head: [&[u8]; 2] = [b"quorate cluster", token.as_bytes()];
-    ClusterId(out_of_reserved(fnv1a(head.into_iter().chain(ids.iter().map(|id| id.as_slice())))))
-}
-
-/// FNV-1a, of 64 bits: short enough to be written down as a format, and as stable as arithmetic.
-fn fnv1a<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for part in parts {
-        // The length keeps ("ab", "c") and ("a", "bc") apart.
-        let length = u32::try_from(part.len()).expect("a part of an id is shorter than 4 GiB");
-        for byte in length.to_be_bytes().iter().chain(part) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    hash
-}
-
-fn out_of_reserved(id: u64) -> u64 {
-    if id < RESERVED_IDS { id | 1 << 63 } else { id }
 }
 
 fn check_name(name: &str) -> Result<(), ConfigError> {

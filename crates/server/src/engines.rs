@@ -12,7 +12,7 @@ use quorate_core::GroupId;
 use quorate_engine::{EngineError, EngineOptions, LsmEngine};
 use tracing::{error, warn};
 
-const DIRECTORY: &str = "engine";
+pub(crate) const DIRECTORY: &str = "engine";
 const SET_ASIDE: &str = "corrupt-engine";
 
 /// Why the engines could not be opened.

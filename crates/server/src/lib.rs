@@ -13,6 +13,7 @@
 pub mod config;
 pub mod node;
 pub mod place;
+pub mod restore;
 
 mod codec;
 mod desk;

@@ -2,7 +2,8 @@
 //!
 //! A node that founds its cluster computes its place from the configuration, as all founders do. One that joins is told
 //! by the members, and writes it down ([`quorate_storage::data_dir`]); from then on it asks nobody. So whether a node
-//! joins is asked only if its data directory is empty.
+//! joins is asked only if its data directory is empty. One that begins with a backup finds its place in its directory as
+//! well: the backup was put there with it ([`crate::restore`]).
 //!
 //! A member whose directory was lost may join once more under its id: Raft notices that it has forgotten what it had
 //! promised, and takes it in anew.
@@ -116,17 +117,6 @@ impl Place {
 
     /// The place of a node that was there when its cluster began.
     fn founded(config: &Config) -> Self {
-        let members = config.members.iter().map(|member| {
-            let info = MemberInfo {
-                name: member.name.clone(),
-                peer_urls: vec![member.peer_url.to_string()],
-                ..Default::default()
-            };
-            let standing = raft::Standing::Voter;
-            let context = info.encode_to_bytes();
-            (member.id, raft::Member { standing, life: 0, context })
-        });
-        let members = members.collect();
         let address = |member: &crate::config::Member| vec![member.peer_url.authority()];
         Place {
             identity: data_dir::Identity {
@@ -134,7 +124,7 @@ impl Place {
                 node_id: config.node.0,
                 origin: Origin::Founded,
             },
-            bootstrap: raft::Membership { members, outgoing: BTreeMap::new() }.into(),
+            bootstrap: founders(config).into(),
             addresses: config.members.iter().map(|member| (member.id, address(member))).collect(),
         }
     }
@@ -143,6 +133,21 @@ impl Place {
     fn kept(identity: data_dir::Identity) -> Self {
         Place { identity, bootstrap: Arc::default(), addresses: BTreeMap::new() }
     }
+}
+
+/// Who takes part in a cluster at its beginning.
+pub(crate) fn founders(config: &Config) -> raft::Membership {
+    let members = config.members.iter().map(|member| {
+        let info = MemberInfo {
+            name: member.name.clone(),
+            peer_urls: vec![member.peer_url.to_string()],
+            ..Default::default()
+        };
+        let standing = raft::Standing::Voter;
+        let context = info.encode_to_bytes();
+        (member.id, raft::Member { standing, life: 0, context })
+    });
+    raft::Membership { members: members.collect(), outgoing: BTreeMap::new() }
 }
 
 /// Finds a node's place: in its directory, in the configuration, or by asking the members.

@@ -34,8 +34,14 @@
 //!
 //! What lies here beside the log and depends on it is the caller's to give up as well. A directory
 //! that was emptied, or replaced by an older copy of itself, looks new, or well.
+//!
+//! # A backup
+//!
+//! [`Restoring`] fills a directory with what was not made in it. Until all of it is there, the
+//! directory is refused.
 
 mod memory_lost;
+mod restoring;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,6 +51,7 @@ use crate::mutant::Mutant;
 use crate::vfs::{Vfs, VfsFile};
 
 pub use self::memory_lost::MemoryLost;
+pub use self::restoring::Restoring;
 
 const LOG_NAME: &str = "log";
 const LOCK_NAME: &str = "LOCK";
@@ -152,6 +159,22 @@ pub enum DataDirError {
         path: PathBuf,
         /// One name that was found in it.
         found: String,
+    },
+    /// A backup was to go where somebody's data is.
+    #[error("{} holds the data of node {node_id:016x} of cluster {cluster_id:016x}: restore into an empty or new directory, or remove this one first if nobody needs it", path.display())]
+    Taken {
+        /// The directory.
+        path: PathBuf,
+        /// The cluster that it belongs to.
+        cluster_id: u64,
+        /// The node that it belongs to.
+        node_id: u64,
+    },
+    /// It holds a part of a backup.
+    #[error("a backup was being restored into {}, and that did not come to its end: restore it again, into the same directory", path.display())]
+    RestoreUnfinished {
+        /// The directory.
+        path: PathBuf,
     },
     /// The operating system failed a call.
     #[error("could not {op} {}: {source}; check that the disk is healthy, has room, and that this user may write there", path.display())]
@@ -263,6 +286,9 @@ fn has_identity(vfs: &impl Vfs, path: &Path) -> Result<bool> {
     let names = vfs.list(path).attempt("list", path)?;
     if names.iter().any(|name| name == IDENTITY_NAME) {
         return Ok(true);
+    }
+    if names.iter().any(|name| name == restoring::MARK_NAME) {
+        return Err(DataDirError::RestoreUnfinished { path: path.to_owned() });
     }
     match names.into_iter().find(|name| !HARMLESS_NAMES.contains(&name.as_str())) {
         Some(found) => Err(DataDirError::NotADataDir { path: path.to_owned(), found }),

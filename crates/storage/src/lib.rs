@@ -57,7 +57,7 @@ pub mod log;
 mod mutant;
 pub mod vfs;
 
-pub use data_dir::{DataDir, DataDirError, Identity, MemoryLost, Origin};
+pub use data_dir::{DataDir, DataDirError, Identity, MemoryLost, Origin, Restoring};
 pub use log::{Log, LogError, LogId, LogOptions, Recovered, Sequence};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;

@@ -20,4 +20,6 @@ pub enum Mutant {
     MovesBeforeMark,
     /// The mark that memory is lost is taken away once the log was moved.
     ClearsMarkEarly,
+    /// A directory gets its identity before what is restored into it is there.
+    IdentityBeforeRestored,
 }

@@ -5,6 +5,7 @@
 //! every node stopped cleanly and none panicked. A test that fails instead prints the end of every node's log, kills the
 //! processes, and leaves the directory where it is, with its path printed; one that succeeds removes it.
 
+mod observe;
 mod ports;
 
 use std::fmt;
@@ -13,10 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use etcd_client::{Client, ConnectOptions};
+use etcd_client::Client;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::command::run_to_end;
 use crate::error::TortureError;
 use crate::http;
 use crate::process::Process;
@@ -80,25 +82,45 @@ impl Cluster {
         size: usize,
         flags: &[&str],
     ) -> Result<Self, TortureError> {
-        let binary = binary.into();
-        for _ in 1..STARTS_MAX {
-            let mut cluster = Self::launch_all(binary.clone(), size, flags)?;
-            match cluster.wait_until_all_ready().await {
+        Self::start_as(binary.into(), size, flags, None).await
+    }
+
+    /// Makes the directories of `size` nodes from a backup, each by itself, and then as [`Cluster::start`].
+    pub async fn restore(
+        binary: impl Into<PathBuf>,
+        size: usize,
+        backup: &Path,
+    ) -> Result<Self, TortureError> {
+        Self::start_as(binary.into(), size, &[], Some(backup)).await
+    }
+
+    async fn start_as(
+        binary: PathBuf,
+        size: usize,
+        flags: &[&str],
+        backup: Option<&Path>,
+    ) -> Result<Self, TortureError> {
+        let mut starts = 1;
+        loop {
+            let mut cluster = Self::prepare(binary.clone(), size, flags)?;
+            let outcome = cluster.launch_all(backup).await;
+            match outcome {
                 // Somebody listens there who came between our look and the node's.
-                Err(TortureError::Ended { log, .. }) if log.contains("Address already in use") => {}
+                Err(TortureError::Ended { log, .. })
+                    if log.contains("Address already in use") && starts < STARTS_MAX =>
+                {
+                    starts += 1;
+                }
                 outcome => {
                     cluster.has_failed = outcome.is_err();
                     return outcome.map(|()| cluster);
                 }
             }
         }
-        let mut cluster = Self::launch_all(binary, size, flags)?;
-        let outcome = cluster.wait_until_all_ready().await;
-        cluster.has_failed = outcome.is_err();
-        outcome.map(|()| cluster)
     }
 
-    fn launch_all(binary: PathBuf, size: usize, flags: &[&str]) -> Result<Self, TortureError> {
+    /// Takes ports and makes a directory.
+    fn prepare(binary: PathBuf, size: usize, flags: &[&str]) -> Result<Self, TortureError> {
         let dir = tempfile::Builder::new().prefix("quorate-torture-").tempdir();
         let dir = dir.map_err(|source| TortureError::File {
             action: "make a directory in",
@@ -113,12 +135,22 @@ impl Cluster {
         // Another token for each, so that a node that dials into the wrong cluster is told so.
         let token = format!("torture-{}", nodes[0].client.port);
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut cluster =
-            Cluster { binary, token, flags, nodes, dir: Some(dir), has_failed: false };
-        for node in cluster.all() {
-            cluster.launch(node)?;
+        Ok(Cluster { binary, token, flags, nodes, dir: Some(dir), has_failed: false })
+    }
+
+    async fn launch_all(&mut self, backup: Option<&Path>) -> Result<(), TortureError> {
+        for node in self.all() {
+            if let Some(backup) = backup {
+                let command = self.restore_command(node, backup);
+                let line = format!("{command:?}");
+                let finished = run_to_end(command).await?;
+                if finished.code != Some(0) {
+                    return Err(TortureError::Failed { command: line, said: finished.stderr });
+                }
+            }
+            self.launch(node)?;
         }
-        Ok(cluster)
+        self.wait_until_all_ready().await
     }
 
     /// All nodes, whether they run or not.
@@ -173,29 +205,46 @@ impl Cluster {
 
     /// The command line of a node, to be run as it is or with changes.
     pub fn command(&self, node: NodeIndex) -> Command {
-        let peer_url = |node: NodeIndex| format!("http://{}", self.peer_address(node));
-        let founders = self.all().filter(|node| self.nodes[node.0].joins.is_none());
-        let founders: Vec<String> =
-            founders.map(|node| format!("{node}={}", peer_url(node))).collect();
         let members = self.nodes[node.0].joins.clone();
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--name").arg(node.to_string());
         command.arg("--data-dir").arg(self.data_dir(node));
         command.arg("--listen-client-urls").arg(self.client_url(node));
-        command.arg("--listen-peer-urls").arg(peer_url(node));
+        command.arg("--listen-peer-urls").arg(self.peer_url(node));
         let state = if members.is_some() { "existing" } else { "new" };
         command.arg("--initial-cluster-state").arg(state);
-        command.arg("--initial-cluster").arg(members.unwrap_or_else(|| founders.join(",")));
+        command.arg("--initial-cluster").arg(members.unwrap_or_else(|| self.founders()));
         command.arg("--initial-cluster-token").arg(&self.token);
         command.arg("--exit-with-stdin");
         command.args(&self.flags);
-        // What the environment says about some node cannot hold for these.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("QUORATE_") {
-                command.env_remove(name);
-            }
-        }
+        forget_settings(&mut command);
         command
+    }
+
+    /// The command line that makes a node's directory of a backup, to be run as it is or with changes.
+    pub fn restore_command(&self, node: NodeIndex, backup: &Path) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(["snapshot", "restore"]).arg(backup);
+        command.arg("--name").arg(node.to_string());
+        command.arg("--data-dir").arg(self.data_dir(node));
+        command.arg("--initial-advertise-peer-urls").arg(self.peer_url(node));
+        command.arg("--initial-cluster").arg(self.founders());
+        command.arg("--initial-cluster-token").arg(&self.token);
+        forget_settings(&mut command);
+        command
+    }
+
+    /// Where a node's peers reach it.
+    pub fn peer_url(&self, node: NodeIndex) -> String {
+        format!("http://{}", self.peer_address(node))
+    }
+
+    /// Those who were there from the beginning, as `--initial-cluster` has them.
+    fn founders(&self) -> String {
+        let founders = self.all().filter(|node| self.nodes[node.0].joins.is_none());
+        let founders: Vec<String> =
+            founders.map(|node| format!("{node}={}", self.peer_url(node))).collect();
+        founders.join(",")
     }
 
     /// Has a new node taken in through another one. It is yet to be launched.
@@ -209,7 +258,7 @@ impl Cluster {
             is_paused: false,
             joins: Some(String::new()),
         });
-        let url = format!("http://{}", self.peer_address(node));
+        let url = self.peer_url(node);
         let endpoint = self.client_url(through);
         let failed = |source| TortureError::Client { endpoints: endpoint.clone(), source };
         let mut client = self.client(through).await?;
@@ -223,39 +272,6 @@ impl Cluster {
         });
         self.nodes[node.0].joins = Some(members.collect::<Vec<_>>().join(","));
         Ok(node)
-    }
-
-    /// Who the members are, by a node's account.
-    pub async fn members(
-        &self,
-        through: NodeIndex,
-    ) -> Result<Vec<etcd_client::Member>, TortureError> {
-        let endpoints = self.client_url(through);
-        let mut client = self.client(through).await?;
-        let list = client.member_list().await;
-        let list = list.map_err(|source| TortureError::Client { endpoints, source })?;
-        Ok(list.members().to_vec())
-    }
-
-    /// Waits until so many members vote, by a node's account.
-    pub async fn wait_for_voters(
-        &self,
-        through: NodeIndex,
-        voters: usize,
-    ) -> Result<(), TortureError> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let members = self.members(through).await?;
-            let seen = members.iter().filter(|member| !member.is_learner()).count();
-            if seen == voters {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                let (what, last) = (format!("{voters} members that vote"), format!("{members:?}"));
-                return Err(TortureError::NotSeen { what, within: DEADLINE, last });
-            }
-            tokio::time::sleep(ASK_EVERY).await;
-        }
     }
 
     /// Has a member let go of, through another node.
@@ -363,75 +379,6 @@ impl Cluster {
         }
     }
 
-    /// The node that says of itself that it leads, as soon as one does. Of several the one with the newest term: the
-    /// others have been deposed and do not know it yet.
-    pub async fn leader(&mut self) -> Result<NodeIndex, TortureError> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let mut newest = None;
-            for node in self.running() {
-                newest = newest.max(self.led_term(node).await.map(|term| (term, node)));
-            }
-            if let Some((_, leader)) = newest {
-                return Ok(leader);
-            }
-            if Instant::now() >= deadline {
-                let (what, last) = ("a leader".to_owned(), "no node said that it leads".to_owned());
-                return Err(TortureError::NotSeen { what, within: DEADLINE, last });
-            }
-            tokio::time::sleep(ASK_EVERY).await;
-        }
-    }
-
-    /// The term that a node leads, by its own account.
-    async fn led_term(&self, node: NodeIndex) -> Option<u64> {
-        let options = ConnectOptions::new().with_timeout(ANSWER_WITHIN);
-        let mut client = Client::connect([self.client_url(node)], Some(options)).await.ok()?;
-        let status = client.status().await.ok()?;
-        let leads = status.header()?.member_id() == status.leader();
-        leads.then(|| status.raft_term())
-    }
-
-    /// Waits until a node's metric is as it should be.
-    pub async fn wait_for_metric(
-        &self,
-        node: NodeIndex,
-        name: &str,
-        is_right: impl Fn(f64) -> bool,
-    ) -> Result<(), TortureError> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let last = self.metric(node, name).await;
-            if last.as_ref().is_ok_and(|value| is_right(*value)) {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                let what = format!("the metric {name} of {node} being right");
-                return Err(TortureError::NotSeen {
-                    what,
-                    within: DEADLINE,
-                    last: format!("{last:?}"),
-                });
-            }
-            tokio::time::sleep(ASK_EVERY).await;
-        }
-    }
-
-    /// The value of a metric, by its whole name with labels, if the node has it.
-    pub async fn metric(&self, node: NodeIndex, name: &str) -> Result<f64, TortureError> {
-        let not_seen = |last: String| TortureError::NotSeen {
-            what: format!("the metric {name} of {node}"),
-            within: DEADLINE,
-            last,
-        };
-        let answer = http::get(self.client_address(node), "/metrics", DEADLINE).await;
-        let answer = answer.map_err(|error| not_seen(error.to_string()))?;
-        let mut lines = answer.body.lines();
-        lines
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-            .ok_or_else(|| not_seen("it is not among the node's metrics".into()))
-    }
-
     /// Stops every node that runs, and checks that each stopped cleanly and that none has panicked in any of its runs.
     pub async fn finish(mut self) -> Result<(), TortureError> {
         let outcome = self.stop_all().await;
@@ -502,6 +449,15 @@ impl Cluster {
         let log = self.log(node);
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+}
+
+/// What the environment says about some node cannot hold for these.
+fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("QUORATE_") {
+            command.env_remove(name);
+        }
     }
 }
 

@@ -40,6 +40,14 @@ pub enum TortureError {
         /// What was to be done, as a participle.
         what: &'static str,
     },
+    /// A command failed that was expected to be carried out.
+    #[error("{command} failed: {said}")]
+    Failed {
+        /// Its command line.
+        command: String,
+        /// What it said.
+        said: String,
+    },
     /// A node ended while it was expected to run.
     #[error("{node} ended ({status}) while it was expected to run; its log ends with\n{log}")]
     Ended {

@@ -1,18 +1,22 @@
 //! One seed, or many: what a run of the trial consists of.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quorate_core::{GroupId, Mutants, NodeId};
-use quorate_engine::{MemoryDisk, MemoryEngine};
+use quorate_core::{Mutants, NodeId};
 use quorate_kv::node::{self, Node};
-use quorate_protocols::consensus::raft;
-use quorate_sim::{Bounds, Failure, LogDisk, Outcome, Plan, Report, Simulation};
+use quorate_protocols::consensus::raft::{self, Lease};
+use quorate_sim::{Bounds, Failure, Fault, Outcome, Plan, Report, Simulation};
 use quorate_storage::log::{LogId, LogOptions};
 
-use crate::codec::NodeRecords;
+use crate::churn::Churn;
+use crate::disk::{EngineDisks, NodeDisk, Word};
+use crate::engines::Engines;
 use crate::hunt::{Hunt, Leaders, Quarry, Voters};
+use crate::losses::Losses;
+use crate::setting::{Hunted, Setting};
 use crate::words;
-use crate::workload::Trial;
+use crate::workload::{ENGINES, OPERATOR, Trial};
 
 /// The length of a simulated segment: short, so that a run sees many.
 const SEGMENT_BYTES: u64 = 16 << 10;
@@ -41,15 +45,16 @@ pub fn bounds(seed: u64, command: &str) -> Bounds {
         liveness: Duration::from_secs(30),
         operations: setting.operations,
         invariant_every: 1,
-        memory_loss: false,
+        memory_loss: setting.hazards.memory_loss,
         command: command.to_owned(),
     }
 }
 
 /// What a seed decides beside its plan, in words: `5 nodes, 1 shard, elections after 60 ms, leaders hunted`.
 pub fn describe(seed: u64) -> String {
-    let Setting { nodes, groups, election_timeout, append_bytes_max, hunted, .. } =
-        Setting::of(seed);
+    let Setting {
+        nodes, spares, groups, election_timeout, append_bytes_max, hunted, hazards, ..
+    } = Setting::of(seed);
     let shards = groups.len();
     let plural = if shards == 1 { "" } else { "s" };
     let timeout = election_timeout.as_millis();
@@ -59,7 +64,13 @@ pub fn describe(seed: u64) -> String {
         Some(Hunted::Voters) => ", voters hunted",
         None => "",
     };
-    format!("{nodes} nodes, {shards} shard{plural}, elections after {timeout} ms{alone}{hunted}")
+    let churn = if spares > 0 { format!(", {spares} of them spare") } else { String::new() };
+    let losses = if hazards.memory_loss { ", memory lost" } else { "" };
+    let engines = if hazards.engines { ", engines spoilt" } else { "" };
+    let leases = if hazards.leases { ", leases" } else { "" };
+    format!(
+        "{nodes} nodes{churn}, {shards} shard{plural}, elections after {timeout} ms{alone}{hunted}{losses}{engines}{leases}"
+    )
 }
 
 /// Runs one plan, and judges it.
@@ -77,110 +88,54 @@ pub fn run_traced(suspect: Suspect, plan: &Plan) -> Outcome<Trial> {
     simulation(suspect, plan).tracing(words::describe()).run()
 }
 
-fn simulation(
-    suspect: Suspect,
-    plan: &Plan,
-) -> Simulation<Node, LogDisk<Node, NodeRecords>, Trial> {
+fn simulation(suspect: Suspect, plan: &Plan) -> Simulation<Node, NodeDisk, Trial> {
     let seed = plan.replay.seed;
-    let Setting { groups, election_timeout, append_bytes_max, hunted, keeping, .. } =
-        Setting::of(seed);
+    let setting = Setting::of(seed);
+    let Setting { groups, election_timeout, hunted, hazards, .. } = &setting;
     let nodes = (1..=plan.bounds.nodes as u64).map(NodeId);
-    let configs = nodes.clone().map(|me| {
-        let mut raft = raft::Config::new(me, nodes.clone().collect());
-        raft.election_timeout = election_timeout;
-        raft.heartbeat_interval = election_timeout / 10;
-        raft.append_bytes_max = append_bytes_max;
-        raft.mutants = suspect.mutants;
-        raft.entries_kept = keeping.entries_kept;
-        let mut config = node::Config::new(groups.clone(), raft);
-        config.upkeep_interval = keeping.upkeep_interval;
-        config.flush_entries = keeping.flush_entries;
-        config
-    });
+    let mut plan = plan.clone();
+    if hazards.leases {
+        // Leases trust clocks that run as fast as they are said to, within a bound, and never jump: a machine has such a
+        // clock beside the one that shows the time of day. In the simulation there is but one, which timers show.
+        plan.faults.retain(|scheduled| !matches!(scheduled.fault, Fault::ClockJump { .. }));
+    }
+    let lease = hazards.leases.then_some(Lease { drift_ppm: plan.mix.drift.0 });
+    let configs = nodes.clone().map(|me| config(&setting, me, lease, suspect)).collect();
     let quarry = hunted.map(|hunted| match hunted {
         Hunted::Leaders => Quarry::Leaders(Leaders::default()),
         Hunted::Voters => Quarry::Voters(Voters::default()),
     });
-    let hunt = quarry.map(|quarry| Hunt::new(seed, quarry, groups[0], election_timeout));
-    let trial = Trial::new(&groups, plan.bounds.operations).hunting(hunt);
-    let disk = |_| {
-        let disks: Vec<(GroupId, MemoryDisk)> =
-            groups.iter().map(|group| (*group, MemoryDisk::new())).collect();
-        let base = move || {
-            let open =
-                |(group, disk): &(GroupId, MemoryDisk)| (*group, MemoryEngine::open(disk.clone()));
-            node::Durable::new(disks.iter().map(open).collect())
-        };
-        LogDisk::with_options(NodeRecords, log_options(suspect), base)
-    };
-    Simulation::new(plan.clone(), configs.collect(), disk, trial)
+    let hunt = quarry.map(|quarry| Hunt::new(seed, quarry, groups[0], *election_timeout));
+    let word = Word::default();
+    let engines: BTreeMap<NodeId, EngineDisks> =
+        nodes.map(|node| (node, EngineDisks::new(groups))).collect();
+    let losses = Losses::new(groups.clone(), word.clone());
+    let trial = Trial::new(groups, plan.bounds.operations, losses)
+        .hunting(hunt)
+        .churning(hazards.churn.then(|| Churn::new(OPERATOR, groups.clone())))
+        .spoiling(hazards.engines.then(|| Engines::new(ENGINES, groups.clone(), engines.clone())));
+    let disk =
+        |node| NodeDisk::new(node, log_options(suspect), engines[&node].clone(), word.clone());
+    Simulation::new(plan, configs, disk, trial)
 }
 
-/// Whom faults are aimed at in a run, beside those that strike at random.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hunted {
-    Leaders,
-    Voters,
-}
-
-/// What a seed decides beside faults and requests.
-struct Setting {
-    /// Five mostly, and sometimes three, where one crash is already half of what the cluster survives.
-    nodes: usize,
-    /// One shard mostly, and now and then several, which share nodes, log and envelopes.
-    groups: Vec<GroupId>,
-    /// The usual one, or one so short that elections meet, cross and fail all the time.
-    election_timeout: Duration,
-    /// The usual size of a message, or so little that each entry travels alone, and a crash comes between any two.
-    append_bytes_max: usize,
-    /// In one run of eight there is a hunt. It needs many elections, and that for leaders a majority that is more than
-    /// two, and entries that travel alone.
-    hunted: Option<Hunted>,
-    /// How soon stores are durable, and how much of the log is kept after that.
-    keeping: Keeping,
-    /// Enough to keep everybody busy. Where voters crash all the time, many are left open, and histories of more would be
-    /// too hard to search.
-    operations: u32,
-}
-
-/// How soon stores are durable, and how much of the log is kept after that: in most runs so little that those who were
-/// away need a snapshot.
-#[derive(Clone, Copy, Debug)]
-struct Keeping {
-    upkeep_interval: Duration,
-    flush_entries: u64,
-    entries_kept: u64,
-}
-
-impl Setting {
-    fn of(seed: u64) -> Self {
-        let hunted = match seed % 16 {
-            4 => Some(Hunted::Leaders),
-            12 => Some(Hunted::Voters),
-            _ => None,
-        };
-        let timeout_ms = match hunted {
-            Some(_) => [60, 30, 100, 60][(seed / 16 % 4) as usize],
-            None => [500, 500, 150, 30][(seed / 2 % 4) as usize],
-        };
-        let is_small = seed % 3 == 2 && hunted != Some(Hunted::Leaders);
-        let is_alone = !(seed / 8).is_multiple_of(2) || hunted == Some(Hunted::Leaders);
-        Setting {
-            nodes: if is_small { 3 } else { 5 },
-            groups: (1..=if seed % 4 == 3 { 3 } else { 1 }).map(GroupId).collect(),
-            election_timeout: Duration::from_millis(timeout_ms),
-            keeping: Keeping {
-                upkeep_interval: Duration::from_millis(
-                    [20, 100, 100, 500][(seed / 3 % 4) as usize],
-                ),
-                flush_entries: [5, 20, 100, 1_000_000][(seed / 5 % 4) as usize],
-                entries_kept: [0, 3, 30][(seed / 7 % 3) as usize],
-            },
-            append_bytes_max: if is_alone { 1 } else { 1 << 20 },
-            hunted,
-            operations: if hunted == Some(Hunted::Voters) { 75 } else { 300 },
-        }
-    }
+/// What a node knows before it starts. Those that join later know nobody, as in production.
+fn config(setting: &Setting, me: NodeId, lease: Option<Lease>, suspect: Suspect) -> node::Config {
+    let Setting { nodes, spares, groups, election_timeout, append_bytes_max, keeping, .. } =
+        setting;
+    let founders = (nodes - spares) as u64;
+    let voters = if me.0 <= founders { (1..=founders).map(NodeId).collect() } else { Vec::new() };
+    let mut raft = raft::Config::new(me, voters);
+    raft.election_timeout = *election_timeout;
+    raft.heartbeat_interval = *election_timeout / 10;
+    raft.append_bytes_max = *append_bytes_max;
+    raft.lease = lease;
+    raft.mutants = suspect.mutants;
+    raft.entries_kept = keeping.entries_kept;
+    let mut config = node::Config::new(groups.clone(), raft);
+    config.upkeep_interval = keeping.upkeep_interval;
+    config.flush_entries = keeping.flush_entries;
+    config
 }
 
 fn log_options(suspect: Suspect) -> LogOptions {

@@ -9,15 +9,24 @@
 //! What lives here: the workload, its verdict, and how to run one seed or many. What never may: a rule that only holds
 //! because the simulator is kind.
 //!
-//! Open first: [`campaign`], [`workload`], `hunt.rs`.
+//! Open first: [`campaign`], [`workload`], `setting.rs`; then the hazards: `hunt.rs`, `churn.rs`, `losses.rs`,
+//! `engines.rs`.
 
 pub mod campaign;
 pub mod workload;
 
+mod churn;
 mod codec;
+mod disk;
+mod engines;
 mod hunt;
+mod losses;
+mod members;
 mod operation;
+mod setting;
 mod words;
 
 pub use campaign::{Suspect, bounds, describe, judge, plan, run, run_traced};
-pub use workload::Trial;
+pub use churn::ChurnTally;
+pub use engines::EngineTally;
+pub use workload::{Tally, Trial};

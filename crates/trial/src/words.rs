@@ -70,6 +70,7 @@ fn request(request: &NodeRequest) -> Label {
         NodeRequest::Status { group } => format!("status {group}").into(),
         NodeRequest::TransferLeadership { group, to } => format!("transfer {group} to {to}").into(),
         NodeRequest::Backup { group } => format!("backup {group}").into(),
+        NodeRequest::Digest { group, .. } => format!("digest {group}").into(),
         NodeRequest::Members { group, .. } => format!("members {group}").into(),
         NodeRequest::ChangeMembers { group, change } => {
             in_group(*group, &self::change(change)).into()
@@ -83,9 +84,12 @@ fn response(response: &NodeResponse) -> Label {
         NodeResponse::Done { outcome: Err(error), .. }
         | NodeResponse::Transfer(Err(error))
         | NodeResponse::Members(Err(error))
-        | NodeResponse::Backup(Err(error)) => Label::of_kind("refused", &error.to_string()),
+        | NodeResponse::Backup(Err(error))
+        | NodeResponse::Digest(Err(error)) => Label::of_kind("refused", &error.to_string()),
         NodeResponse::Members(Ok(members)) => self::members(members).into(),
         NodeResponse::Backup(Ok(_)) => "backup".into(),
+        NodeResponse::LongRead(_) => "a long read".into(),
+        NodeResponse::Digest(Ok(digest)) => format!("digest up to {}", digest.upto.0).into(),
         NodeResponse::Transfer(Ok(())) => "begun".into(),
         NodeResponse::Status(status) => format!("{status:?}").into(),
     }

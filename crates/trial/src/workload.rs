@@ -11,15 +11,20 @@ use quorate_kv::error::Error;
 use quorate_kv::node::Node;
 use quorate_kv::request::{Command, CompactRequest, Response, Revision};
 use quorate_kv::service::{NodeRequest, NodeResponse};
-use quorate_protocols::consensus::raft::Raft;
 use quorate_protocols::consensus::raft::properties::Properties;
-use quorate_sim::{Clients, Cluster, Workload};
+use quorate_sim::{Clients, Cluster, Loss, Workload};
 
+use crate::churn::{Churn, ChurnTally};
+use crate::engines::{EngineTally, Engines};
 use crate::hunt::Hunt;
-use crate::operation;
+use crate::losses::Losses;
+use crate::{members, operation};
 
-/// The clients that are at work at one time.
-const CLIENTS: u64 = 6;
+/// The clients that are at work at one time. A run may have as many nodes, since each client reads from one in the end.
+pub(crate) const CLIENTS: u64 = 6;
+/// Who else is woken.
+pub(crate) const OPERATOR: u64 = CLIENTS;
+pub(crate) const ENGINES: u64 = CLIENTS + 1;
 /// After so many steps of the model a history counts as undecided, and is only audited.
 const CHECK_STEPS_MAX: u64 = 500_000;
 
@@ -35,6 +40,47 @@ pub struct Trial {
     is_over: bool,
     undecided: u32,
     hunt: Option<Hunt>,
+    churn: Option<Churn>,
+    losses: Losses,
+    engines: Option<Engines>,
+}
+
+/// What a run's hazards came to; the tests demand that they were real.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How members came and went.
+    pub churn: ChurnTally,
+    /// What happened to engines.
+    pub engines: EngineTally,
+    /// Losses of memory that only others could know of, and that they made known.
+    pub losses_found_out: u64,
+    /// Losses that nobody could know of, so that the node was told.
+    pub losses_told: u64,
+}
+
+impl Tally {
+    /// Each number with its name.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let Tally { churn, engines, losses_found_out, losses_told } = *self;
+        [
+            ("members added", churn.added),
+            ("members added again", churn.added_again),
+            ("learners promoted", churn.promoted),
+            ("learners removed", churn.learners_removed),
+            ("voters removed", churn.voters_removed),
+            ("leaders that removed themselves", churn.leaders_removed),
+            ("changes refused", churn.refused),
+            ("changes of unknown outcome", churn.unknown),
+            ("former members wiped", churn.wiped),
+            ("engines rotten", engines.rotten),
+            ("engines restored", engines.restored),
+            ("engines full", engines.full),
+            ("requests refused for want of space", engines.refused),
+            ("losses found out by others", losses_found_out),
+            ("losses told", losses_told),
+        ]
+        .into_iter()
+    }
 }
 
 /// What was seen of one shard.
@@ -63,7 +109,7 @@ enum Purpose {
 
 impl Trial {
     /// Clients that put `operations` requests to the shards in `groups`.
-    pub fn new(groups: &[GroupId], operations: u32) -> Self {
+    pub(crate) fn new(groups: &[GroupId], operations: u32, losses: Losses) -> Self {
         let shard = || ShardTrial {
             history: History::new(),
             properties: Properties::default(),
@@ -79,6 +125,9 @@ impl Trial {
             is_over: false,
             undecided: 0,
             hunt: None,
+            churn: None,
+            losses,
+            engines: None,
         }
     }
 
@@ -86,6 +135,28 @@ impl Trial {
     pub(crate) fn hunting(mut self, hunt: Option<Hunt>) -> Self {
         self.hunt = hunt;
         self
+    }
+
+    /// Has members come and go while clients are at work.
+    pub(crate) fn churning(mut self, churn: Option<Churn>) -> Self {
+        self.churn = churn;
+        self
+    }
+
+    /// Has engines go bad while clients are at work.
+    pub(crate) fn spoiling(mut self, engines: Option<Engines>) -> Self {
+        self.engines = engines;
+        self
+    }
+
+    /// What the hazards of the run came to.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            churn: self.churn.as_ref().map(|churn| churn.tally).unwrap_or_default(),
+            engines: self.engines.as_ref().map(|engines| engines.tally).unwrap_or_default(),
+            losses_found_out: self.losses.found_out,
+            losses_told: self.losses.told,
+        }
     }
 
     /// The number of shards whose history was too hard to search, so that it was only audited.
@@ -109,9 +180,12 @@ impl Trial {
             self.look_at_the_end(client, clients);
             return;
         }
-        let node = clients.any_node();
         let groups: Vec<GroupId> = self.shards.keys().copied().collect();
+        let mut node = clients.any_node();
         let group = *clients.rng().pick(&groups);
+        if self.churn.is_some() && is_outside(node, group, clients) {
+            node = clients.any_node();
+        }
         let Some(shard) = self.shards.get_mut(&group) else { return };
         let nuisance = match clients.rng().below(100) {
             0..2 => Some(NodeRequest::TransferLeadership { group, to: clients.any_node() }),
@@ -146,32 +220,43 @@ impl Trial {
         }
     }
 
-    /// Once all is well and all operations have ended, client k reads everything through node k.
+    /// Once all is well and all operations have ended, client k reads everything through node k, as far as that takes
+    /// part: nobody else has anything to serve.
     fn look_at_the_end(&mut self, client: u64, clients: &mut Clients<'_, Node>) {
-        let nodes = clients.cluster().nodes().count() as u64;
         let is_judged = |open: &Open| !matches!(open.purpose, Purpose::FinalRead(..));
-        if client >= nodes || !clients.is_healed() || self.open.values().any(is_judged) {
+        let is_changing = self.churn.as_ref().is_some_and(Churn::is_waiting);
+        if !clients.is_healed() || self.open.values().any(is_judged) || is_changing {
             clients.wake_after(Duration::from_millis(100), client);
             return;
         }
+        let missing = self.missing_reads(&clients.cluster());
+        self.is_over = missing.is_empty() && self.losses.unsettled(&clients.cluster()).is_none();
         let node = NodeId(client + 1);
-        let now = clients.now().0;
-        let missing = self
-            .shards
-            .iter_mut()
-            .find(|(group, _)| !self.final_reads.contains_key(&(node, **group)));
-        if let Some((&group, shard)) = missing {
+        let mine = missing.into_iter().find_map(|(of, group)| (of == node).then_some(group));
+        let asked = mine.and_then(|group| {
             let input = KvInput::range(Span::All);
-            match clients.ask(node, operation::request(group, &input)) {
-                Some(id) => {
-                    let operation = shard.history.invoke(ClientId(client), input, now);
-                    let purpose = Purpose::FinalRead(group, operation);
-                    self.open.insert((node, id), Open { client, purpose });
-                }
-                None => clients.wake_after(Duration::from_millis(100), client),
+            let id = clients.ask(node, operation::request(group, &input))?;
+            let shard = self.shards.get_mut(&group)?;
+            let operation = shard.history.invoke(ClientId(client), input, clients.now().0);
+            Some((id, Purpose::FinalRead(group, operation)))
+        });
+        match asked {
+            Some((id, purpose)) => {
+                self.open.insert((node, id), Open { client, purpose });
             }
+            None => clients.wake_after(Duration::from_millis(100), client),
         }
-        self.is_over = self.final_reads.len() == nodes as usize * self.shards.len();
+    }
+
+    /// The reads that are to be made in the end and are not yet.
+    fn missing_reads(&self, cluster: &Cluster<'_, Node>) -> Vec<(NodeId, GroupId)> {
+        let mut missing = Vec::new();
+        for group in self.shards.keys().copied() {
+            let members = members::committed(group, cluster).map(|membership| membership.nodes());
+            let reads = members.into_iter().flatten().map(|node| (node, group));
+            missing.extend(reads.filter(|read| !self.final_reads.contains_key(read)));
+        }
+        missing
     }
 
     fn think(client: u64, clients: &mut Clients<'_, Node>) {
@@ -189,7 +274,14 @@ impl Trial {
                     Ok(response) => shard.complete(operation, &response, now),
                     // Time ran out, or the node stops: it may have happened.
                     Err(Error::TimedOut | Error::Stopped) => shard.history.unknown(operation),
-                    Err(_) => shard.history.refused(operation),
+                    Err(error) => {
+                        shard.history.refused(operation);
+                        if let Some(engines) = &mut self.engines
+                            && error == Error::NoSpace
+                        {
+                            engines.tally.refused += 1;
+                        }
+                    }
                 }
             }
             (Purpose::FinalRead(group, operation), NodeResponse::Done { outcome, .. }) => {
@@ -214,7 +306,12 @@ impl Trial {
             let mut by_applied = BTreeMap::new();
             for (id, node) in cluster.live() {
                 let Some(shard) = node.shard(group) else { continue };
-                let digest = shard.store().digest().map_err(|error| format!("{id}: {error}"))?;
+                let digest = match shard.store().digest() {
+                    Ok(digest) => digest,
+                    // It waits for a state that nobody has reason to send it.
+                    Err(_) if !members::is_member(id, group, cluster) => continue,
+                    Err(error) => return Err(format!("{id}: {error}")),
+                };
                 let (first, known) = *by_applied.entry(shard.applied()).or_insert((id, digest));
                 if known != digest {
                     return Err(format!(
@@ -244,10 +341,20 @@ impl Workload<Node> for Trial {
         for client in 0..CLIENTS {
             Trial::think(client, clients);
         }
+        if let Some(churn) = &self.churn {
+            churn.pause(clients);
+        }
+        if let Some(engines) = &self.engines {
+            engines.pause(clients);
+        }
     }
 
-    fn wake(&mut self, client: u64, clients: &mut Clients<'_, Node>) {
-        self.act(client, clients);
+    fn wake(&mut self, token: u64, clients: &mut Clients<'_, Node>) {
+        match (token, &mut self.churn, &mut self.engines) {
+            (OPERATOR, Some(churn), _) => churn.act(clients),
+            (ENGINES, _, Some(engines)) => engines.act(clients),
+            (client, ..) => self.act(client, clients),
+        }
     }
 
     fn reply(
@@ -257,6 +364,12 @@ impl Workload<Node> for Trial {
         response: NodeResponse,
         clients: &mut Clients<'_, Node>,
     ) {
+        if let NodeResponse::Members(outcome) = &response
+            && let Some(churn) = &mut self.churn
+            && churn.reply(node, id, outcome, clients)
+        {
+            return;
+        }
         if let Some(Open { client, purpose }) = self.open.remove(&(node, id)) {
             self.settle(node, purpose, response, clients.now().0);
             Trial::think(client, clients);
@@ -279,26 +392,39 @@ impl Workload<Node> for Trial {
             }
             Trial::think(client, clients);
         }
-        // The promises of a run end with it: its successor is looked at anew.
-        for (group, shard) in &mut self.shards {
-            // What is observed here was observed before; only who is missing is new.
-            let _ = shard.properties.observe(&members(*group, &clients.cluster()));
+        if let Some(churn) = &mut self.churn {
+            churn.crashed(node, clients);
         }
+        // The promises of a run end with it: its successor is looked at anew.
+        for shard in self.shards.values_mut() {
+            shard.properties.forget(node);
+        }
+    }
+
+    fn lost_memory(&mut self, node: NodeId, _: Loss, clients: &mut Clients<'_, Node>) {
+        self.losses.note(node, clients);
     }
 
     fn stepped(&mut self, node: NodeId, clients: &mut Clients<'_, Node>) {
         if let Some(hunt) = self.hunt.as_mut().filter(|_| !clients.is_healed()) {
             hunt.stepped(node, clients);
         }
+        self.losses.stepped(clients);
     }
 
     fn healed(&mut self, _: &mut Clients<'_, Node>) {
         self.operations_left = self.operations_left.min(20);
+        if let Some(engines) = &mut self.engines {
+            engines.healed();
+        }
     }
 
-    fn invariant(&mut self, _: NodeId, cluster: &Cluster<'_, Node>) -> Result<(), String> {
+    // After every step of every node, so it is enough to look at the one that took it.
+    fn invariant(&mut self, stepped: NodeId, cluster: &Cluster<'_, Node>) -> Result<(), String> {
         for (group, shard) in &mut self.shards {
-            shard.properties.observe(&members(*group, cluster))?;
+            if let Some(member) = members::raft(*group, stepped, cluster) {
+                shard.properties.observe_member(stepped, member)?;
+            }
         }
         Ok(())
     }
@@ -314,13 +440,20 @@ impl Workload<Node> for Trial {
                 .map(|(id, node)| format!("{id}: {}", quorate_core::Protocol::view(node)))
                 .collect();
             return Err(format!(
-                "all has been well for long, yet {} requests are unanswered and {} final reads missing; {}",
+                "all has been well for long, yet {} requests are unanswered, {} final reads missing, {}; {}",
                 self.open.len(),
-                cluster.nodes().count() * self.shards.len() - self.final_reads.len(),
+                self.missing_reads(cluster).len(),
+                self.losses.unsettled(cluster).unwrap_or("nobody without its memory".into()),
                 states.join("; ")
             ));
         }
+        if let Some(engines) = &mut self.engines {
+            engines.settle(cluster);
+        }
         self.replicas_are_equal(cluster)?;
+        if let Some(broken) = self.churn.as_ref().and_then(|churn| churn.broken(cluster)) {
+            return Err(broken);
+        }
         for (group, shard) in &self.shards {
             let finals = self.final_reads.iter().filter(|((_, of), _)| of == group);
             let end = finals.map(|(_, contents)| contents).max_by_key(|end| end.revision);
@@ -340,6 +473,8 @@ impl Workload<Node> for Trial {
     }
 }
 
-fn members<'a>(group: GroupId, cluster: &Cluster<'a, Node>) -> Vec<(NodeId, &'a Raft)> {
-    cluster.live().filter_map(|(id, node)| Some((id, node.shard(group)?.raft()))).collect()
+/// Whether a node knows itself that it takes no part in a group.
+fn is_outside(node: NodeId, group: GroupId, clients: &Clients<'_, Node>) -> bool {
+    members::raft(group, node, &clients.cluster())
+        .is_some_and(|raft| raft.membership().get(node).is_none())
 }

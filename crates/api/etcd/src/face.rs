@@ -5,7 +5,8 @@ use std::sync::Arc;
 use quorate_core::{GroupId, NodeId};
 use quorate_kv::backup::Backup;
 use quorate_kv::error::Error as StoreError;
-use quorate_kv::request::{Response, Revision};
+use quorate_kv::long_read::{LongDigest, LongRead};
+use quorate_kv::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
 use quorate_kv::service::{MemberChange, Members, NodeRequest, NodeResponse, Status};
 use quorate_runtime::{Handle, Metrics, Stopped};
 
@@ -91,6 +92,10 @@ impl Face {
 
     /// Has the node carry out a command or answer a query. Returns its term with the answer.
     pub(crate) async fn ask(&self, request: NodeRequest) -> Result<(u64, Response), Error> {
+        if takes_room(&request) && self.runtime.is_disk_full() {
+            // What is left of the log is for what is under way, and for what makes room.
+            return Err(StoreError::NoSpace.into());
+        }
         match self.node.ask(request).await {
             Ok(NodeResponse::Done { term, outcome }) => Ok((term, outcome?)),
             Ok(other) => unreachable!("the node answered a command or a query with {other:?}"),
@@ -114,6 +119,31 @@ impl Face {
         match self.node.ask(NodeRequest::Backup { group: self.config.group }).await {
             Ok(NodeResponse::Backup(outcome)) => Ok(outcome?),
             Ok(other) => unreachable!("the node answered a request for a backup with {other:?}"),
+            Err(_) => Err(StoreError::Stopped.into()),
+        }
+    }
+
+    /// A hash of the store as the node has it now, up to a revision, to be computed.
+    pub(crate) async fn digest(&self, upto: Option<Revision>) -> Result<LongDigest, Error> {
+        match self.node.ask(NodeRequest::Digest { group: self.config.group, upto }).await {
+            Ok(NodeResponse::Digest(outcome)) => Ok(outcome?),
+            Ok(other) => unreachable!("the node answered a request for a digest with {other:?}"),
+            Err(_) => Err(StoreError::Stopped.into()),
+        }
+    }
+
+    /// Has the node answer a read of a range, unless that takes long.
+    pub(crate) async fn read(&self, request: RangeRequest) -> Result<Ranged, Error> {
+        let serializable = request.serializable;
+        let query = Query::Range(request);
+        let query = NodeRequest::Query { group: self.config.group, query, serializable };
+        match self.node.ask(query).await {
+            Ok(NodeResponse::Done { term, outcome }) => match outcome? {
+                Response::Range(range) => Ok(Ranged::Answer { term, range }),
+                other => unreachable!("the node answered a read with {other:?}"),
+            },
+            Ok(NodeResponse::LongRead(read)) => Ok(Ranged::Long(read)),
+            Ok(other) => unreachable!("the node answered a read with {other:?}"),
             Err(_) => Err(StoreError::Stopped.into()),
         }
     }
@@ -143,6 +173,24 @@ impl Face {
             Err(_) => Err(StoreError::Stopped.into()),
         }
     }
+}
+
+fn takes_room(request: &NodeRequest) -> bool {
+    let NodeRequest::Command { command, .. } = request else { return false };
+    matches!(command, Command::Put(_) | Command::Txn(_))
+}
+
+/// What the node makes of a read of a range.
+pub(crate) enum Ranged {
+    /// It has answered.
+    Answer {
+        /// The replica's term.
+        term: u64,
+        /// The answer.
+        range: RangeResponse,
+    },
+    /// It takes long, and is to be carried out here.
+    Long(LongRead),
 }
 
 fn members_in(answer: Result<NodeResponse, Stopped>) -> Result<Members, Error> {

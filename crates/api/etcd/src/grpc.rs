@@ -32,8 +32,8 @@ const PREFIX_BYTES: usize = 5;
 pub(crate) enum Payload {
     /// Data, then perhaps trailers.
     Whole { data: Bytes, trailers: Option<HeaderMap> },
-    /// Messages as they come, each with what stands before it, then the verdict. The connection takes one when it has
-    /// room for it, and whoever makes them waits for that.
+    /// Messages with what stands before them, or pieces of one, as they come; then the verdict. The connection takes one
+    /// when it has room for it, and whoever makes them waits for that.
     Stream { messages: Receiver<Result<Bytes, Error>>, is_over: bool },
 }
 
@@ -47,6 +47,13 @@ impl Payload {
     /// Data without trailers.
     pub(crate) fn plain(data: impl Into<Bytes>) -> Self {
         Payload::Whole { data: data.into(), trailers: None }
+    }
+
+    /// A message with what stands before it, and the verdict that all went well.
+    pub(crate) fn unary(framed: Bytes) -> Self {
+        let mut trailers = HeaderMap::with_capacity(1);
+        trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+        Payload::Whole { data: framed, trailers: Some(trailers) }
     }
 }
 
@@ -115,13 +122,15 @@ pub(crate) enum Method {
     Alarm,
     Status,
     Defragment,
+    Hash,
+    HashKv,
     Snapshot,
     MoveLeader,
 }
 
 impl Method {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Method; 15] = [
+    pub(crate) const ALL: [Method; 17] = [
         Method::Range,
         Method::Put,
         Method::DeleteRange,
@@ -135,6 +144,8 @@ impl Method {
         Method::Alarm,
         Method::Status,
         Method::Defragment,
+        Method::Hash,
+        Method::HashKv,
         Method::Snapshot,
         Method::MoveLeader,
     ];
@@ -161,6 +172,8 @@ impl Method {
             Method::Alarm => "Alarm",
             Method::Status => "Status",
             Method::Defragment => "Defragment",
+            Method::Hash => "Hash",
+            Method::HashKv => "HashKV",
             Method::Snapshot => "Snapshot",
             Method::MoveLeader => "MoveLeader",
         }
@@ -180,6 +193,8 @@ impl Method {
             Method::Alarm
             | Method::Status
             | Method::Defragment
+            | Method::Hash
+            | Method::HashKv
             | Method::Snapshot
             | Method::MoveLeader => "etcdserverpb.Maintenance",
         }
@@ -223,7 +238,9 @@ async fn carry_out(
             let messages = face.snapshot().await?;
             return Ok(answered(Payload::Stream { messages, is_over: false }));
         }
-        Method::Range => unary(message, |request| face.range(request)).await,
+        Method::Range => {
+            return Ok(answered(face.range(wire::RangeRequest::decode(message)?).await?));
+        }
         Method::Put => unary(message, |request| face.put(request)).await,
         Method::DeleteRange => unary(message, |request| face.delete_range(request)).await,
         Method::Txn => unary(message, |request| face.txn(request)).await,
@@ -236,9 +253,11 @@ async fn carry_out(
         Method::Alarm => unary(message, |request| face.alarm(request)).await,
         Method::Status => unary(message, |request| face.maintenance_status(request)).await,
         Method::Defragment => unary(message, |request| face.defragment(request)).await,
+        Method::Hash => unary(message, |request| face.hash(request)).await,
+        Method::HashKv => unary(message, |request| face.hash_kv(request)).await,
         Method::MoveLeader => unary(message, |request| face.move_leader(request)).await,
     };
-    framed.map(success)
+    Ok(answered(Payload::unary(framed?)))
 }
 
 /// Decodes the request, has it answered, and encodes the answer.
@@ -254,18 +273,18 @@ where
 /// A message with what stands before it.
 pub(crate) fn frame(message: &impl Message) -> Result<Bytes, Error> {
     let bytes = message.encoded_len();
-    let length = u32::try_from(bytes).map_err(|_| Error::AnswerTooLarge { bytes })?;
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + bytes);
-    framed.put_u8(0);
-    framed.put_u32(length);
+    put_prefix(bytes, &mut framed)?;
     message.encode_raw(&mut framed);
     Ok(framed.freeze())
 }
 
-fn success(framed: Bytes) -> Response<Payload> {
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-    answered(Payload::Whole { data: framed, trailers: Some(trailers) })
+/// Puts what stands before a message of so many bytes.
+pub(crate) fn put_prefix(bytes: usize, buffer: &mut BytesMut) -> Result<(), Error> {
+    let length = u32::try_from(bytes).map_err(|_| Error::AnswerTooLarge { bytes })?;
+    buffer.put_u8(0);
+    buffer.put_u32(length);
+    Ok(())
 }
 
 fn answered(payload: Payload) -> Response<Payload> {

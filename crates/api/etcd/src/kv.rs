@@ -5,22 +5,20 @@ use quorate_kv::service::NodeRequest;
 
 use crate::convert;
 use crate::error::Error;
-use crate::face::Face;
+use crate::face::{Face, Ranged};
+use crate::grpc::{self, Payload};
 use crate::proto::etcdserverpb as wire;
 
 impl Face {
-    pub(crate) async fn range(
-        &self,
-        request: wire::RangeRequest,
-    ) -> Result<wire::RangeResponse, Error> {
-        let request = convert::range_request(request)?;
-        let serializable = request.serializable;
-        match self.query(Query::Range(request), serializable).await? {
-            (term, Response::Range(range)) => {
+    /// The payload of the answer: whole if it is short, and else in pieces as they are read.
+    pub(crate) async fn range(&self, request: wire::RangeRequest) -> Result<Payload, Error> {
+        match self.read(convert::range_request(request)?).await? {
+            Ranged::Answer { term, range } => {
                 let header = self.header(range.revision, term);
-                Ok(wire::RangeResponse { header, ..convert::range_response(range) })
+                let answer = wire::RangeResponse { header, ..convert::range_response(range) };
+                Ok(Payload::unary(grpc::frame(&answer)?))
             }
-            (_, other) => unreachable!("the node answered a read with {other:?}"),
+            Ranged::Long(read) => self.stream(read).await,
         }
     }
 

@@ -29,6 +29,7 @@ mod face;
 mod grpc;
 mod http;
 mod kv;
+mod long_read;
 mod maintenance;
 mod metrics;
 mod serve;

@@ -2,6 +2,7 @@
 
 use quorate_core::NodeId;
 use quorate_kv::error::Error as StoreError;
+use quorate_kv::request::Revision;
 use quorate_kv::service::{Alarm, Member, MemberChange};
 
 use crate::error::Error;
@@ -51,7 +52,8 @@ impl Face {
     ) -> Result<wire::StatusResponse, Error> {
         let status = self.status().await?;
         let members = self.members(false).await?.members;
-        let bytes = i64::try_from(status.bytes).unwrap_or(i64::MAX);
+        let in_use = status.bytes.min(status.occupied_bytes);
+        let as_wire = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let mut errors = Vec::new();
         if status.leader.is_none() {
             errors.push(StoreError::NoLeader.to_string());
@@ -63,13 +65,13 @@ impl Face {
         Ok(wire::StatusResponse {
             header: self.header(status.revision, status.term),
             version: ETCD_VERSION.to_owned(),
-            db_size: bytes,
+            db_size: as_wire(status.occupied_bytes),
             leader: status.leader.map_or(0, |leader| leader.0),
             raft_index: status.commit_index,
             raft_term: status.term,
             raft_applied_index: status.applied_index,
             errors,
-            db_size_in_use: bytes,
+            db_size_in_use: as_wire(in_use),
             is_learner: status.is_learner,
             storage_version: ETCD_VERSION.to_owned(),
             db_size_quota: 0,
@@ -84,6 +86,32 @@ impl Face {
     ) -> Result<wire::DefragmentResponse, Error> {
         let status = self.status().await?;
         Ok(wire::DefragmentResponse { header: self.header(status.revision, status.term) })
+    }
+
+    pub(crate) async fn hash(&self, _: wire::HashRequest) -> Result<wire::HashResponse, Error> {
+        let request = wire::HashKvRequest { revision: 0 };
+        let wire::HashKvResponse { header, hash, .. } = self.hash_kv(request).await?;
+        Ok(wire::HashResponse { header, hash })
+    }
+
+    /// The number itself is not etcd's, which hashes its own file format: two nodes of one cluster have the same.
+    pub(crate) async fn hash_kv(
+        &self,
+        request: wire::HashKvRequest,
+    ) -> Result<wire::HashKvResponse, Error> {
+        let upto = (request.revision > 0).then_some(Revision(request.revision));
+        let digest = self.digest(upto).await?;
+        let (header, compacted) =
+            (self.header(digest.revision, digest.term), digest.compact_revision);
+        let upto = digest.upto;
+        let computed = tokio::task::spawn_blocking(move || digest.compute()).await;
+        let computed = computed.map_err(|_| StoreError::Stopped)?.map_err(StoreError::from)?;
+        Ok(wire::HashKvResponse {
+            header,
+            hash: (computed >> 32) as u32,
+            compact_revision: compacted.0,
+            hash_revision: upto.0,
+        })
     }
 
     pub(crate) async fn move_leader(

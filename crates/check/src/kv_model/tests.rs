@@ -185,10 +185,22 @@ fn action(keys: u8) -> impl Strategy<Value = Action> {
 }
 
 fn input(keys: u8) -> impl Strategy<Value = KvInput> {
-    let compare = (0..keys, 0..20u64).prop_map(|(key, revision)| Compare {
+    let relation = prop_oneof![
+        3 => Just(Relation::Less),
+        1 => Just(Relation::Equal),
+        1 => Just(Relation::NotEqual),
+        1 => Just(Relation::Greater),
+    ];
+    let target = prop_oneof![
+        2 => (0..12u64).prop_map(|revision| Target::ModRevision(Revision(revision))),
+        1 => (0..12u64).prop_map(|revision| Target::CreateRevision(Revision(revision))),
+        1 => (0..3u64).prop_map(Target::Version),
+        2 => (0..100u64).prop_map(|value| Target::Value(value.to_string().into_bytes())),
+    ];
+    let compare = (0..keys, relation, target).prop_map(|(key, relation, target)| Compare {
         key: vec![b'a' + key],
-        relation: Relation::Less,
-        target: Target::ModRevision(Revision(revision)),
+        relation,
+        target,
     });
     let actions = || vec(action(keys), 0..3);
     let txn = (vec(compare, 0..2), actions(), actions())
@@ -270,4 +282,77 @@ fn long_histories_with_hundreds_of_unknown_writes_are_decided_and_the_time_is_pr
         println!("key-value store, {count} operations: {:?}", start.elapsed());
         assert!(verdict.is_linearizable(), "{count} operations of a correct execution");
     }
+}
+
+#[test]
+fn writes_that_no_answer_can_tell_apart_do_not_multiply() {
+    // Forty writes of unknown outcome, each of a value of its own, and a dozen revisions that some
+    // of them must have: which of them, nobody can tell, and the search must not ask.
+    let keys = ["a", "b", "c", "d"];
+    let lost = (0..40)
+        .map(|index| (KvInput::put(keys[index % 4], format!("lost {index}")), index as u64, None));
+    let delete = |revision: u64, at_ns, deleted| {
+        let all = Action::Delete { span: Span::All, wants_previous: false };
+        (KvInput::One(all), at_ns, Some((did_delete(revision, deleted), at_ns + 1)))
+    };
+    let deletes = [delete(8, 50, 4), delete(15, 52, 3)];
+    let end = |at_ns| (KvInput::range(Span::All), at_ns, Some((saw(15, &[]), at_ns + 1)));
+    let right = history(lost.clone().chain(deletes.clone()).chain([end(54)]).collect());
+    assert!(check(&Contents::empty(), &right, 20_000).is_linearizable());
+    // The same, and a delete that finds a fifth key.
+    let wrong = history(lost.chain(deletes).chain([delete(22, 54, 5)]).collect());
+    assert!(check(&Contents::empty(), &wrong, 20_000).is_violation());
+}
+
+/// States that some of these operations lead to, in some order.
+fn states(operations: &KvHistory, orders: &[Vec<usize>]) -> Vec<KvState> {
+    let inputs: Vec<&KvInput> = operations.operations().map(|(_, one)| &one.input).collect();
+    let mut states = Vec::new();
+    for order in orders {
+        let mut state = KvState::holding(&Contents::empty());
+        for index in order {
+            state = state.apply(inputs[index % inputs.len()]).0.unwrap_or(state);
+            states.push(state.clone());
+        }
+    }
+    states
+}
+
+#[test]
+fn states_of_one_essence_allow_the_same_and_lead_to_states_of_one_essence() {
+    let fates = prop_oneof![1 => Just(Fate::Answered), 3 => Just(Fate::LostAfterwards)];
+    let few = vec((input(1), 0..50u64, 0..50u64, fates), 12);
+    let orders = vec(vec(0..12usize, 1..8), 60);
+    let compared = Cell::new(0);
+    runner(400)
+        .run(&(few, orders), |(steps, orders)| {
+            let plain = KvModel::new(&Contents::empty());
+            let history = widened(&plain, steps);
+            let unseen = Unseen::of(&Contents::empty(), &history);
+            let mut alike: Vec<(KvState, KvState)> = Vec::new();
+            for state in states(&history, &orders) {
+                let essence = unseen.essence(&state);
+                let Some((_, known)) = alike.iter().find(|(one, _)| *one == essence) else {
+                    alike.push((essence, state));
+                    continue;
+                };
+                if *known == state {
+                    continue;
+                }
+                compared.set(compared.get() + 1);
+                for (_, operation) in history.operations() {
+                    let after = [known, &state].map(|from| {
+                        match plain.step(from, &operation.input, operation.output()) {
+                            Transition::Impossible => None,
+                            Transition::Unchanged => Some(unseen.essence(from)),
+                            Transition::To(next) => Some(unseen.essence(&next)),
+                        }
+                    });
+                    prop_assert_eq!(&after[0], &after[1], "{:?} from {:?}", operation, known);
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert!(compared.get() > 1_000, "only {} pairs of states were compared", compared.get());
 }

@@ -1,6 +1,7 @@
 //! What the store can be asked and what it can answer, shaped so that an adapter from etcd's
 //! requests and responses has nothing to compute.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// How many writes a store had done: the count after a write is that write's revision.
@@ -164,6 +165,18 @@ pub enum Relation {
     Greater,
 }
 
+impl Relation {
+    /// Whether it holds between two things that are ordered so.
+    pub(crate) fn holds(self, ordering: Ordering) -> bool {
+        match self {
+            Relation::Equal => ordering.is_eq(),
+            Relation::NotEqual => ordering.is_ne(),
+            Relation::Less => ordering.is_lt(),
+            Relation::Greater => ordering.is_gt(),
+        }
+    }
+}
+
 /// What of a key is compared, and with what. A key that is not there has version and revisions 0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -234,6 +247,14 @@ impl KvInput {
             Self::Txn { success, failure, .. } => (None, success.as_slice(), failure.as_slice()),
         };
         one.into_iter().chain(success).chain(failure)
+    }
+
+    /// Its conditions.
+    pub(crate) fn compares(&self) -> &[Compare] {
+        match self {
+            Self::One(_) => &[],
+            Self::Txn { compares, .. } => compares,
+        }
     }
 
     /// Whether it might change anything.

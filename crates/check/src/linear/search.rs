@@ -19,15 +19,21 @@
 //!    completed operations placed, the same state, and *no unknown operation placed that this one
 //!    has not placed* was entered before: whatever can follow here could follow there. So an
 //!    unknown operation whose effect nobody could tell (a write that is written over unseen) costs
-//!    nothing, and dozens of them do not multiply.
-//! 6. **Twins.** Of unknown operations with equal inputs the earliest invoked is used first; they
-//!    stay available for ever, so which of them it was makes no difference.
+//!    nothing, and dozens of them do not multiply. Nor does it take the same state, only one that no
+//!    answer in the history can tell from it ([`Model::essence`]).
+//! 6. **Twins.** Of unknown operations that come to the same the earliest invoked is used first;
+//!    they stay available for ever, so which of them it was makes no difference. So of each *kind*
+//!    it is enough to know how many are placed.
+//! 7. **Plenty.** Where the model knows how many more changes of unknown outcome there can be, a
+//!    kind of which at least so many are still at hand can't run out: how many of it are placed
+//!    makes no difference either, and the memory forgets it.
 //!
 //! The memory holds positions themselves, not fingerprints, so no collision can bend a verdict.
 //! That is affordable because the set of placed operations is small to write down: the highest
 //! placed index in order of invocation, and those still waiting below it. The latter all overlap
 //! with the invocation of the former, so there are at most as many as were ever open at once.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -49,6 +55,8 @@ pub(super) struct Rules {
     pub(super) memory_knows_the_placed: bool,
     /// The memory lets a position dominate another only if it has used up no more.
     pub(super) memory_knows_the_unknown: bool,
+    /// The memory counts on no more unknown operations than there are at the time.
+    pub(super) memory_counts_what_is_left: bool,
     /// An operation of unknown outcome may have taken effect.
     pub(super) unknown_may_happen: bool,
     /// An operation of unknown outcome may never take effect.
@@ -66,6 +74,7 @@ impl Rules {
         memory_knows_the_state: true,
         memory_knows_the_placed: true,
         memory_knows_the_unknown: true,
+        memory_counts_what_is_left: true,
         unknown_may_happen: true,
         unknown_may_not_happen: true,
         unknown_waits_for_its_invocation: true,
@@ -97,11 +106,18 @@ struct Call<'h, M: Model> {
 }
 
 /// An operation of unknown outcome that could change something.
-struct Open<'h, M: Model> {
+struct Open {
     op: OpId,
-    operation: &'h Operation<M::Input, M::Output>,
-    /// The previous one with an equal input.
-    twin: Option<usize>,
+    invoked_ns: u64,
+    /// Its kind.
+    kind: usize,
+}
+
+/// Operations of unknown outcome that come to the same.
+struct Kind<'h, M: Model> {
+    input: Cow<'h, M::Input>,
+    /// Those of this kind, by invocation.
+    opens: Vec<usize>,
 }
 
 /// The completed operations not placed yet, by invocation: a doubly linked ring through a sentinel
@@ -147,19 +163,11 @@ impl Waiting {
     }
 }
 
-/// A set of unknown operations.
-type Used = Box<[u64]>;
+/// How many unknown operations of each kind are placed.
+type Used = Box<[u32]>;
 
-fn contains(used: &Used, open: usize) -> bool {
-    used[open / 64] & (1 << (open % 64)) != 0
-}
-
-fn flip(used: &mut Used, open: usize) {
-    used[open / 64] ^= 1 << (open % 64);
-}
-
-fn is_subset(smaller: &Used, larger: &Used) -> bool {
-    smaller.iter().zip(larger.iter()).all(|(small, large)| small & !large == 0)
+fn uses_no_more(one: &Used, other: &Used) -> bool {
+    one.iter().zip(other.iter()).all(|(one, other)| one <= other)
 }
 
 /// Which completed operations are placed, and in which state.
@@ -210,7 +218,8 @@ pub(super) struct Search<'h, M: Model> {
     /// By invocation.
     calls: Vec<Call<'h, M>>,
     /// By invocation.
-    opens: Vec<Open<'h, M>>,
+    opens: Vec<Open>,
+    kinds: Vec<Kind<'h, M>>,
     waiting: Waiting,
     used: Used,
     memory: HashMap<Place<M::State>, Vec<Used>>,
@@ -222,7 +231,8 @@ pub(super) struct Search<'h, M: Model> {
 impl<'h, M: Model> Search<'h, M> {
     pub(super) fn new(model: &'h M, part: &Part<'h, M>, steps_max: u64, rules: Rules) -> Self {
         let mut calls = Vec::new();
-        let mut opens: Vec<Open<'h, M>> = Vec::new();
+        let mut opens: Vec<Open> = Vec::new();
+        let mut kinds: Vec<Kind<'h, M>> = Vec::new();
         let mut by_invocation = part.clone();
         by_invocation.sort_by_key(|(_, operation)| operation.invoked_ns);
         for (op, operation) in by_invocation {
@@ -232,9 +242,14 @@ impl<'h, M: Model> Search<'h, M> {
                 // A read that nobody saw the answer of says nothing.
                 None if is_read => {}
                 None => {
-                    let twin =
-                        opens.iter().rposition(|open| open.operation.input == operation.input);
-                    opens.push(Open { op, operation, twin });
+                    let input = model.unseen(&operation.input);
+                    let known = kinds.iter().position(|kind| *kind.input == *input);
+                    let kind = known.unwrap_or(kinds.len());
+                    if known.is_none() {
+                        kinds.push(Kind { input, opens: Vec::new() });
+                    }
+                    kinds[kind].opens.push(opens.len());
+                    opens.push(Open { op, invoked_ns: operation.invoked_ns, kind });
                 }
             }
         }
@@ -244,10 +259,11 @@ impl<'h, M: Model> Search<'h, M> {
             steps: 0,
             steps_max,
             waiting: Waiting::new(calls.len()),
-            used: vec![0; opens.len().div_ceil(64)].into_boxed_slice(),
+            used: vec![0; kinds.len()].into_boxed_slice(),
             calls,
             opens,
-            memory: HashMap::new(),
+            kinds,
+            memory: HashMap::default(),
             frames: Vec::new(),
             furthest: None,
         }
@@ -277,7 +293,11 @@ impl<'h, M: Model> Search<'h, M> {
     fn is_complete(&self) -> bool {
         self.waiting.is_empty()
             && (self.rules.unknown_may_not_happen
-                || (0..self.opens.len()).all(|open| contains(&self.used, open)))
+                || self
+                    .kinds
+                    .iter()
+                    .zip(&self.used)
+                    .all(|(kind, used)| kind.opens.len() == *used as usize))
     }
 
     /// Places a call, unless that leads to a position that has been entered before.
@@ -287,12 +307,12 @@ impl<'h, M: Model> Search<'h, M> {
             self.waiting.lift(call);
             frontier = frontier.max(call + 1);
         }
-        if !self.remember(frontier, &state) {
+        let (candidates, deadline_ns) = self.candidates();
+        if !self.remember(frontier, deadline_ns, &state) {
             let call = entered_by.expect("the start is entered once");
             self.waiting.unlift(call);
             return;
         }
-        let (candidates, deadline_ns) = self.candidates();
         self.frames.push(Frame {
             entered_by,
             frontier,
@@ -312,7 +332,7 @@ impl<'h, M: Model> Search<'h, M> {
         let is_furthest = self.furthest.as_ref().is_none_or(|(best, ..)| depth > *best);
         let top = self.frames.last_mut().expect("only a frame that stands is left");
         for open in top.run.opens.drain(..) {
-            flip(&mut self.used, open);
+            self.used[self.opens[open].kind] -= 1;
         }
         if is_furthest {
             let top = &self.frames[depth - 1];
@@ -373,8 +393,11 @@ impl<'h, M: Model> Search<'h, M> {
             let Some(run) = frame.runs.pop_front() else {
                 return Move::DeadEnd;
             };
-            for &open in frame.run.opens.iter().chain(&run.opens) {
-                flip(&mut self.used, open);
+            for open in &frame.run.opens {
+                self.used[self.opens[*open].kind] -= 1;
+            }
+            for open in &run.opens {
+                self.used[self.opens[*open].kind] += 1;
             }
             (frame.run, frame.next, frame.is_fresh, frame.is_forced) = (run, 0, true, false);
         }
@@ -426,47 +449,61 @@ impl<'h, M: Model> Search<'h, M> {
         let (deadline_ns, frontier) = (frame.deadline_ns, frame.frontier);
         let state = Rc::clone(&frame.run.state);
         let placed = frame.run.opens.clone();
-        for open in 0..self.opens.len() {
-            let Open { operation, twin, .. } = &self.opens[open];
-            if operation.invoked_ns > deadline_ns && self.rules.unknown_waits_for_its_invocation {
-                break;
-            }
-            let has_free_twin = twin.is_some_and(|twin| !contains(&self.used, twin));
-            if contains(&self.used, open) || has_free_twin {
+        for kind in 0..self.kinds.len() {
+            let Some(&open) = self.kinds[kind].opens.get(self.used[kind] as usize) else {
+                continue;
+            };
+            if self.opens[open].invoked_ns > deadline_ns
+                && self.rules.unknown_waits_for_its_invocation
+            {
                 continue;
             }
             self.steps += 1;
-            let next = match self.model.step(&state, &operation.input, None) {
+            let next = match self.model.step(&state, &self.kinds[kind].input, None) {
                 Transition::To(next) => Rc::new(next),
                 Transition::Unchanged if !self.rules.unknown_may_not_happen => Rc::clone(&state),
                 Transition::Impossible | Transition::Unchanged => continue,
             };
-            flip(&mut self.used, open);
-            if self.remember(frontier, &next) {
+            self.used[kind] += 1;
+            if self.remember(frontier, deadline_ns, &next) {
                 let opens = placed.iter().copied().chain([open]).collect();
                 let frame = self.frames.last_mut().expect("the frame stands");
                 frame.runs.push_back(Run { opens, state: next });
             }
-            flip(&mut self.used, open);
+            self.used[kind] -= 1;
         }
     }
 
     /// Notes the present position with `state`; `false` if one that dominates it was noted before.
-    fn remember(&mut self, frontier: usize, state: &Rc<M::State>) -> bool {
+    /// Nothing invoked by `deadline_ns` has to wait any more, neither here nor later.
+    fn remember(&mut self, frontier: usize, deadline_ns: u64, state: &Rc<M::State>) -> bool {
         let place = Place {
             frontier: if self.rules.memory_knows_the_placed { frontier } else { 0 },
             waiting: self.waiting.iter().take_while(|&call| call < frontier).collect(),
-            state: self.rules.memory_knows_the_state.then(|| Rc::clone(state)),
+            state: self.rules.memory_knows_the_state.then(|| self.model.essence(state)),
         };
         let entered = self.memory.entry(place).or_default();
         let is_dominated = entered
             .iter()
-            .any(|used| is_subset(used, &self.used) || !self.rules.memory_knows_the_unknown);
+            .any(|used| uses_no_more(used, &self.used) || !self.rules.memory_knows_the_unknown);
         if is_dominated {
             return false;
         }
-        entered.retain(|used| !is_subset(&self.used, used));
-        entered.push(self.used.clone());
+        let mut used = self.used.clone();
+        if let Some(left) = self.model.unknown_changes_left(state) {
+            for (kind, used) in self.kinds.iter().zip(&mut used) {
+                let last = (u64::from(*used) + left).checked_sub(1);
+                let is_plenty = last.is_none_or(|last| {
+                    let last = usize::try_from(last).ok().and_then(|last| kind.opens.get(last));
+                    last.is_some_and(|open| self.opens[*open].invoked_ns <= deadline_ns)
+                });
+                if is_plenty || !self.rules.memory_counts_what_is_left {
+                    *used = 0;
+                }
+            }
+        }
+        entered.retain(|other| !uses_no_more(&used, other));
+        entered.push(used);
         true
     }
 }

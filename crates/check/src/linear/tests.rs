@@ -13,6 +13,8 @@ use super::scenarios::{self, RegisterHistory};
 use super::search::Rules;
 use super::{Verdict, check, check_by, check_within};
 use crate::history::{ClientId, History};
+use crate::kv_model::tests as kv_tests;
+use crate::kv_model::{Action, Contents, KvHistory, KvInput, KvModel, Span};
 use crate::model::{Model, Transition};
 use crate::register::{PerKey, Register, RegisterInput, RegisterOutput};
 
@@ -219,6 +221,29 @@ fn every_broken_search_is_caught() {
     for (name, rules) in mutants() {
         assert!(mistakes(rules) > 0, "nothing notices a search that {name}");
     }
+}
+
+/// What fills the gap at revision 2 is deleted unseen; but if it was the write of "b", nothing is
+/// left to fill the one at revision 4.
+fn the_last_of_its_kind() -> KvHistory {
+    kv_tests::history(vec![
+        (KvInput::put("b", "x"), 0, None),
+        (KvInput::put("a", "y"), 0, None),
+        (KvInput::range(Span::All), 1, Some((kv_tests::saw(1, &[]), 2))),
+        (KvInput::One(Action::Delete { span: Span::All, wants_previous: false }), 3, {
+            Some((kv_tests::did_delete(3, 1), 4))
+        }),
+        (KvInput::get("b"), 5, Some((kv_tests::saw(4, &[kv_tests::entry("b", "x", 4, 4, 1)]), 6))),
+    ])
+}
+
+#[test]
+fn a_memory_that_counts_on_what_is_used_up_is_caught() {
+    let history = the_last_of_its_kind();
+    let model = KvModel::knowing(&Contents::empty(), &history);
+    assert!(check_by(&model, &history, 1_000, Rules::SOUND).is_linearizable());
+    let broken = Rules { memory_counts_what_is_left: false, ..Rules::SOUND };
+    assert!(check_by(&model, &history, 1_000, broken).is_violation());
 }
 
 #[test]

@@ -220,6 +220,7 @@ impl<E: Engine> Node<E> {
             | NodeRequest::Status { group }
             | NodeRequest::TransferLeadership { group, .. }
             | NodeRequest::Backup { group }
+            | NodeRequest::Digest { group, .. }
             | NodeRequest::Members { group, .. }
             | NodeRequest::ChangeMembers { group, .. } => *group,
         };

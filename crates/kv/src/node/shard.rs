@@ -14,9 +14,10 @@ use super::wire::{decode_snapshot, encode_snapshot};
 use super::{Config, Lift, Node};
 use crate::backup::{BACKUP_CHUNK_BYTES_MAX, Backup};
 use crate::error::Error;
+use crate::long_read::{LongDigest, LongRead, SHORT};
 use crate::request::{Command, Query, Response, Revision};
 use crate::service::{NodeRequest, NodeResponse, Role, Status};
-use crate::store::Store;
+use crate::store::{Read, Store};
 use crate::{validate, wire};
 
 /// The number of changes that one step of removing garbage looks at.
@@ -134,7 +135,14 @@ impl<E: Engine> Shard<E> {
             compact_revision: self.store.compact_revision(),
             keys: self.store.live_keys(),
             bytes: self.store.bytes(),
+            occupied_bytes: self.occupied_bytes(),
+            is_full: self.upkeep.is_full(),
         }
+    }
+
+    fn occupied_bytes(&self) -> u64 {
+        let size = self.store.size();
+        size.disk_bytes + size.unflushed_bytes
     }
 
     pub(super) fn view(&self) -> String {
@@ -220,6 +228,12 @@ impl<E: Engine> Shard<E> {
                 let backup = reader.map(|reader| Backup::new(term, reader));
                 Admitted::Answer(NodeResponse::Backup(backup))
             }
+            NodeRequest::Digest { upto, .. } => {
+                let (term, now) = (self.raft.term().0, self.store.revision());
+                let digest = self.store.prepare_digest(upto);
+                let digest = digest.map(|digest| LongDigest::new(term, now, digest));
+                Admitted::Answer(NodeResponse::Digest(digest))
+            }
             NodeRequest::Members { is_linearizable, .. } => {
                 self.register.read(id, is_linearizable).map_or(Admitted::Settled, Admitted::Ask)
             }
@@ -238,7 +252,7 @@ impl<E: Engine> Shard<E> {
                 Err(error) => Admitted::Answer(self.done(Err(error))),
             },
             NodeRequest::Query { query, serializable, .. } => match validate::validate(&query) {
-                Ok(()) if serializable => Admitted::Answer(self.done(self.store.query(&query))),
+                Ok(()) if serializable => Admitted::Answer(self.answer(&query)),
                 // Raft bounds the reads it has under way; those that wait for the store to catch up are ours to bound.
                 Ok(()) if self.readable.len() >= config.raft.requests_max => {
                     Admitted::Answer(self.done(Err(Error::TooManyRequests)))
@@ -359,6 +373,21 @@ impl<E: Engine> Shard<E> {
 
     fn done(&self, outcome: Result<Response, Error>) -> NodeResponse {
         NodeResponse::Done { term: self.raft.term().0, outcome }
+    }
+
+    /// Answers a query from the store as it is, or hands it out if that takes long.
+    fn answer(&mut self, query: &Query) -> NodeResponse {
+        let outcome = match query {
+            Query::Range(range) => self.store.read(range, SHORT),
+            Query::Txn(_) => return self.done(self.store.query(query)),
+        };
+        match outcome {
+            Ok(Read::Answer(answer)) => self.done(Ok(Response::Range(answer))),
+            Ok(Read::Prepared(range)) => {
+                NodeResponse::LongRead(LongRead::new(self.raft.term().0, range))
+            }
+            Err(error) => self.done(Err(error)),
+        }
     }
 
     fn note_leader(&mut self, config: &Config) {
@@ -512,11 +541,11 @@ impl<E: Engine> Shard<E> {
                 break;
             }
             let ((_, id), Waiting { query, .. }) = entry.remove_entry();
-            let outcome = self.store.query(&query);
-            if let Err(error @ Error::Storage(_)) = &outcome {
+            let response = self.answer(&query);
+            if let NodeResponse::Done { outcome: Err(error @ Error::Storage(_)), .. } = &response {
                 self.fail(config, error.clone(), lift, out);
             }
-            out.reply(id, self.done(outcome));
+            out.reply(id, response);
         }
     }
 }

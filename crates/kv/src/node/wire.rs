@@ -87,7 +87,7 @@ pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
 }
 
 /// What a state stands for, as its store keeps it.
-pub(super) fn encode_snapshot(snapshot: &raft::Snapshot) -> Vec<u8> {
+pub(crate) fn encode_snapshot(snapshot: &raft::Snapshot) -> Vec<u8> {
     WireSnapshot::from(snapshot).encode_to_vec()
 }
 

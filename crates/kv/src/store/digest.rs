@@ -1,11 +1,13 @@
 //! One number for all that a store can answer, so that replicas can be compared.
 
 use bytes::Bytes;
-use quorate_engine::{Engine, EngineError};
+use quorate_engine::{Engine, EngineError, View};
 
 use super::Store;
 use super::layout::{all_keys, history_bounds, history_prefix, split_history};
+use super::map::Map;
 use super::version::Version;
+use crate::error::Error;
 use crate::request::Revision;
 
 impl<E: Engine> Store<E> {
@@ -16,35 +18,84 @@ impl<E: Engine> Store<E> {
     /// # Errors
     /// What the engine could not read.
     pub fn digest(&self) -> Result<u64, EngineError> {
-        let mut digest = Digest::new();
-        digest.add(self.meta.revision.0);
-        digest.add(self.meta.compacted.0);
-        let older = history_bounds(&all_keys()).map(|bounds| self.map().scan(bounds));
-        let mut older = older.into_iter().flatten().peekable();
-        let mut key = KeyDigest::new(self.meta.compacted);
-        let mut prefix = Vec::new();
-        for found in self.map().visible_now(&all_keys()) {
-            let (name, record) = found?;
-            history_prefix(&name, &mut prefix);
-            // Keys that are there no more come before this one; its own older versions come after its newest.
-            while let Some((raw, record)) =
-                older.next_if(|pair| is_under(pair, |of| of < &prefix[..])).transpose()?
-            {
-                key.add(split_history(&raw)?.0, &record, &mut digest)?;
-            }
-            key.add(&prefix, &record, &mut digest)?;
-            while let Some((raw, record)) =
-                older.next_if(|pair| is_under(pair, |of| of == &prefix[..])).transpose()?
-            {
-                key.add(split_history(&raw)?.0, &record, &mut digest)?;
-            }
+        digest(self.map(), self.meta.compacted, self.meta.revision)
+    }
+
+    /// Prepares a digest, to be computed elsewhere, of what can be read up to a revision; all, if none is given. What was
+    /// applied and not committed is committed. Stores that have come further have the same, unless they were compacted.
+    ///
+    /// # Errors
+    /// `Compacted` and `FutureRevision`, as etcd.
+    pub fn prepare_digest(
+        &mut self,
+        upto: Option<Revision>,
+    ) -> Result<PreparedDigest<E::View>, Error> {
+        let (now, compacted) = (self.meta.revision, self.meta.compacted);
+        let upto = upto.unwrap_or(now);
+        if upto < compacted {
+            return Err(Error::Compacted);
         }
-        for found in older {
-            let (raw, record) = found?;
+        if upto > now {
+            return Err(Error::FutureRevision);
+        }
+        self.commit();
+        Ok(PreparedDigest { view: self.engine.view(), compacted, upto })
+    }
+}
+
+/// A digest that is ready to be computed.
+#[derive(Clone, Debug)]
+pub struct PreparedDigest<V> {
+    view: V,
+    /// The oldest revision that is looked at.
+    pub compacted: Revision,
+    /// The newest.
+    pub upto: Revision,
+}
+
+impl<V: View> PreparedDigest<V> {
+    /// Computes it, as [`Store::digest`].
+    ///
+    /// # Errors
+    /// What the engine could not read.
+    pub fn compute(&self) -> Result<u64, EngineError> {
+        digest(Map::new(&self.view), self.compacted, self.upto)
+    }
+}
+
+fn digest<V: View>(
+    map: Map<'_, V>,
+    compacted: Revision,
+    upto: Revision,
+) -> Result<u64, EngineError> {
+    let mut digest = Digest::new();
+    digest.add(upto.0);
+    digest.add(compacted.0);
+    let older = history_bounds(&all_keys()).map(|bounds| map.scan(bounds));
+    let mut older = older.into_iter().flatten().peekable();
+    let mut key = KeyDigest::new(compacted, upto);
+    let mut prefix = Vec::new();
+    for found in map.visible_now(&all_keys()) {
+        let (name, record) = found?;
+        history_prefix(&name, &mut prefix);
+        // Keys that are there no more come before this one; its own older versions come after its newest.
+        while let Some((raw, record)) =
+            older.next_if(|pair| is_under(pair, |of| of < &prefix[..])).transpose()?
+        {
             key.add(split_history(&raw)?.0, &record, &mut digest)?;
         }
-        Ok(digest.finish())
+        key.add(&prefix, &record, &mut digest)?;
+        while let Some((raw, record)) =
+            older.next_if(|pair| is_under(pair, |of| of == &prefix[..])).transpose()?
+        {
+            key.add(split_history(&raw)?.0, &record, &mut digest)?;
+        }
     }
+    for found in older {
+        let (raw, record) = found?;
+        key.add(split_history(&raw)?.0, &record, &mut digest)?;
+    }
+    Ok(digest.finish())
 }
 
 /// Whether the prefix of a pair of the history is as asked. A pair that could not be read is taken, to be told of.
@@ -61,14 +112,15 @@ fn is_under(
 /// The part of a digest that is about one key after the other: its versions, newest first.
 struct KeyDigest {
     compacted: Revision,
+    upto: Revision,
     prefix: Vec<u8>,
     /// Compaction keeps no version that is older than the one before.
     is_over: bool,
 }
 
 impl KeyDigest {
-    fn new(compacted: Revision) -> Self {
-        KeyDigest { compacted, prefix: Vec::new(), is_over: false }
+    fn new(compacted: Revision, upto: Revision) -> Self {
+        KeyDigest { compacted, upto, prefix: Vec::new(), is_over: false }
     }
 
     fn add(
@@ -86,6 +138,9 @@ impl KeyDigest {
             return Ok(());
         }
         let version = Version::decode(record.clone())?;
+        if version.place.revision > self.upto {
+            return Ok(());
+        }
         self.is_over = version.place.revision <= self.compacted;
         if self.is_over && !version.is_live() {
             return Ok(());

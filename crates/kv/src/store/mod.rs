@@ -86,6 +86,7 @@ use quorate_engine::{Batch, BatchNumber, Engine, EngineError, MemoryEngine, Size
 
 use crate::error::Error;
 use crate::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
+pub use digest::PreparedDigest;
 use layout::{META_KEY, all_keys, damaged};
 use map::Map;
 use meta::Meta;
@@ -391,6 +392,18 @@ impl<E: Engine> Store<E> {
         self.keep(&info.applied);
         self.is_meta_stale = false;
         Ok(info)
+    }
+
+    /// Raises the revision without a change: those between are never used. Whether there are so many.
+    pub(crate) fn skip_revisions(&mut self, by: u64) -> bool {
+        match self.meta.revision.0.checked_add_unsigned(by) {
+            Some(revision) => {
+                self.meta.revision = Revision(revision);
+                self.is_meta_stale = true;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Answers a read whose revision is known to be readable, in a store that has come to the revision `now`.

@@ -1,3 +1,4 @@
+use super::identity::{RESERVED_IDS, fnv1a, out_of_reserved};
 use super::*;
 
 fn strings(items: &[&str]) -> Vec<String> {
@@ -270,4 +271,39 @@ fn a_request_limit_that_none_or_too_many_would_pass_is_refused() {
     assert_says(&complaint(|s| s.snapshot_count = 0), &["--snapshot-count 0", "at least 1"]);
     let said = complaint(|s| s.max_request_bytes = u64::MAX);
     assert_says(&said, &["--max-request-bytes 18446744073709551615"]);
+}
+
+/// The ids of the second of three nodes that restores a backup, and those of its cluster.
+fn restored(backup: u8, raised_by: Option<u64>, token: &str) -> (u64, u64) {
+    let settings = Settings { initial_cluster_token: token.into(), ..second_of_three() };
+    let beginning = Beginning { backup: [backup; 32], raised_by };
+    let config = beginning.of(Config::from_settings(settings).unwrap()).unwrap();
+    assert!(config.members.is_sorted_by_key(|member| member.id));
+    let own = config.members.iter().find(|member| member.id == config.node).unwrap();
+    assert_eq!(own.name, "n2");
+    (config.cluster.0, config.node.0)
+}
+
+#[test]
+fn a_cluster_that_begins_with_a_backup_has_ids_that_no_other_beginning_gives() {
+    let founded = Config::from_settings(second_of_three()).unwrap();
+    let mut seen = vec![
+        (founded.cluster.0, founded.node.0),
+        restored(1, None, "token"),
+        restored(2, None, "token"),
+        restored(1, None, "other"),
+        restored(1, Some(0), "token"),
+        restored(1, Some(9), "token"),
+    ];
+    assert_eq!(seen[1], restored(1, None, "token"), "every node computes the same");
+    seen.sort_unstable();
+    for pair in seen.windows(2) {
+        assert!(pair[0].0 != pair[1].0 && pair[0].1 != pair[1].1, "{seen:x?}");
+    }
+    let (cluster, node) = restored(1, None, "token");
+    assert_eq!(
+        (cluster, node),
+        (0x186e_e26e_8ca9_0feb, 0x759c_fbd0_20c8_f32b),
+        "part of the format"
+    );
 }

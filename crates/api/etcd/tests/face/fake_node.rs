@@ -70,6 +70,11 @@ impl FakeNode {
                 let refusal = Error::Unsupported("a backup of a map in memory");
                 return NodeResponse::Backup(Err(refusal));
             }
+            (NodeRequest::Digest { .. }, _) => {
+                return NodeResponse::Digest(Err(Error::Unsupported(
+                    "a digest of a map in memory",
+                )));
+            }
             (NodeRequest::Members { .. }, _) => return NodeResponse::Members(Ok(map.members())),
             (NodeRequest::ChangeMembers { .. }, Some(error)) => {
                 return NodeResponse::Members(Err(error));
@@ -107,6 +112,8 @@ impl FakeNode {
             compact_revision: map.compact_revision,
             keys: map.keys.len(),
             bytes: 4096,
+            occupied_bytes: 8192,
+            is_full: false,
         }
     }
 }

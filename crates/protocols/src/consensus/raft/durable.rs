@@ -135,8 +135,35 @@ impl Durable {
                 self.term = term;
                 self.vote = vote;
                 self.commit = self.commit.max(commit);
+                // As in the records that it repeats: whoever writes this has begun a new life if it had to.
+                self.memory_lost = false;
                 self.compacted(number, snapshot, keeps_tail);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_was_taken_note_of_stays_so_once_the_log_is_compacted() {
+        let mut durable = Durable { memory_lost: true, ..Durable::default() };
+        durable.fold(9, Record::Booted { boot: 1 });
+        assert!(durable.memory_lost, "nobody has taken note");
+        // The record of the new life is released; this one repeats it.
+        let compacted = Record::Compacted {
+            snapshot: Snapshot::default(),
+            keeps_tail: false,
+            life: 7,
+            boot: 3,
+            met: BTreeMap::new(),
+            term: Term(1),
+            vote: None,
+            commit: Index(0),
+        };
+        durable.fold(10, compacted);
+        assert_eq!((durable.memory_lost, durable.life), (false, 7));
     }
 }

@@ -122,6 +122,11 @@ impl Raft {
         self.memory.life
     }
 
+    /// The newest run of another member that this one has heard of; 0 if none.
+    pub fn met(&self, peer: NodeId) -> u64 {
+        self.memory.met.get(&peer).map_or(0, |met| met.boot)
+    }
+
     /// Whether this member has a vote, as far as it knows, and speaks under the life that the members know.
     pub fn counts(&self, config: &Config) -> bool {
         self.committed_membership().get(config.me).is_some_and(|member| {

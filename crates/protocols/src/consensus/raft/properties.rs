@@ -1,7 +1,8 @@
 //! What Raft promises, checked from outside while a cluster runs (§5, figure 3).
 //!
-//! [`Properties::observe`] is called after every step with the members that are up. It looks only at what has changed
-//! since the last call, so a simulator can afford it: the cost is that of the new entries.
+//! [`Properties::observe`] is called after every step with the members that are up, or
+//! [`Properties::observe_member`] with the one that took the step. They look only at what has changed since the last
+//! call, so a simulator can afford it: the cost is that of the new entries.
 //!
 //! Its memory is the history that the members themselves forget: who led which term, every entry that was ever in a
 //! log, and the one committed log that all of them must agree with. So a member that has compacted its log, or begins
@@ -35,14 +36,37 @@ struct Committed {
 /// A member as it was when it was last observed.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    boot: u64,
-    term: Term,
-    commit: Index,
-    is_leader: bool,
+    outline: Outline,
     /// Where its log begins.
     base: Index,
     /// The terms along its log from there.
     log: Vec<Term>,
+}
+
+/// All of a member that the promises speak of, its log by its two ends: where those are the same, in one run, so is what
+/// lies between them, or log matching was broken before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Outline {
+    boot: u64,
+    term: Term,
+    commit: Index,
+    is_leader: bool,
+    base: (Index, Term),
+    last: (Index, Term),
+}
+
+impl Outline {
+    fn of(raft: &Raft) -> Self {
+        let log = raft.log();
+        Outline {
+            boot: raft.boot(),
+            term: raft.term(),
+            commit: raft.commit(),
+            is_leader: raft.is_leader(),
+            base: (log.base().index, log.base().term),
+            last: (log.last_index(), log.last_term()),
+        }
+    }
 }
 
 impl Seen {
@@ -65,24 +89,37 @@ impl Properties {
     /// used again if the crash came before it was durable.
     pub fn observe(&mut self, members: &[(NodeId, &Raft)]) -> Result<(), String> {
         self.members.retain(|known, _| members.iter().any(|(id, _)| id == known));
-        for &(id, raft) in members {
-            let mut seen = self.members.remove(&id).unwrap_or_default();
-            if raft.boot() != seen.boot {
-                // What was not durable is gone, and what is left is looked at anew.
-                seen = Seen { boot: raft.boot(), ..Seen::default() };
-            }
-            self.terms_rise(id, raft, &seen)?;
-            self.snapshot_safety(id, raft, &seen)?;
-            self.follows_base(id, raft)?;
-            self.log_matching(id, raft, &mut seen)?;
-            self.state_machine_safety(id, raft, &seen)?;
-            self.election_safety(id, raft)?;
-            seen.term = raft.term();
-            seen.commit = raft.commit();
-            seen.is_leader = raft.is_leader();
-            self.members.insert(id, seen);
+        members.iter().try_for_each(|&(id, raft)| self.observe_member(id, raft))
+    }
+
+    /// Checks one member, and remembers it. What is remembered is only ever added to, and each rule is about one member
+    /// and what is remembered; so to observe each member after each of its own steps, and to [forget](Self::forget) it
+    /// when it goes down, finds all that it would to observe everybody after every step.
+    pub fn observe_member(&mut self, id: NodeId, raft: &Raft) -> Result<(), String> {
+        let outline = Outline::of(raft);
+        let known = self.members.get_mut(&id);
+        if known.as_ref().is_some_and(|seen| seen.outline == outline) {
+            return Ok(());
         }
+        // What was not durable when a run ended is gone, and what is left is looked at anew.
+        let mut seen = known
+            .filter(|seen| seen.outline.boot == outline.boot)
+            .map(std::mem::take)
+            .unwrap_or_default();
+        self.terms_rise(id, raft, &seen)?;
+        self.snapshot_safety(id, raft, &seen)?;
+        self.follows_base(id, raft)?;
+        self.log_matching(id, raft, &mut seen)?;
+        self.state_machine_safety(id, raft, &seen)?;
+        self.election_safety(id, raft)?;
+        seen.outline = outline;
+        self.members.insert(id, seen);
         Ok(())
+    }
+
+    /// Forgets how a member was last seen: it is down, and its next run is looked at anew.
+    pub fn forget(&mut self, id: NodeId) {
+        self.members.remove(&id);
     }
 
     /// The entry that is committed at an index, if any member knew that it is.
@@ -106,11 +143,15 @@ impl Properties {
     }
 
     fn terms_rise(&self, id: NodeId, raft: &Raft, seen: &Seen) -> Result<(), String> {
-        if raft.term() < seen.term {
-            return Err(format!("{id}'s term fell from {} to {}", seen.term, raft.term()));
+        if raft.term() < seen.outline.term {
+            return Err(format!("{id}'s term fell from {} to {}", seen.outline.term, raft.term()));
         }
-        if raft.commit() < seen.commit {
-            return Err(format!("{id}'s commit fell from {} to {}", seen.commit, raft.commit()));
+        if raft.commit() < seen.outline.commit {
+            return Err(format!(
+                "{id}'s commit fell from {} to {}",
+                seen.outline.commit,
+                raft.commit()
+            ));
         }
         if raft.commit() > raft.log().last_index() {
             return Err(format!("{id} committed {}, beyond its log", raft.commit()));
@@ -161,11 +202,15 @@ impl Properties {
         while seen.log.last().is_some_and(|term| log.term_at(seen.last()) != Some(*term)) {
             seen.log.pop();
         }
-        if seen.last() < last && seen.is_leader && raft.is_leader() && seen.term == raft.term() {
+        if seen.last() < last
+            && seen.outline.is_leader
+            && raft.is_leader()
+            && seen.outline.term == raft.term()
+        {
             return Err(format!(
                 "leader append-only: {id} dropped entries after {} while it led term {}",
                 seen.last(),
-                seen.term
+                seen.outline.term
             ));
         }
         for at in seen.last().0 + 1..=log.last_index().0 {
@@ -191,7 +236,7 @@ impl Properties {
     /// State machine safety: all agree on what is committed, for ever. No proposal is committed twice.
     fn state_machine_safety(&mut self, id: NodeId, raft: &Raft, seen: &Seen) -> Result<(), String> {
         // The newest entry that was committed before stands for all before it, by log matching.
-        for at in seen.commit.max(raft.log().first_index()).0..=raft.commit().0 {
+        for at in seen.outline.commit.max(raft.log().first_index()).0..=raft.commit().0 {
             let Some(entry) = raft.log().get(Index(at)) else { break };
             match self.committed.get(at as usize - 1) {
                 Some(committed) if committed.entry == *entry => {}
