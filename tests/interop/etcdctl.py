@@ -236,7 +236,26 @@ def members(node, cluster):
                lambda j: len({(e["Status"]["leader"], e["Status"]["raftTerm"]) for e in j}), 1)
     node.holds("endpoint status --cluster", "the database has a size",
                lambda j: all(e["Status"]["dbSize"] > 0 for e in j), True)
+    node.holds("endpoint status --cluster", "no more of it is in use than there is",
+               lambda j: all(e["Status"]["dbSizeInUse"] <= e["Status"]["dbSize"] for e in j), True)
+    node.holds("endpoint status --cluster", "nothing is wrong", lambda j: [e["Status"].get("errors") for e in j],
+               [None] * len(expected))
     node.says("alarm list")
+
+
+def hashes(node, cluster):
+    """All nodes have the same hash of what can be read at a revision."""
+    base = node.revision()
+    node.says("put hashed 1", "OK")
+    node.says("put hashed 2", "OK")
+    seen = []
+    for revision in (base + 1, base + 2):
+        j = node.json(f"endpoint hashkv --cluster --rev {revision}")
+        seen.append({(e["HashKV"]["hash"], e["HashKV"].get("compact_revision", 0)) for e in j})
+        node.tally.check(node.name, f"endpoint hashkv --cluster --rev {revision}: of all nodes, and one hash",
+                         (len(j), len(seen[-1])), (len(cluster.endpoints()), 1))
+    node.tally.check(node.name, "another revision has another hash", seen[0] != seen[1], True)
+    node.says("del hashed", "1")
 
 
 def membership(node):
@@ -322,6 +341,7 @@ def ask(cluster, tally):
         refusals(node)
         compaction(node)
         members(node, cluster)
+        hashes(node, cluster)
         membership(node)
         upkeep(node)
     visibility(nodes)

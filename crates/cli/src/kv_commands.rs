@@ -1,12 +1,14 @@
 //! `quorate get`, `put` and `del`: keys and values by hand, as etcdctl has them.
 
+mod pages;
+
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Args;
 use quorate_client::proto::etcdserverpb::{
-    DeleteRangeRequest, PutRequest, RangeRequest, ResponseHeader,
+    DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, ResponseHeader,
 };
 use quorate_client::proto::mvccpb::KeyValue;
 use serde_json::{Map, Value, json};
@@ -138,19 +140,70 @@ pub(crate) fn get(args: GetArgs) -> Result<(), CliError> {
         count_only: args.count_only,
         ..RangeRequest::default()
     };
-    let response =
-        waiting_runtime()?.block_on(async { args.endpoints.client()?.range(request).await })?;
-    if args.json {
-        let mut fields = with_header(response.header);
-        fields.insert("kvs".into(), response.kvs.iter().map(as_json).collect());
-        fields.insert("more".into(), response.more.into());
-        fields.insert("count".into(), response.count.into());
-        return print_json(fields);
+    let form = match (args.json, args.count_only) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Count,
+        (false, false) => Form::Lines { with_values: !args.keys_only },
+    };
+    waiting_runtime()?.block_on(async {
+        let client = args.endpoints.client()?;
+        pages::walk(&client, request, &mut Printer { form, is_first: true }).await
+    })
+}
+
+/// How `get` prints.
+enum Form {
+    Lines { with_values: bool },
+    Count,
+    Json,
+}
+
+/// Prints an answer page by page.
+struct Printer {
+    form: Form,
+    /// Whether no key was printed yet.
+    is_first: bool,
+}
+
+impl pages::Reader for Printer {
+    fn begin(&mut self, response: &RangeResponse) -> Result<(), CliError> {
+        match self.form {
+            Form::Lines { .. } => Ok(()),
+            Form::Count => crate::print(&format!("{}\n", response.count)),
+            Form::Json => {
+                let mut fields = with_header(response.header);
+                fields.insert("count".into(), response.count.into());
+                // The object stays open for what follows.
+                let text = Value::Object(fields).to_string();
+                let open = text.strip_suffix('}').unwrap_or(&text);
+                crate::print(&format!("{open},\"kvs\":["))
+            }
+        }
     }
-    if args.count_only {
-        return crate::print(&format!("{}\n", response.count));
+
+    fn take(&mut self, kvs: &[KeyValue]) -> Result<(), CliError> {
+        match self.form {
+            Form::Lines { with_values } => print_bytes(&as_lines(kvs, with_values)),
+            Form::Count => Ok(()),
+            Form::Json => {
+                let mut text = String::new();
+                for kv in kvs {
+                    if !std::mem::replace(&mut self.is_first, false) {
+                        text.push(',');
+                    }
+                    text.push_str(&as_json(kv).to_string());
+                }
+                crate::print(&text)
+            }
+        }
     }
-    print_bytes(&as_lines(&response.kvs, !args.keys_only))
+
+    fn end(&mut self, has_more: bool) -> Result<(), CliError> {
+        match self.form {
+            Form::Lines { .. } | Form::Count => Ok(()),
+            Form::Json => crate::print(&format!("],\"more\":{has_more}}}\n")),
+        }
+    }
 }
 
 /// `quorate put`

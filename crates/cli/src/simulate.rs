@@ -9,6 +9,7 @@
 mod drawing;
 pub(crate) mod report;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use clap::Args;
 use quorate_sim::{Campaign, Plan, Replay, Shrunk, Until, run_seeds, seeds, shrink};
 use quorate_trace::text;
 use quorate_trial::{Suspect, bounds, judge, plan, run as run_plan, run_traced};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::endpoints::positive_seconds;
 use crate::error::CliError;
@@ -32,19 +34,23 @@ const BATCH_A_THREAD: u64 = 16;
 const SHRINK_RUNS_MAX: usize = 400;
 /// The seeds that are run if nobody says which.
 const SEEDS_DEFAULT: Range<u64> = 0..1_000;
+/// A campaign that lasts until its time is over begins at a seed below this one, so that it judges what nobody has
+/// judged: so many that two campaigns hardly ever meet, so few that a person can copy one.
+const SEED_DRAWN_MAX: u64 = 1_000_000_000_000;
 
 /// Put the database on trial in simulation: faults by seed, every history judged
 #[derive(Debug, Args)]
 #[command(
     after_help = "A seed decides everything that happens in a run: cluster, clients, faults. \
-The same seed is the same run on every machine.\n\n\
+The same seed is the same run on every machine. With --seconds alone the first seed is drawn at random and printed, \
+so that every campaign judges runs that nobody has seen.\n\n\
 Examples:\n  quorate simulate\n  quorate simulate --seconds 28800\n  \
 quorate simulate --seeds 5000.. --seconds 60\n  \
 quorate simulate --replay 17:keep=0,5:operations=3 --trace\n  \
 quorate simulate --seed 17 --html run.html"
 )]
 pub(crate) struct SimulateArgs {
-    /// Run these seeds, the last not included [default: 0..1000, or 0.. with --seconds]
+    /// Run these seeds, the last not included [default: 0..1000; with --seconds, from a random one]
     #[arg(long, value_name = "FROM..[TO]", value_parser = seed_range)]
     seeds: Option<Range<u64>>,
 
@@ -90,7 +96,11 @@ pub(crate) struct Trials {
     seeds: Range<u64>,
     /// Whether there were more to run when the time was over, or somebody had seen enough.
     is_cut_short: bool,
+    /// Whether chance chose where to begin.
+    is_drawn: bool,
     threads: usize,
+    /// The time that processors spent on it.
+    processor: Duration,
     campaign: Campaign,
     /// The histories that were searched to the end, in the runs that held.
     linearizable: u64,
@@ -164,11 +174,17 @@ fn campaign(args: &SimulateArgs, is_stopped: &AtomicBool) -> Trials {
     let threads = args
         .threads
         .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let all = args.seeds.clone().unwrap_or(match args.seconds {
-        Some(_) => 0..u64::MAX,
+    let is_drawn = args.seeds.is_none() && args.seconds.is_some();
+    let all = match &args.seeds {
+        Some(seeds) => seeds.clone(),
+        None if is_drawn => drawn_seed()..u64::MAX,
         None => SEEDS_DEFAULT,
-    });
-    let began = Instant::now();
+    };
+    if is_drawn {
+        // Before anything can go wrong: a campaign that is killed has said where it was.
+        eprintln!("From seed {}, drawn at random.", all.start);
+    }
+    let (began, processor) = (Instant::now(), processor_time());
     let limit = args.seconds.map(Duration::from_secs_f64);
     let (linearizable, audited) = (AtomicU64::new(0), AtomicU64::new(0));
     let mut campaign = Campaign::default();
@@ -197,6 +213,7 @@ fn campaign(args: &SimulateArgs, is_stopped: &AtomicBool) -> Trials {
         campaign.took = began.elapsed();
         say(&report::progress(&campaign, &all, limit));
     }
+    let processor = processor_time().saturating_sub(processor);
     let failure = campaign.failures.first().cloned();
     if let Some(failure) = &failure {
         say(&format!("seed {} broke a rule; making it small…", failure.replay.seed));
@@ -210,12 +227,25 @@ fn campaign(args: &SimulateArgs, is_stopped: &AtomicBool) -> Trials {
     Trials {
         seeds: all.start..next,
         is_cut_short: shrunk.is_none() && next < all.end,
+        is_drawn,
         threads,
+        processor,
         campaign,
         linearizable: linearizable.into_inner(),
         audited: audited.into_inner(),
         shrunk,
     }
+}
+
+/// A seed that nobody knows before.
+fn drawn_seed() -> u64 {
+    RandomState::new().hash_one(std::process::id()) % SEED_DRAWN_MAX
+}
+
+/// The time that processors have spent on this process.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Has the first interrupt end the campaign with its summary, and the second end the process.
@@ -246,6 +276,13 @@ pub(crate) fn say(what: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_campaigns_begin_at_the_same_seed() {
+        let drawn = [(); 4].map(|()| drawn_seed());
+        assert!(drawn.iter().all(|seed| *seed < SEED_DRAWN_MAX), "{drawn:?}");
+        assert!(drawn.windows(2).all(|pair| pair[0] != pair[1]), "{drawn:?}");
+    }
 
     #[test]
     fn ranges_of_seeds_are_read_and_nonsense_is_refused() {

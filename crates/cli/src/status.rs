@@ -1,5 +1,7 @@
 //! `quorate status`: how each node is, those that do not answer included.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use quorate_client::ClientError;
 use quorate_client::proto::etcdserverpb::StatusResponse;
@@ -70,6 +72,7 @@ pub(crate) fn run(args: StatusArgs) -> Result<(), CliError> {
         print(&format!("{}\n", Value::from(all)))?;
     } else {
         print(&as_table(&statuses))?;
+        print(&complaints(&statuses))?;
     }
     if statuses.iter().all(|(_, status)| status.is_err()) {
         let failures = statuses.into_iter().filter_map(|(_, status)| status.err()).collect();
@@ -116,6 +119,23 @@ fn as_table(statuses: &[(String, Result<StatusResponse, ClientError>)]) -> Strin
     table::render(&header, &rows)
 }
 
+/// What the nodes say is wrong, each thing once, a line each.
+fn complaints(statuses: &[(String, Result<StatusResponse, ClientError>)]) -> String {
+    let answered = statuses.iter().filter_map(|(_, status)| status.as_ref().ok());
+    let said: BTreeSet<&str> =
+        answered.flat_map(|status| status.errors.iter().map(|said| said.trim())).collect();
+    said.iter().map(|said| format!("{}\n", in_words(said))).collect()
+}
+
+/// An alarm names its member in decimal, as etcd does; the table has ids in hexadecimal.
+fn in_words(said: &str) -> String {
+    let alarm = said.strip_prefix("memberID:").and_then(|rest| rest.split_once(" alarm:"));
+    match alarm.and_then(|(member, kind)| Some((member.parse::<u64>().ok()?, kind))) {
+        Some((member, kind)) => format!("alarm {kind} of member {member:x}"),
+        None => said.into(),
+    }
+}
+
 /// The error without the endpoint, which the row begins with.
 fn reason(endpoint: &str, error: &ClientError) -> String {
     let said = match error {
@@ -141,6 +161,8 @@ fn as_json(endpoint: &str, status: &Result<StatusResponse, ClientError>) -> Valu
                 "raft_applied_index": status.raft_applied_index,
                 "revision": header.revision,
                 "db_size": status.db_size,
+                "db_size_in_use": status.db_size_in_use,
+                "errors": status.errors,
                 "version": status.version,
             })
         }
@@ -193,6 +215,17 @@ mod tests {
         assert!(lines[1].contains("42") && lines[1].contains("20.0 KiB"), "{text}");
         assert!(lines[2].starts_with("b:2       -   unreachable "), "{text}");
         assert!(lines[2].ends_with("  cannot connect: refused"), "{text}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_once_and_names_the_member_as_the_table_does() {
+        let errors = vec!["memberID:255 alarm:NOSPACE ".to_string()];
+        let said =
+            |at: &str| (at.into(), Ok(StatusResponse { errors: errors.clone(), ..node(7, 8) }));
+        let lost = vec!["etcdserver: no leader".to_string()];
+        let lost = ("c:3".into(), Ok(StatusResponse { errors: lost, ..node(9, 0) }));
+        let text = complaints(&[said("a:1"), said("b:2"), lost]);
+        assert_eq!(text, "etcdserver: no leader\nalarm NOSPACE of member ff\n");
     }
 
     #[test]

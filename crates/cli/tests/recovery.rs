@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_client::{CompactionOptions, DeleteOptions, GetOptions};
+use etcd_client::{AlarmAction, AlarmType, Client, CompactionOptions, DeleteOptions, GetOptions};
 use quorate_torture::{Cluster, Load, LoadOptions, NodeIndex, Report};
 
 /// So many answers in a row show that the cluster serves.
@@ -212,6 +212,7 @@ async fn a_store_that_reaches_its_quota_takes_only_what_makes_room_until_there_i
     assert_eq!(status.message(), "etcdserver: mvcc: database space exceeded");
     let got = client.get("key 0", None).await.expect("reads are answered");
     assert_eq!(got.count(), 1);
+    wait_for_alarms(&mut client, &[AlarmType::Nospace]).await;
     let all = DeleteOptions::new().with_prefix();
     let deleted = client.delete("key ", Some(all)).await.expect("what makes room is taken");
     let revision = deleted.header().expect("an answer has a header").revision();
@@ -222,5 +223,21 @@ async fn a_store_that_reaches_its_quota_takes_only_what_makes_room_until_there_i
         assert!(std::time::Instant::now() < deadline, "there never is room again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    wait_for_alarms(&mut client, &[]).await;
     cluster.finish().await.expect("every node stops cleanly");
+}
+
+/// Waits until these alarms are raised and no others.
+async fn wait_for_alarms(client: &mut Client, expected: &[AlarmType]) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let listed = client.alarm(AlarmAction::Get, AlarmType::None, None).await;
+        let listed = listed.expect("the node answers");
+        let raised: Vec<_> = listed.alarms().iter().map(|member| member.alarm()).collect();
+        if raised == expected {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{raised:?}, not {expected:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -251,7 +251,7 @@ async fn every_node_tells_the_same_of_the_members_and_the_leader() {
     let leader_id = clients[leader.0].status().await.expect("a status").leader();
     let mut urls: Vec<String> = cluster.client_urls();
     urls.sort();
-    // A node introduces itself once there is a leader, and a list that need not be linearizable may not show it yet.
+    // A node introduces itself once there is a leader, and each hears of it in its own time.
     for client in &mut clients {
         let mut introduced = 0;
         while introduced < NODES {

@@ -1,7 +1,7 @@
 //! A node with several shards, driven by hand: what they share, and what each refuses.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,12 +9,14 @@ use quorate_core::{GroupId, Host, Input, Mutants, NodeId, Protocol, RequestId, V
 use quorate_engine::MemoryEngine;
 use quorate_engine::memory::MemoryDisk;
 use quorate_kv::error::Error;
+use quorate_kv::long_read::{Audience, SHORT};
 use quorate_kv::node::{Config, Durable, Envelope, Node, Record, Timer};
 use quorate_kv::request::{
-    Command, CompactRequest, PutRequest, Query, RangeEnd, RangeRequest, Response, Revision,
+    Command, CompactRequest, KeyRange, KeyValue, PutRequest, Query, RangeEnd, RangeRequest,
+    Response, Revision,
 };
 use quorate_kv::service::{NodeRequest, NodeResponse, Role};
-use quorate_kv::store::Store;
+use quorate_kv::store::{Measure, Store};
 use quorate_protocols::consensus::raft::{self, Entry, Index, Message, Origin, Outcome, Term};
 
 const GROUPS: [GroupId; 3] = [GroupId(1), GroupId(2), GroupId(3)];
@@ -125,21 +127,29 @@ impl Driven {
 }
 
 fn put(group: GroupId, key: &'static str, value: &'static str) -> NodeRequest {
-    let command = Command::Put(PutRequest {
-        key: Bytes::from_static(key.as_bytes()),
-        value: Bytes::from_static(value.as_bytes()),
+    let key = Bytes::from_static(key.as_bytes());
+    NodeRequest::Command { group, command: put_of(key, Bytes::from_static(value.as_bytes())) }
+}
+
+fn put_of(key: Bytes, value: Bytes) -> Command {
+    Command::Put(PutRequest {
+        key,
+        value,
         lease: Default::default(),
         prev_kv: false,
         ignore_value: false,
         ignore_lease: false,
-    });
-    NodeRequest::Command { group, command }
+    })
 }
 
 fn get(group: GroupId, key: &'static str, serializable: bool) -> NodeRequest {
     let start = Bytes::from_static(key.as_bytes());
+    range(group, KeyRange { start, end: RangeEnd::Single }, serializable)
+}
+
+fn range(group: GroupId, range: KeyRange, serializable: bool) -> NodeRequest {
     let query = Query::Range(RangeRequest {
-        range: quorate_kv::request::KeyRange { start, end: RangeEnd::Single },
+        range,
         limit: 0,
         revision: None,
         sort: None,
@@ -318,6 +328,66 @@ fn a_serializable_read_needs_nobody_and_a_linearizable_one_needs_a_majority() {
         panic!("no range")
     };
     assert_eq!((range.revision, range.count), (Revision(1), 0));
+}
+
+/// Gathers an answer, up to so many keys.
+struct Gathered {
+    count: usize,
+    values: Vec<usize>,
+    keys_max: usize,
+}
+
+impl Audience for Gathered {
+    fn size(&self, kv: &KeyValue) -> usize {
+        kv.value.len()
+    }
+
+    fn begin(&mut self, measure: Measure) -> ControlFlow<()> {
+        assert_eq!((measure.kvs, measure.more), (measure.count, false));
+        self.count = measure.count;
+        ControlFlow::Continue(())
+    }
+
+    fn take(&mut self, kv: KeyValue) -> ControlFlow<()> {
+        self.values.push(kv.value.len());
+        if self.values.len() == self.keys_max {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+#[test]
+fn a_short_read_is_answered_and_a_long_one_handed_out_as_it_was_when_it_was_asked() {
+    let group = GROUPS[0];
+    let mut store = Store::in_memory();
+    for (number, bytes) in [(0_u8, 200), (1, SHORT.bytes)] {
+        let value = vec![number; bytes].into();
+        let put = put_of(vec![b'k', number].into(), value);
+        store.apply(&put).expect("it is in order");
+    }
+    store.commit();
+    let mut durable = Durable::in_memory(&GROUPS);
+    durable.engines.insert(group, store.into_engine());
+    let mut node = Driven::boot_on(1, durable);
+    let from = |start: &'static [u8], end: &'static [u8]| KeyRange {
+        start: Bytes::from_static(start),
+        end: RangeEnd::Before(Bytes::from_static(end)),
+    };
+    node.ask(1, range(group, from(b"k", b"k\x01"), true));
+    node.ask(2, range(group, from(b"k", b"l"), true));
+    node.settle();
+    let answers = &node.deeds.answers;
+    assert!(matches!(answers[&RequestId(1)], NodeResponse::Done { outcome: Ok(_), .. }));
+    let NodeResponse::LongRead(read) = answers[&RequestId(2)].clone() else {
+        panic!("{:?}", answers[&RequestId(2)])
+    };
+    for keys_max in [1, 2] {
+        let mut gathered = Gathered { count: 0, values: Vec::new(), keys_max };
+        read.tell(&mut gathered).expect("memory can be read");
+        assert_eq!((gathered.count, &gathered.values[..]), (2, &[200, SHORT.bytes][..keys_max]));
+    }
 }
 
 #[test]

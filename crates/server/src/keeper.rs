@@ -1,11 +1,13 @@
 //! What a node sees to by itself about the membership: it introduces itself, it gives newcomers their votes while it
-//! leads, and it finds out when it is no member any more.
+//! leads, it raises and clears its own alarm, and it finds out when it is no member any more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::NodeId;
 use quorate_kv::error::Error;
-use quorate_kv::service::{Member, MemberChange};
+use quorate_kv::service::{Alarm, Member, MemberChange, Status};
+use quorate_runtime::Metrics;
 use tracing::{info, warn};
 
 use crate::config::HttpUrl;
@@ -28,6 +30,8 @@ pub(crate) struct Keeper {
     pub(crate) client_urls: Vec<String>,
     /// Where other nodes may be, beside where the members are known to be.
     pub(crate) addresses: Vec<String>,
+    /// Whether its log has room.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Keeper {
@@ -54,6 +58,7 @@ impl Keeper {
             if status.leader.is_some() {
                 looks_without_leader = 0;
                 self.introduce(&members).await;
+                self.sound_alarm(&members, self.is_out_of_room(&status)).await;
             } else {
                 looks_without_leader += 1;
                 if looks_without_leader % LOOKS_WITHOUT_LEADER == 0
@@ -82,6 +87,25 @@ impl Keeper {
         };
         if let Err(error) = self.desk.change(change).await {
             info!(%error, "could not introduce this node to the others yet");
+        }
+    }
+
+    /// Whether there is no room left for what is written to this node.
+    fn is_out_of_room(&self, status: &Status) -> bool {
+        status.is_full || self.metrics.is_disk_full()
+    }
+
+    /// Has all know whether this node has room. So the alarm says what is: it goes by itself once there is room, and comes
+    /// back if it is cleared before.
+    async fn sound_alarm(&self, members: &[Member], is_raised: bool) {
+        let Some(change) = alarm_change(self.me, members, is_raised) else { return };
+        match self.desk.change(change).await {
+            Ok(_) if is_raised => {
+                warn!("there is no room left on this node's disk, or in its quota")
+            }
+            Ok(_) => info!("there is room again on this node"),
+            // It is tried again at the next look.
+            Err(error) => info!(%error, "could not tell the others of this node's alarm yet"),
         }
     }
 
@@ -115,5 +139,44 @@ impl Keeper {
             }
         }
         false
+    }
+}
+
+/// What is to be changed for the members to know whether a node has room; none if they do.
+fn alarm_change(node: NodeId, members: &[Member], is_raised: bool) -> Option<MemberChange> {
+    let own = members.iter().find(|member| member.node == node)?;
+    let alarm = Alarm::NoSpace;
+    let is_known = own.info.alarms().any(|known| known == alarm);
+    (is_known != is_raised).then_some(MemberChange::SetAlarm { node, alarm, is_raised })
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_kv::node::members::MemberInfo;
+
+    use super::*;
+
+    #[test]
+    fn an_alarm_is_raised_and_cleared_once_and_about_oneself() {
+        let (own, other) = (NodeId(1), NodeId(2));
+        let member = |node, alarm_numbers: &[i32]| Member {
+            node,
+            is_learner: false,
+            info: MemberInfo { alarm_numbers: alarm_numbers.into(), ..Default::default() },
+        };
+        let quiet = [member(own, &[]), member(other, &[1])];
+        let loud = [member(own, &[1, 2]), member(other, &[])];
+        let set = |is_raised| {
+            Some(MemberChange::SetAlarm { node: own, alarm: Alarm::NoSpace, is_raised })
+        };
+        assert_eq!(alarm_change(own, &quiet, true), set(true));
+        assert_eq!(alarm_change(own, &quiet, false), None);
+        assert_eq!(alarm_change(own, &loud, true), None);
+        assert_eq!(alarm_change(own, &loud, false), set(false));
+        assert_eq!(
+            alarm_change(NodeId(3), &loud, true),
+            None,
+            "one that is no member says nothing"
+        );
     }
 }

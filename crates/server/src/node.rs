@@ -160,7 +160,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let (leader, changes) = Handle::channel();
     let desk = Desk::new(handle.clone(), place.node(), place.identity.cluster_id);
     desk.clone().serve(enquired, changes);
-    let removed = keeper(&config, &place, desk).run();
+    let removed = keeper(&config, &place, desk, metrics.clone()).run();
 
     let (stop, stopped) = watch::channel(());
     let face = Arc::new(Face::new(face_config(&config, &place), handle, leader, metrics));
@@ -250,7 +250,7 @@ fn node_config(config: &Config, place: &Place) -> node::Config {
     node
 }
 
-fn keeper(config: &Config, place: &Place, desk: Desk) -> Keeper {
+fn keeper(config: &Config, place: &Place, desk: Desk, metrics: Arc<Metrics>) -> Keeper {
     let others = config.members.iter().filter(|member| member.peer_url != config.peer_url);
     Keeper {
         desk,
@@ -259,6 +259,7 @@ fn keeper(config: &Config, place: &Place, desk: Desk) -> Keeper {
         name: config.name.clone(),
         client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
         addresses: others.map(|member| member.peer_url.authority()).collect(),
+        metrics,
     }
 }
 

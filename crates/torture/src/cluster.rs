@@ -82,7 +82,7 @@ impl Cluster {
         size: usize,
         flags: &[&str],
     ) -> Result<Self, TortureError> {
-        Self::start_as(binary.into(), size, flags, None).await
+        Self::start_on(binary.into(), size, flags, None).await
     }
 
     /// Makes the directories of `size` nodes from a backup, each by itself, and then as [`Cluster::start`].
@@ -91,10 +91,10 @@ impl Cluster {
         size: usize,
         backup: &Path,
     ) -> Result<Self, TortureError> {
-        Self::start_as(binary.into(), size, &[], Some(backup)).await
+        Self::start_on(binary.into(), size, &[], Some(backup)).await
     }
 
-    async fn start_as(
+    async fn start_on(
         binary: PathBuf,
         size: usize,
         flags: &[&str],
@@ -103,8 +103,7 @@ impl Cluster {
         let mut starts = 1;
         loop {
             let mut cluster = Self::prepare(binary.clone(), size, flags)?;
-            let outcome = cluster.launch_all(backup).await;
-            match outcome {
+            match cluster.launch_all(backup).await {
                 // Somebody listens there who came between our look and the node's.
                 Err(TortureError::Ended { log, .. })
                     if log.contains("Address already in use") && starts < STARTS_MAX =>

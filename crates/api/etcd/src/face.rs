@@ -175,11 +175,6 @@ impl Face {
     }
 }
 
-fn takes_room(request: &NodeRequest) -> bool {
-    let NodeRequest::Command { command, .. } = request else { return false };
-    matches!(command, Command::Put(_) | Command::Txn(_))
-}
-
 /// What the node makes of a read of a range.
 pub(crate) enum Ranged {
     /// It has answered.
@@ -191,6 +186,11 @@ pub(crate) enum Ranged {
     },
     /// It takes long, and is to be carried out here.
     Long(LongRead),
+}
+
+fn takes_room(request: &NodeRequest) -> bool {
+    let NodeRequest::Command { command, .. } = request else { return false };
+    matches!(command, Command::Put(_) | Command::Txn(_))
 }
 
 fn members_in(answer: Result<NodeResponse, Stopped>) -> Result<Members, Error> {

@@ -101,6 +101,14 @@ pub(super) fn as_text(trials: &Trials) -> String {
             ),
         ),
         line(
+            "so one core",
+            format!(
+                "judges {} × real time: {:.1} s of processor time in all",
+                grouped(speed_of_a_core(trials) as u64),
+                trials.processor.as_secs_f64()
+            ),
+        ),
+        line(
             "judged",
             format!(
                 "{} linearizable{}",
@@ -126,9 +134,12 @@ pub(super) fn as_text(trials: &Trials) -> String {
             .collect();
         write!(text, "\n{title}\n{}", listed(&rows, Align::Right)).expect("a string takes all");
     }
-    if trials.is_cut_short {
-        let next = trials.seeds.end;
-        writeln!(text, "\nGo on from here: quorate simulate --seeds {next}..").expect("a string");
+    let Range { start, end } = trials.seeds;
+    if trials.is_drawn {
+        writeln!(text, "\nThe first seed was drawn at random. The same again: quorate simulate --seeds {start}..{end}")
+            .expect("a string takes all");
+    } else if trials.is_cut_short {
+        writeln!(text, "\nGo on from here: quorate simulate --seeds {end}..").expect("a string");
     }
     if let Some(shrunk) = &trials.shrunk {
         let (left, before) = (shrunk.faults.len(), shrunk.faults_before);
@@ -174,6 +185,7 @@ pub(super) fn as_json(trials: &Trials) -> String {
         "seeds_held": campaign.held,
         "simulated_seconds": campaign.judged.as_secs_f64(),
         "seconds": campaign.took.as_secs_f64(),
+        "processor_seconds": trials.processor.as_secs_f64(),
         "threads": trials.threads,
         "histories_linearizable": trials.linearizable,
         "histories_audited": trials.audited,
@@ -248,6 +260,12 @@ fn named(seeds: &Range<u64>) -> String {
     }
 }
 
+/// How many times faster than life one core judges that has nothing else to do.
+fn speed_of_a_core(trials: &Trials) -> f64 {
+    let processor = trials.processor.as_secs_f64();
+    trials.campaign.judged.as_secs_f64() / processor.max(f64::MIN_POSITIVE)
+}
+
 fn hours(campaign: &Campaign) -> String {
     format!("{:.2}", campaign.judged.as_secs_f64() / 3_600.0)
 }
@@ -286,7 +304,9 @@ mod tests {
         Trials {
             seeds: 0..1_000,
             is_cut_short: false,
+            is_drawn: false,
             threads: 2,
+            processor: Duration::from_secs(5),
             campaign: Campaign { held: 1_000, judged, counters, took, ..Campaign::default() },
             linearizable: 1_498,
             audited: 0,
@@ -326,12 +346,21 @@ mod tests {
             "Every rule held in 1,000 seeds, 0 to 999.",
             "2.00 hours",
             "10.0 s on 2 threads, 720 × real time",
+            "judges 1,440 × real time: 5.0 s of processor time in all",
             "1,498 histories linearizable\n",
             "1,234,567",
             "node crashes",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+        assert!(!text.contains("Go on"), "{text}");
+    }
+
+    #[test]
+    fn a_campaign_from_a_drawn_seed_says_how_to_see_the_same_again() {
+        let text =
+            as_text(&Trials { seeds: 700..900, is_cut_short: true, is_drawn: true, ..trials() });
+        assert!(text.contains("The same again: quorate simulate --seeds 700..900\n"), "{text}");
         assert!(!text.contains("Go on"), "{text}");
     }
 

@@ -1,12 +1,15 @@
 //! Snapshots: there and back, and everything that may be wrong with one on the way.
 
 use bytes::Bytes;
-use quorate_core::Mutants;
+use quorate_core::{Mutants, NodeId};
 use quorate_engine::MemoryEngine;
 use quorate_engine::memory::MemoryDisk;
+use quorate_kv::error::Error;
 use quorate_kv::request::*;
+use quorate_kv::restore::Restore;
 use quorate_kv::store::Store;
 use quorate_kv::store::snapshot::{CHUNK_HEAD_BYTES, SnapshotError, SnapshotWriter, chunk_bytes};
+use quorate_protocols::consensus::raft::Membership;
 
 use crate::ask::*;
 
@@ -209,4 +212,63 @@ fn a_file_of_chunks_can_be_cut_into_them_again() {
     assert!(rest.is_empty());
     let error = chunk_bytes(0, b"{\"not\": \"a chunk\"}").expect_err("it is no chunk");
     assert!(error.to_string().contains("right file"), "{error}");
+}
+
+#[test]
+fn the_digest_of_a_revision_is_that_of_a_store_which_has_come_no_further() {
+    let mut store = store_with(&["a=1", "b=1", "a=2"]);
+    store.delete(delete(key("b"))).unwrap();
+    let at = store.revision();
+    let now = store.digest().unwrap();
+    let digest_at = |store: &mut Store, upto| store.prepare_digest(upto).unwrap().compute();
+    assert_eq!(digest_at(&mut store, None), Ok(now));
+    store.put(put("a", "3")).unwrap();
+    store.put(put("b", "3")).unwrap();
+    store.put(put("c", "3")).unwrap();
+    store.delete(delete(key("c"))).unwrap();
+    assert_eq!(digest_at(&mut store, Some(at)), Ok(now), "what came later is not looked at");
+    assert_ne!(digest_at(&mut store, Some(Revision(at.0 + 1))), Ok(now));
+    let mut other = store_with(&["a=1", "b=1", "a=x"]);
+    other.delete(delete(key("b"))).unwrap();
+    assert_ne!(digest_at(&mut other, Some(at)), Ok(now), "another value has another digest");
+    store.compact(at.0, true).unwrap();
+    assert_eq!(store.prepare_digest(Some(Revision(at.0 - 1))).err(), Some(Error::Compacted));
+    let ahead = Revision(store.revision().0 + 1);
+    assert_eq!(store.prepare_digest(Some(ahead)).err(), Some(Error::FutureRevision));
+}
+
+#[test]
+fn a_restored_store_goes_on_from_the_revision_of_the_backup_or_from_a_higher_one() {
+    let mut store = rich_store();
+    let chunks = chunks(&mut store, 100);
+    let restore = |raised_by| {
+        let mut restore = Restore::begin(MemoryEngine::default()).unwrap();
+        for chunk in &chunks {
+            restore.add(chunk).unwrap();
+        }
+        restore.finish(Membership::of_voters([NodeId(7)]), raised_by)
+    };
+    let (info, engine) = restore(None).unwrap();
+    let same = Store::open(engine, Mutants::NONE).unwrap();
+    assert_eq!(same.content(), store.content());
+    assert_eq!((info.revision, same.digest()), (store.revision(), store.digest()));
+    assert_ne!(same.applied(), store.applied(), "the log is another one");
+
+    let (info, engine) = restore(Some(100)).unwrap();
+    let mut raised = Store::open(engine, Mutants::NONE).unwrap();
+    let revision = store.revision().0 + 100;
+    assert_eq!((info.revision, info.compact_revision), (Revision(revision), Revision(revision)));
+    collect_all(&mut raised);
+    assert_eq!(raised.content(), store.content(), "what is there stays as it is");
+    let early = raised.range(get_at(from("a"), store.revision().0)).unwrap_err();
+    assert_eq!(early, Error::Compacted);
+    assert_eq!(raised.put(put("a", "4")).unwrap().revision, Revision(revision + 1));
+
+    let too_far = restore(Some(u64::MAX)).map(drop).expect_err("there are not so many");
+    assert!(too_far.to_string().contains("cannot be raised"), "{too_far}");
+    let mut half = Restore::begin(MemoryEngine::default()).unwrap();
+    half.add(&chunks[0]).unwrap();
+    let refused =
+        half.finish(Membership::of_voters([NodeId(7)]), None).map(drop).expect_err("a half");
+    assert!(refused.to_string().contains("ends before its last chunk"), "{refused}");
 }

@@ -98,7 +98,8 @@ async fn the_status_is_the_nodes() {
     let status = maintenance.status(StatusRequest {}).await.expect("the node answers").into_inner();
     assert_eq!((status.version.as_str(), status.leader), (ETCD_VERSION, LEADER.0));
     assert_eq!((status.raft_index, status.raft_applied_index, status.raft_term), (12, 11, TERM));
-    assert_eq!((status.db_size, status.is_learner, status.errors.len()), (4096, false, 0));
+    assert_eq!((status.db_size, status.db_size_in_use), (8192, 4096));
+    assert_eq!((status.is_learner, status.errors.len()), (false, 0));
 }
 
 #[tokio::test]
