@@ -10,10 +10,34 @@ use crate::Time;
 /// The heap holds small keys only. The events lie still in a slab whose slots are reused, so that neither a large
 /// message type nor a long run costs copies or allocation.
 pub(crate) struct Queue<E> {
-    heap: BinaryHeap<Reverse<(Time, u64, u32)>>,
+    heap: BinaryHeap<Reverse<Key>>,
     slots: Vec<Option<E>>,
     free: Vec<u32>,
     scheduled: u64,
+}
+
+/// An event's time, which in the order of scheduling it is, and its slot, in one number, so that one comparison tells
+/// which comes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u128);
+
+const SCHEDULED_BITS: u32 = 40;
+const SLOT_BITS: u32 = 24;
+
+impl Key {
+    fn new(at: Time, scheduled: u64, slot: u32) -> Self {
+        assert!(scheduled >> SCHEDULED_BITS == 0, "a run of more than 2^40 events");
+        assert!(slot >> SLOT_BITS == 0, "more than 2^24 events wait");
+        Key(u128::from(at.0) << 64 | u128::from(scheduled << SLOT_BITS | u64::from(slot)))
+    }
+
+    fn at(self) -> Time {
+        Time((self.0 >> 64) as u64)
+    }
+
+    fn slot(self) -> usize {
+        self.0 as usize & ((1 << SLOT_BITS) - 1)
+    }
 }
 
 impl<E> Queue<E> {
@@ -29,26 +53,26 @@ impl<E> Queue<E> {
                 slot
             }
             None => {
-                let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 events wait");
+                let slot = self.slots.len() as u32;
                 self.slots.push(Some(event));
                 slot
             }
         };
         self.scheduled += 1;
-        self.heap.push(Reverse((at, self.scheduled, slot)));
+        self.heap.push(Reverse(Key::new(at, self.scheduled, slot)));
     }
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(Time, E)> {
-        let Reverse((at, _, slot)) = self.heap.pop()?;
-        self.free.push(slot);
-        let event = self.slots[slot as usize].take().expect("a scheduled event lies in its slot");
-        Some((at, event))
+        let Reverse(key) = self.heap.pop()?;
+        self.free.push(key.slot() as u32);
+        let event = self.slots[key.slot()].take().expect("a scheduled event lies in its slot");
+        Some((key.at(), event))
     }
 
     #[inline]
     pub(crate) fn next_time(&self) -> Option<Time> {
-        self.heap.peek().map(|Reverse((at, _, _))| *at)
+        self.heap.peek().map(|Reverse(key)| key.at())
     }
 }
 

@@ -97,9 +97,10 @@ impl Witness {
         self.puts_at_once_max = puts.into_values().fold(self.puts_at_once_max, u64::max);
     }
 
-    /// Whether a write of unknown outcome can have this revision at all.
+    /// Whether a write of unknown outcome can have this revision at all, and be of use: nothing that
+    /// was answered can follow one beyond all answers.
     pub(super) fn leaves_open(&self, revision: Revision) -> bool {
-        self.acknowledged.binary_search(&revision).is_err()
+        revision <= self.last && self.acknowledged.binary_search(&revision).is_err()
     }
 
     /// How many revisions after `earlier`, up to `until`, no acknowledged write has.
