@@ -55,6 +55,9 @@ pub(crate) enum CliError {
     /// The trial found a rule that was broken. What there is to say of it was printed.
     #[error("simulate: {0}")]
     Simulate(String),
+    /// The explorer found a promise that was broken. What there is to say of it was printed.
+    #[error("explore: {0}")]
+    Explore(String),
     /// The system gave no threads or no event queue.
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),

@@ -14,6 +14,7 @@ mod bench;
 mod config_file;
 mod endpoints;
 mod error;
+mod explore;
 mod kv_commands;
 mod member;
 mod serve;
@@ -57,6 +58,7 @@ enum Command {
     MoveLeader(member::NamedArgs),
     Bench(bench::BenchArgs),
     Simulate(simulate::SimulateArgs),
+    Explore(explore::ExploreArgs),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::MoveLeader(args) => member::move_leader(args),
         Command::Bench(args) => bench::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Explore(args) => explore::run(args),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

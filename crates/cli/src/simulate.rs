@@ -6,7 +6,8 @@
 //!
 //! Open first: [`run`], [`report`].
 
-mod report;
+mod drawing;
+pub(crate) mod report;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
@@ -16,12 +17,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use quorate_sim::{Campaign, Plan, Replay, Shrunk, Until, run_seeds, seeds, shrink};
+use quorate_trace::text;
 use quorate_trial::{Suspect, bounds, judge, plan, run as run_plan, run_traced};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::endpoints::positive_seconds;
 use crate::error::CliError;
 use crate::{print, waiting_runtime};
+use drawing::Drawing;
 
 /// How a failure is seen again.
 const REPLAY_COMMAND: &str = "quorate simulate --replay {replay}";
@@ -43,7 +46,8 @@ The same seed is the same run on every machine. With --seconds alone the first s
 so that every campaign judges runs that nobody has seen.\n\n\
 Examples:\n  quorate simulate\n  quorate simulate --seconds 28800\n  \
 quorate simulate --seeds 5000.. --seconds 60\n  \
-quorate simulate --replay 17:keep=0,5:operations=3 --trace"
+quorate simulate --replay 17:keep=0,5:operations=3 --trace\n  \
+quorate simulate --seed 17 --html run.html"
 )]
 pub(crate) struct SimulateArgs {
     /// Run these seeds, the last not included [default: 0..1000; with --seconds, from a random one]
@@ -55,12 +59,15 @@ pub(crate) struct SimulateArgs {
     seconds: Option<f64>,
 
     /// Run one seed again, or what is left of it after shrinking: the word that a failure printed
-    #[arg(long, value_name = "WORD", conflicts_with_all = ["seeds", "seconds", "threads"])]
+    #[arg(long, visible_alias = "seed", value_name = "WORD", conflicts_with_all = ["seeds", "seconds", "threads"])]
     replay: Option<Replay>,
 
     /// Print everything that happens in it
     #[arg(long, requires = "replay", conflicts_with = "json")]
     trace: bool,
+
+    #[command(flatten)]
+    drawing: Drawing,
 
     /// Run on so many threads [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -106,11 +113,12 @@ pub(crate) struct Trials {
 /// `quorate simulate`
 pub(crate) fn run(args: SimulateArgs) -> Result<(), CliError> {
     if let Some(replay) = &args.replay {
-        return run_again(replay, args.trace, args.json);
+        return run_again(replay, &args);
     }
     let is_stopped = stop_at_interrupt()?;
     let trials = campaign(&args, is_stopped);
-    print(&if args.json { report::as_json(&trials) } else { report::as_text(&trials) })?;
+    let drawn = draw_failure(&trials, &args.drawing)?;
+    print(&if args.json { report::as_json(&trials) } else { report::as_text(&trials) + &drawn })?;
     match trials.campaign.failures.first() {
         None => Ok(()),
         Some(failure) => Err(CliError::Simulate(format!(
@@ -121,27 +129,45 @@ pub(crate) fn run(args: SimulateArgs) -> Result<(), CliError> {
 }
 
 /// Runs one plan, and says how it went.
-fn run_again(replay: &Replay, is_traced: bool, is_json: bool) -> Result<(), CliError> {
+fn run_again(replay: &Replay, args: &SimulateArgs) -> Result<(), CliError> {
     let plan = Plan::of(replay, &bounds(replay.seed, REPLAY_COMMAND));
     let outcome = seeds::quietly(|| {
-        if is_traced {
+        if args.trace || args.drawing.is_wanted() {
             run_traced(Suspect::default(), &plan)
         } else {
             judge(Suspect::default(), &plan)
         }
     });
-    if let Some(trace) = &outcome.trace {
-        print(trace)?;
+    let mut drawn = String::new();
+    if let Some(log) = &outcome.trace {
+        if args.trace {
+            print(&text::in_full(log))?;
+        }
+        drawn = args.drawing.draw(log, &plan, &outcome.result)?;
     }
-    print(&if is_json {
+    print(&if args.json {
         report::run_as_json(&plan, &outcome.result)
     } else {
-        report::run_as_text(&plan, &outcome.result)
+        report::run_as_text(&plan, &outcome.result) + &drawn
     })?;
     outcome
         .result
         .map(|_| ())
         .map_err(|failure| CliError::Simulate(format!("the run broke the {} rule", failure.rule)))
+}
+
+/// Draws the run that a campaign failed with, after it was made small. Returns what there is to say of it.
+fn draw_failure(trials: &Trials, drawing: &Drawing) -> Result<String, CliError> {
+    let Some(shrunk) = trials.shrunk.as_ref().filter(|_| drawing.is_wanted()) else {
+        return Ok(String::new());
+    };
+    let replay = &shrunk.failure.replay;
+    let plan = Plan::of(replay, &bounds(replay.seed, REPLAY_COMMAND));
+    let outcome = seeds::quietly(|| run_traced(Suspect::default(), &plan));
+    match &outcome.trace {
+        Some(log) => drawing.draw(log, &plan, &outcome.result),
+        None => Ok(String::new()),
+    }
 }
 
 fn campaign(args: &SimulateArgs, is_stopped: &AtomicBool) -> Trials {
@@ -223,7 +249,7 @@ fn processor_time() -> Duration {
 }
 
 /// Has the first interrupt end the campaign with its summary, and the second end the process.
-fn stop_at_interrupt() -> Result<&'static AtomicBool, CliError> {
+pub(crate) fn stop_at_interrupt() -> Result<&'static AtomicBool, CliError> {
     static IS_STOPPED: AtomicBool = AtomicBool::new(false);
     /// What a shell expects of a process that an interrupt has ended.
     const INTERRUPTED: i32 = 130;
@@ -241,7 +267,7 @@ fn stop_at_interrupt() -> Result<&'static AtomicBool, CliError> {
 }
 
 /// Shows a person who waits where we are, in place of what was shown before.
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{what}");
     }

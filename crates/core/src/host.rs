@@ -15,6 +15,7 @@ use crate::out::{Effect, Gate, Sink};
 use crate::{Input, NodeId, Out, Protocol, RequestId};
 
 /// What others can see of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Visible<P: Protocol> {
     /// A message for another node.
     Send {
@@ -177,6 +178,8 @@ impl<P: Protocol, W: World<P>> Sink<P> for Hosted<'_, P, W> {
         self.world.choose(bound)
     }
 }
+
+mod compare;
 
 #[cfg(test)]
 mod tests;

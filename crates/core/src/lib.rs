@@ -20,7 +20,7 @@ pub mod protocol;
 pub mod quorum;
 
 pub use host::{Host, Visible, World};
-pub use id::{GroupId, NodeId, RequestId};
+pub use id::{GroupId, Mark, NodeId, RequestId};
 pub use mutant::Mutants;
 pub use out::{Effect, Gate, Out, Sink};
 pub use protocol::{Input, Protocol};

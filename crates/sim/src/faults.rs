@@ -161,6 +161,31 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// How long the network or a disk suffers from it; none if it strikes a process, or only once.
+    pub(crate) fn lasts(&self) -> Option<Duration> {
+        match self {
+            Fault::Partition { lasts, .. }
+            | Fault::OneWay { lasts, .. }
+            | Fault::Flap { lasts, .. }
+            | Fault::Loss { lasts, .. }
+            | Fault::Clog { lasts, .. }
+            | Fault::FullDisk { lasts, .. } => Some(*lasts),
+            Fault::Crash { .. }
+            | Fault::Blackout { .. }
+            | Fault::Pause { .. }
+            | Fault::Slow { .. }
+            | Fault::Reset { .. }
+            | Fault::FalseAlarm { .. }
+            | Fault::Stall { .. }
+            | Fault::FailSync { .. }
+            | Fault::BadReads { .. }
+            | Fault::ClockJump { .. }
+            | Fault::Ruin { .. } => None,
+        }
+    }
+}
+
 /// A fault at its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scheduled {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate_core::{NodeId, Protocol};
 
 use crate::disk::{DiskFault, DiskMix, SimDisk};
-use crate::faults::Fault;
+use crate::faults::{Fault, Scheduled};
 use crate::node::Event;
 use crate::rng::Ppm;
 use crate::simulation::Simulation;
@@ -37,7 +37,7 @@ where
         }
         let scheduled = self.shared.faults[fault as usize].clone();
         self.shared.digest.add(u64::from(scheduled.index));
-        self.note(format_args!("fault {}: {}", scheduled.index, scheduled.fault));
+        self.shared.log(|log| log.fault_begins(scheduled.index, &scheduled.fault.to_string()));
         let now = self.shared.now;
         match scheduled.fault {
             Fault::Crash { node, down, mid_write: false } => self.crash(place_of(node), down),
@@ -116,7 +116,7 @@ where
             return;
         }
         let index = self.shared.faults[fault as usize].index;
-        self.note(format_args!("fault {index} is over"));
+        self.shared.log(|log| log.fault_ends(index));
         let mend = |simulation: &mut Self, a, b| simulation.shared.network.mend(a, b);
         match self.shared.faults[fault as usize].fault.clone() {
             Fault::Partition { side, .. } => self.each_across(&side, true, mend),
@@ -145,6 +145,10 @@ where
             self.shared.network.mend(b, a);
         }
         let next = self.shared.now + period;
+        if !is_cut && next >= until {
+            let index = self.shared.faults[fault as usize].index;
+            self.shared.log(|log| log.fault_ends(index));
+        }
         if is_cut || next < until {
             let flap = Event::Flap { fault, is_cut: !is_cut, until };
             self.shared.queue.schedule(next, flap);
@@ -174,7 +178,7 @@ where
             self.hint(other, id);
         }
         let lost = damage.records_lost;
-        self.note(format_args!("{id} crashes for {down:?}, {lost} records lost"));
+        self.shared.log(|log| log.crash(id, Some(down), lost));
         self.clients(|workload, clients| workload.crashed(id, &orphans, clients));
     }
 
@@ -184,10 +188,20 @@ where
             return;
         }
         self.shared.counters.pauses += 1;
+        self.shared.log(|log| log.pause(process.id()));
         let until = self.shared.now + lasts;
         process.paused_until = process.paused_until.max(until);
         let resume = Event::Resume { node: process.place, boot: process.boot };
         self.shared.queue.schedule(process.paused_until, resume);
+    }
+
+    /// A pause may be over.
+    pub(crate) fn resume(&mut self, place: usize) {
+        let process = &mut self.processes[place];
+        if process.paused_until == self.shared.now && !self.shared.is_healed {
+            self.shared.log(|log| log.resume(process.id()));
+        }
+        process.rouse(&mut self.shared);
     }
 
     /// Makes everything well: all links carry, all nodes run, disks are quick, nothing more goes wrong.
@@ -199,6 +213,9 @@ where
         let now = shared.now;
         self.disks.iter_mut().for_each(SimDisk::heal);
         for process in &mut self.processes {
+            if process.paused_until > now {
+                shared.log(|log| log.resume(process.id()));
+            }
             process.paused_until = now;
             process.slow_until = now;
             process.stalled_until = now;
@@ -211,7 +228,14 @@ where
             };
             shared.queue.schedule(now, revive);
         }
-        self.note(format_args!("all is well"));
+        let shared = &mut self.shared;
+        for Scheduled { index, at, fault } in &shared.faults {
+            let lasts = fault.lasts().filter(|lasts| *at <= now && *at + *lasts > now);
+            if let (Some(trace), Some(_)) = (&mut shared.trace, lasts) {
+                trace.at(now).fault_ends(*index);
+            }
+        }
+        shared.log(|log| log.note("all is well"));
         self.clients(|workload, clients| workload.healed(clients));
     }
 
@@ -258,9 +282,8 @@ where
         self.shared.queue.schedule(self.shared.now + delay, hint);
     }
 
+    /// Tells of what the log of a run has no other word for.
     pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
-        if let Some(trace) = &mut self.shared.trace {
-            trace.note(self.shared.now, what);
-        }
+        self.shared.log(|log| log.note(&what.to_string()));
     }
 }

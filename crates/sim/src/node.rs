@@ -9,11 +9,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use quorate_core::{NodeId, Protocol, RequestId, Visible, World};
+use quorate_trace::{MessageId, StepLog};
 
 use crate::counters::Counters;
 use crate::disk::SimDisk;
 use crate::faults::{FaultMix, Scheduled};
-use crate::network::{Dropped, Network};
+use crate::network::Network;
 use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::time::{Time, nanos};
@@ -22,7 +23,7 @@ use crate::trace::{Digest, Trace};
 /// What can happen next. Nodes are places here, counted from zero. An event with a boot number is void after the
 /// node's next crash.
 pub(crate) enum Event<P: Protocol> {
-    Arrive { from: u32, to: u32, connection: u32, message: P::Message },
+    Arrive(Letter<P>),
     Hint { node: u32, peer: NodeId },
     Expire { node: u32, boot: u32, token: u64, timer: P::Timer },
     Turn { node: u32, boot: u32 },
@@ -37,9 +38,19 @@ pub(crate) enum Event<P: Protocol> {
     Heal,
 }
 
+/// A message on its way.
+pub(crate) struct Letter<P: Protocol> {
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    pub(crate) connection: u32,
+    /// Its name in the trace, if there is one.
+    pub(crate) id: MessageId,
+    pub(crate) message: P::Message,
+}
+
 /// What waits for a node's next turn.
 pub(crate) enum Waiting<P: Protocol> {
-    Message { from: NodeId, message: P::Message },
+    Message { from: u32, id: MessageId, message: P::Message },
     Ask { id: RequestId, request: P::Request },
     Lost { peer: NodeId },
     Synced { upto: u64 },
@@ -96,6 +107,16 @@ pub(crate) struct Armed {
     pub(crate) token: u64,
     /// When it runs out; none if it was set with no delay, to fire at the end of the turn.
     pub(crate) due: Option<Time>,
+}
+
+impl<P: Protocol> Shared<P> {
+    /// Adds something to the log of the run, if one is kept.
+    #[inline]
+    pub(crate) fn log(&mut self, tell: impl FnOnce(&mut StepLog)) {
+        if let Some(trace) = &mut self.trace {
+            tell(trace.at(self.now));
+        }
+    }
 }
 
 /// A node's process, its host and disk aside.
@@ -283,32 +304,41 @@ where
         shared.counters.sent += 1;
         let carried = shared.network.carry(link, shared.now, &mut shared.rng, &mut shared.counters);
         let again = carried.is_ok() && shared.network.duplicates(&mut shared.rng);
-        if let Some(trace) = &mut shared.trace {
-            let fate = match carried {
-                Ok(_) if again => " (twice)",
-                Ok(_) => "",
-                Err(Dropped::Lost) => " (lost)",
-                Err(Dropped::Cut) => " (cut)",
-            };
-            trace.send(to, &message, fate);
-        }
-        let Ok(passage) = carried else {
-            shared.digest.add(place);
-            return;
+        let node = self.process.id();
+        let id = shared.trace.as_mut().map(|trace| trace.send(node, to, &message));
+        let id = id.unwrap_or_default();
+        let passage = match carried {
+            Ok(passage) => passage,
+            Err(dropped) => {
+                shared.digest.add(place);
+                if let Some(trace) = &mut shared.trace {
+                    trace.drop_message(id, dropped);
+                }
+                return;
+            }
         };
         if again {
             shared.counters.duplicated += 1;
             let second =
                 shared.network.carry(link, shared.now, &mut shared.rng, &mut shared.counters);
-            if let Ok(second) = second {
-                let (to, connection, message) = (place as u32, second.connection, message.clone());
-                let copy = Event::Arrive { from, to, connection, message };
-                shared.queue.schedule(second.at, copy);
+            let id = shared.trace.as_mut().map(|trace| trace.log.duplicate(id)).unwrap_or_default();
+            match second {
+                Ok(second) => {
+                    let (to, connection) = (place as u32, second.connection);
+                    let copy = Letter { from, to, connection, id, message: message.clone() };
+                    shared.queue.schedule(second.at, Event::Arrive(copy));
+                }
+                Err(dropped) => {
+                    if let Some(trace) = &mut shared.trace {
+                        trace.drop_message(id, dropped);
+                    }
+                }
             }
         }
         shared.digest.add(passage.at.0 ^ place.rotate_right(16));
         let (to, connection) = (place as u32, passage.connection);
-        shared.queue.schedule(passage.at, Event::Arrive { from, to, connection, message });
+        let letter = Letter { from, to, connection, id, message };
+        shared.queue.schedule(passage.at, Event::Arrive(letter));
     }
 }
 
@@ -320,7 +350,7 @@ where
         self.shared.counters.persisted += 1;
         self.shared.digest.add(1);
         if let Some(trace) = &mut self.shared.trace {
-            trace.persist(&record);
+            trace.persist(self.process.id(), &record);
         }
         if let Err(refused) = self.disk.persist(record) {
             self.refused.get_or_insert(refused);
@@ -333,7 +363,7 @@ where
             Visible::Reply { id, response } => {
                 self.shared.digest.add(id.0);
                 if let Some(trace) = &mut self.shared.trace {
-                    trace.reply(id, &response);
+                    trace.reply(self.process.id(), id, &response);
                 }
                 self.shared.replies.push_back((self.process.id(), id, response));
             }
@@ -348,7 +378,7 @@ where
         let due = shared.now + Duration::from_nanos(waits);
         shared.digest.add(due.0);
         if let Some(trace) = &mut shared.trace {
-            trace.arm(&timer, due);
+            trace.arm(process.id(), &timer, due);
         }
         if after.end.is_zero() {
             shared.tokens += 1;
@@ -362,6 +392,9 @@ where
 
     fn release(&mut self, before: u64) {
         self.shared.digest.add(before);
+        if let Some(trace) = &mut self.shared.trace {
+            trace.log.release(self.process.id(), before);
+        }
         if let Err(refused) = self.disk.release(before) {
             self.refused.get_or_insert(refused);
         }
@@ -370,7 +403,7 @@ where
     fn disarm(&mut self, timer: P::Timer) {
         self.shared.digest.add(2);
         if let Some(trace) = &mut self.shared.trace {
-            trace.disarm(&timer);
+            trace.disarm(self.process.id(), &timer);
         }
         self.process.timers.remove(&timer);
     }
@@ -379,7 +412,7 @@ where
         let chosen = self.shared.rng.below(u64::from(bound)) as u32;
         self.shared.digest.add(u64::from(chosen));
         if let Some(trace) = &mut self.shared.trace {
-            trace.choose(chosen, bound);
+            trace.log.choose(self.process.id(), chosen, bound);
         }
         chosen
     }

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use quorate_core::{Host, Input, NodeId, Protocol};
+use quorate_trace::{MessageId, StepLog, Why};
 
 use crate::disk::{Recovery, SimDisk, SyncEnd};
 use crate::failure::{Broken, Failure, Report, Rule};
 use crate::network::Network;
-use crate::node::{Event, NodeWorld, Process, Shared, Waiting};
+use crate::node::{Event, Letter, NodeWorld, Process, Shared, Waiting};
 use crate::plan::{Plan, purpose};
 use crate::queue::Queue;
 use crate::rng::Rng;
@@ -38,7 +39,7 @@ pub struct Outcome<W> {
     /// Whether everything held.
     pub result: Result<Report, Failure>,
     /// What happened, if it was traced. See [`Simulation::tracing`].
-    pub trace: Option<String>,
+    pub trace: Option<StepLog>,
     /// The workload, with what it saw.
     pub workload: W,
 }
@@ -96,9 +97,9 @@ where
         }
     }
 
-    /// Records a trace of the run as text.
+    /// Keeps a log of the run's steps, which marks the step after which a rule was found broken.
     pub fn tracing(mut self, describe: Describe<P>) -> Self {
-        self.shared.trace = Some(Trace::new(describe));
+        self.shared.trace = Some(Trace::new(describe, self.plan.bounds.nodes));
         self
     }
 
@@ -117,7 +118,16 @@ where
             }),
             Err(broken) => Err(Failure::new(&self.plan, self.shared.now, broken)),
         };
-        let trace = self.shared.trace.map(Trace::into_text);
+        let trace = self.shared.trace.map(|mut trace| {
+            if let Err(failure) = &result {
+                let log = trace.at(failure.at);
+                if failure.rule == Rule::Verdict {
+                    log.note("the run is over, and what clients saw is judged");
+                }
+                log.fail(&failure.rule.to_string(), &failure.what);
+            }
+            trace.log
+        });
         Outcome { result, trace, workload: self.workload }
     }
 
@@ -157,9 +167,7 @@ where
 
     fn handle(&mut self, event: Event<P>) -> Result<(), Broken> {
         match event {
-            Event::Arrive { from, to, connection, message } => {
-                self.arrive(from, to, connection, message)
-            }
+            Event::Arrive(letter) => self.arrive(letter),
             Event::Hint { node, peer } => self.put(node, Waiting::Lost { peer }),
             Event::Expire { node, boot, token, timer } => self.expire(node, boot, token, timer),
             Event::Turn { node, boot } if self.is_current(node, boot) => {
@@ -170,7 +178,7 @@ where
                 self.end_sync(node as usize)
             }
             Event::Resume { node, boot } if self.is_current(node, boot) => {
-                self.processes[node as usize].rouse(&mut self.shared);
+                self.resume(node as usize);
                 Ok(())
             }
             Event::Crash { node, boot, down } if self.is_current(node, boot) => {
@@ -221,22 +229,19 @@ where
     }
 
     #[inline]
-    fn arrive(
-        &mut self,
-        from: u32,
-        to: u32,
-        connection: u32,
-        message: P::Message,
-    ) -> Result<(), Broken> {
+    fn arrive(&mut self, letter: Letter<P>) -> Result<(), Broken> {
+        let Letter { from, to, connection, id, message } = letter;
         if !self.processes[to as usize].is_up {
             self.shared.counters.undeliverable += 1;
+            self.shared.log(|log| log.lose(id, Why::Down));
             return Ok(());
         }
         if !self.shared.network.arrives(from as usize, to as usize, connection) {
             self.shared.counters.cut += 1;
+            self.shared.log(|log| log.lose(id, Why::Cut));
             return Ok(());
         }
-        self.put(to, Waiting::Message { from: NodeId(u64::from(from) + 1), message })
+        self.put(to, Waiting::Message { from, id, message })
     }
 
     /// Hands a node something to take at its next turn, which may be at once.
@@ -296,14 +301,15 @@ where
             return Ok(());
         }
         self.shared.counters.fired += 1;
-        self.step(place, Input::Fire(timer))
+        self.step(place, Input::Fire(timer), MessageId::default())
     }
 
     fn take(&mut self, place: usize, waiting: Waiting<P>) -> Result<(), Broken> {
         let input = match waiting {
-            Waiting::Message { from, message } => {
+            Waiting::Message { from, id, message } => {
                 self.shared.counters.delivered += 1;
-                Input::Deliver { from, message }
+                let from = NodeId(u64::from(from) + 1);
+                return self.step(place, Input::Deliver { from, message }, id);
             }
             Waiting::Ask { id, request } => Input::Ask { id, request },
             Waiting::Lost { peer } => {
@@ -312,12 +318,12 @@ where
             }
             Waiting::Synced { upto } => Input::Synced { upto },
         };
-        self.step(place, input)
+        self.step(place, input, MessageId::default())
     }
 
-    /// Gives a host one input, and the workload what became of it.
+    /// Gives a host one input, and the workload what became of it. A message has a name in the trace.
     #[inline]
-    fn step(&mut self, place: usize, input: Input<P>) -> Result<(), Broken> {
+    fn step(&mut self, place: usize, input: Input<P>, message: MessageId) -> Result<(), Broken> {
         let Some(host) = &mut self.hosts[place] else { return Ok(()) };
         let process = &mut self.processes[place];
         let id = process.id();
@@ -332,7 +338,7 @@ where
         self.shared.digest.add(self.shared.now.0);
         self.shared.digest.add(id.0 << 40 ^ kind << 32 ^ number);
         if let Some(trace) = &mut self.shared.trace {
-            trace.begin_input(self.shared.now, id, &input);
+            trace.input(self.shared.now, id, &input, message);
         }
         let (shared, disk) = (&mut self.shared, &mut self.disks[place]);
         let mut world = NodeWorld { process, disk, shared, refused: None };
@@ -343,7 +349,7 @@ where
         }
         refused::<P, D>(id, world.refused)?;
         if let Some(trace) = &mut self.shared.trace {
-            trace.end(&host.state().view());
+            trace.log.view(id, &host.state().view());
         }
         self.after_step(id)
     }
@@ -388,15 +394,13 @@ where
         process.is_up = true;
         self.shared.digest.add(id.0 << 40 ^ 6 << 32 ^ u64::from(process.boot));
         let is_first = process.boot == 0;
-        if let Some(trace) = &mut self.shared.trace {
-            trace.begin(self.shared.now, id, "boot");
-        }
+        self.shared.log(|log| log.boot(id, last));
         let (shared, disk) = (&mut self.shared, &mut self.disks[place]);
         let mut world = NodeWorld { process, disk, shared, refused: None };
         let host = Host::boot(&self.configs[place], durable, last, &mut world);
         refused::<P, D>(id, world.refused)?;
         if let Some(trace) = &mut self.shared.trace {
-            trace.end(&host.state().view());
+            trace.log.view(id, &host.state().view());
         }
         self.hosts[place] = Some(host);
         self.after_step(id)?;

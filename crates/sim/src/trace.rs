@@ -1,13 +1,15 @@
-//! The trace: what happened, step by step, as text for people and as a number for comparison.
+//! The trace: what happened, step by step, as a log for people and as a number for comparison.
 //!
 //! The digest is always on. It covers the time, node and kind of every event, every draw that a node saw, and where
-//! and when its messages went, but not their content: no bound on a protocol's types is needed for it. The text is
-//! built only when somebody wants to read it, and has everything.
+//! and when its messages went, but not their content: no bound on a protocol's types is needed for it. The
+//! [`StepLog`] is kept only when somebody wants to read it, and has everything.
 
-use std::fmt::{Debug, Write};
+use std::fmt::Debug;
 
 use quorate_core::{Input, NodeId, Protocol, RequestId};
+use quorate_trace::{Label, MessageId, StepLog, Why};
 
+use crate::network::Dropped;
 use crate::time::Time;
 
 /// A number that two runs share when they went alike.
@@ -27,15 +29,15 @@ impl Digest {
 /// How to put a protocol's own types into words.
 pub struct Describe<P: Protocol> {
     /// A message.
-    pub message: fn(&P::Message) -> String,
+    pub message: fn(&P::Message) -> Label,
     /// A timer's name.
-    pub timer: fn(&P::Timer) -> String,
+    pub timer: fn(&P::Timer) -> Label,
     /// A record.
-    pub record: fn(&P::Record) -> String,
+    pub record: fn(&P::Record) -> Label,
     /// A request.
-    pub request: fn(&P::Request) -> String,
+    pub request: fn(&P::Request) -> Label,
     /// A response.
-    pub response: fn(&P::Response) -> String,
+    pub response: fn(&P::Response) -> Label,
 }
 
 impl<P: Protocol> Describe<P>
@@ -49,87 +51,73 @@ where
     /// The words that `Debug` has.
     pub fn debug() -> Self {
         Describe {
-            message: |message| format!("{message:?}"),
-            timer: |timer| format!("{timer:?}"),
-            record: |record| format!("{record:?}"),
-            request: |request| format!("{request:?}"),
-            response: |response| format!("{response:?}"),
+            message: |message| format!("{message:?}").into(),
+            timer: |timer| format!("{timer:?}").into(),
+            record: |record| format!("{record:?}").into(),
+            request: |request| format!("{request:?}").into(),
+            response: |response| format!("{response:?}").into(),
         }
     }
 }
 
-/// A text in the making: one line a step, its input first, then its effects in their order, then the node's view.
+/// A log in the making.
 pub(crate) struct Trace<P: Protocol> {
     pub(crate) describe: Describe<P>,
-    text: String,
+    pub(crate) log: StepLog,
 }
 
 impl<P: Protocol> Trace<P> {
-    pub(crate) fn new(describe: Describe<P>) -> Self {
-        Trace { describe, text: String::new() }
+    pub(crate) fn new(describe: Describe<P>, nodes: usize) -> Self {
+        let nodes = (1..=nodes as u64).map(NodeId);
+        Trace { describe, log: StepLog::timed(nodes) }
     }
 
-    pub(crate) fn into_text(self) -> String {
-        self.text
+    /// The log, for what happens now.
+    pub(crate) fn at(&mut self, now: Time) -> &mut StepLog {
+        self.log.set_time(now.since_start());
+        &mut self.log
     }
 
-    /// A line of its own, for what no protocol took part in.
-    pub(crate) fn note(&mut self, now: Time, what: std::fmt::Arguments<'_>) {
-        self.write(format_args!("{now} {what}\n"));
-    }
-
-    pub(crate) fn begin(&mut self, now: Time, node: NodeId, what: &str) {
-        self.write(format_args!("{now} {node} {what}"));
-    }
-
-    pub(crate) fn begin_input(&mut self, now: Time, node: NodeId, input: &Input<P>) {
-        let words = match input {
-            Input::Deliver { from, message } => {
-                format!("← {from} {}", (self.describe.message)(message))
+    /// A node takes an input. A message has the name under which it was sent.
+    pub(crate) fn input(&mut self, now: Time, node: NodeId, input: &Input<P>, message: MessageId) {
+        self.log.set_time(now.since_start());
+        match input {
+            Input::Deliver { .. } => self.log.deliver(message),
+            Input::Fire(timer) => self.log.fire(node, (self.describe.timer)(timer)),
+            Input::Ask { id, request } => {
+                self.log.ask(node, *id, (self.describe.request)(request));
             }
-            Input::Fire(timer) => format!("fire {}", (self.describe.timer)(timer)),
-            Input::Ask { id, request } => format!("ask {id} {}", (self.describe.request)(request)),
-            Input::Synced { upto } => format!("synced {upto}"),
-            Input::Lost { peer } => format!("lost {peer}"),
+            Input::Synced { upto } => self.log.synced(node, *upto),
+            Input::Lost { peer } => self.log.peer_lost(node, *peer),
+        }
+    }
+
+    pub(crate) fn send(&mut self, node: NodeId, to: NodeId, message: &P::Message) -> MessageId {
+        self.log.send(node, to, (self.describe.message)(message))
+    }
+
+    pub(crate) fn drop_message(&mut self, message: MessageId, dropped: Dropped) {
+        let why = match dropped {
+            Dropped::Lost => Why::Dropped,
+            Dropped::Cut => Why::Cut,
         };
-        self.begin(now, node, &words);
+        self.log.lose(message, why);
     }
 
-    pub(crate) fn persist(&mut self, record: &P::Record) {
-        let words = (self.describe.record)(record);
-        self.write(format_args!("; persist {words}"));
+    pub(crate) fn persist(&mut self, node: NodeId, record: &P::Record) {
+        self.log.persist(node, (self.describe.record)(record));
     }
 
-    pub(crate) fn send(&mut self, to: NodeId, message: &P::Message, fate: &str) {
-        let words = (self.describe.message)(message);
-        self.write(format_args!("; → {to} {words}{fate}"));
+    pub(crate) fn reply(&mut self, node: NodeId, id: RequestId, response: &P::Response) {
+        self.log.reply(node, id, (self.describe.response)(response));
     }
 
-    pub(crate) fn reply(&mut self, id: RequestId, response: &P::Response) {
-        let words = (self.describe.response)(response);
-        self.write(format_args!("; reply {id} {words}"));
+    pub(crate) fn arm(&mut self, node: NodeId, timer: &P::Timer, due: Time) {
+        self.log.arm(node, (self.describe.timer)(timer), Some(due.since_start()));
     }
 
-    pub(crate) fn arm(&mut self, timer: &P::Timer, due: Time) {
-        let words = (self.describe.timer)(timer);
-        self.write(format_args!("; arm {words} for {due}"));
-    }
-
-    pub(crate) fn disarm(&mut self, timer: &P::Timer) {
-        let words = (self.describe.timer)(timer);
-        self.write(format_args!("; disarm {words}"));
-    }
-
-    pub(crate) fn choose(&mut self, chosen: u32, bound: u32) {
-        self.write(format_args!("; choose {chosen} of {bound}"));
-    }
-
-    pub(crate) fn end(&mut self, view: &str) {
-        self.write(format_args!(" | {view}\n"));
-    }
-
-    fn write(&mut self, words: std::fmt::Arguments<'_>) {
-        self.text.write_fmt(words).expect("a string takes what is written to it");
+    pub(crate) fn disarm(&mut self, node: NodeId, timer: &P::Timer) {
+        self.log.disarm(node, (self.describe.timer)(timer));
     }
 }
 

@@ -8,6 +8,8 @@ use quorate_sim::{
     Bounds, Clients, Cluster, Describe, Fault, Outcome, Plan, RecordDisk, Rule, Simulation,
     Workload,
 };
+use quorate_trace::log::What;
+use quorate_trace::text;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
@@ -112,9 +114,23 @@ fn run(requests: &[Request], change: impl FnOnce(&mut Plan)) -> Outcome<Asks> {
     quorate_sim::seeds::quietly(|| simulation.tracing(Describe::debug()).run())
 }
 
+#[test]
+fn a_log_marks_the_step_after_which_a_rule_was_found_broken() {
+    let outcome = run(&[Request::AnswerTwice], |_| {});
+    let failure = outcome.result.expect_err("a request was answered twice");
+    let log = outcome.trace.expect("the run was traced");
+    let failing = log.failing().expect("the failure is marked");
+    assert_eq!((&*failing.rule, &*failing.what), ("answer", &*failure.what));
+    let is_failing = |step: &quorate_trace::log::Step<'_>| {
+        failing.event.is_some_and(|event| step.contains(event))
+    };
+    let step = log.steps().find(is_failing).expect("the mark is at a step");
+    assert!(matches!(step.events[0].what, What::Ask { .. }), "{:?}", step.events);
+}
+
 /// What the node took, first words only, in order.
 fn taken(outcome: &Outcome<Asks>) -> Vec<String> {
-    let trace = outcome.trace.as_deref().expect("the run was traced");
+    let trace = text::in_full(outcome.trace.as_ref().expect("the run was traced"));
     let of_node = trace.lines().filter_map(|line| line.split_once(" n1 "));
     let words = of_node.map(|(_, what)| what.split([';', '|']).next().unwrap_or_default());
     words.map(|what| what.trim().to_owned()).collect()
@@ -152,7 +168,7 @@ fn a_clock_that_runs_slow_or_fast_changes_when_timers_fire() {
             plan.replay.seed = seed;
             plan.mix.drift = quorate_sim::Ppm::percent(10);
         });
-        let trace = outcome.trace.expect("the run was traced");
+        let trace = text::in_full(&outcome.trace.expect("the run was traced"));
         let line = trace.lines().find(|line| line.contains("fire")).expect("the timer fires");
         line[..11].replace('.', "").parse::<u64>().expect("a line begins with its time")
     };
@@ -208,7 +224,7 @@ fn a_workload_strikes_after_the_step_of_its_choice() {
     let nemesis = Nemesis { has_struck: false };
     let simulation = Simulation::new(plan, vec![()], |_| RecordDisk::new(), nemesis);
     let outcome = simulation.tracing(Describe::debug()).run();
-    let trace = outcome.trace.as_deref().expect("the run was traced");
+    let trace = text::in_full(outcome.trace.as_ref().expect("the run was traced"));
     assert!(trace.contains("fault 400: crash n1 for 1s"), "{trace}");
     assert!(trace.contains("\n1.000000000 n1 boot"), "{trace}");
     assert_eq!(outcome.result.expect("nothing is wrong").counters.crashes, 1);
@@ -249,13 +265,11 @@ fn fired(asks: &[(u64, Request)], faults: &[Fault]) -> Vec<(String, String)> {
     let outcome = simulation.tracing(Describe::debug()).run();
     outcome.result.expect("nothing is wrong");
     let trace = outcome.trace.expect("the run was traced");
-    let fires = trace.lines().filter_map(|line| line.split_once(" n1 fire "));
-    fires
-        .map(|(at, what)| {
-            let timer = what.split([';', '|', ' ']).next().unwrap_or_default();
-            (at[..5].to_owned(), timer.to_owned())
-        })
-        .collect()
+    let fires = trace.events().iter().filter_map(|event| match &event.what {
+        What::Fire { timer, .. } => Some((format!("{:.3}", event.at.as_secs_f64()), &timer.text)),
+        _ => None,
+    });
+    fires.map(|(at, timer)| (at, timer.clone())).collect()
 }
 
 fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate_core::{Mutants, NodeId};
 use quorate_kv::node::{self, Node};
 use quorate_protocols::consensus::raft::{self, Lease};
-use quorate_sim::{Bounds, Describe, Failure, Fault, Outcome, Plan, Report, Simulation};
+use quorate_sim::{Bounds, Failure, Fault, Outcome, Plan, Report, Simulation};
 use quorate_storage::log::{LogId, LogOptions};
 
 use crate::churn::Churn;
@@ -15,6 +15,7 @@ use crate::engines::Engines;
 use crate::hunt::{Hunt, Leaders, Quarry, Voters};
 use crate::losses::Losses;
 use crate::setting::{Hunted, Setting};
+use crate::words;
 use crate::workload::{ENGINES, OPERATOR, Trial};
 
 /// The length of a simulated segment: short, so that a run sees many.
@@ -82,9 +83,9 @@ pub fn judge(suspect: Suspect, plan: &Plan) -> Outcome<Trial> {
     simulation(suspect, plan).run()
 }
 
-/// Runs one plan, judges it, and writes down everything that happened.
+/// Runs one plan, judges it, and keeps a log of everything that happened.
 pub fn run_traced(suspect: Suspect, plan: &Plan) -> Outcome<Trial> {
-    simulation(suspect, plan).tracing(Describe::debug()).run()
+    simulation(suspect, plan).tracing(words::describe()).run()
 }
 
 fn simulation(suspect: Suspect, plan: &Plan) -> Simulation<Node, NodeDisk, Trial> {

@@ -24,6 +24,7 @@ mod losses;
 mod members;
 mod operation;
 mod setting;
+mod words;
 
 pub use campaign::{Suspect, bounds, describe, judge, plan, run, run_traced};
 pub use churn::ChurnTally;

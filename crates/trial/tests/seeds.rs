@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use quorate_sim::{Until, run_seeds};
+use quorate_trace::text;
 use quorate_trial::{Suspect, bounds, judge, plan, run, run_traced};
 
 /// How a failure is seen again.
@@ -47,7 +48,10 @@ fn a_thousand_seeds_break_no_rule() {
 fn the_same_seed_gives_the_same_trace_byte_for_byte() {
     for seed in [1, 3] {
         let plan = plan(seed, COMMAND);
-        let [first, second] = [(); 2].map(|()| run_traced(Suspect::default(), &plan).trace);
+        let [first, second] = [(); 2].map(|()| {
+            let log = run_traced(Suspect::default(), &plan).trace;
+            log.as_ref().map(text::in_full)
+        });
         assert!(
             first.as_ref().is_some_and(|trace| trace.len() > 10_000),
             "a trace tells something"

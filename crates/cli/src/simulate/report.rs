@@ -154,8 +154,12 @@ pub(super) fn as_text(trials: &Trials) -> String {
         for scheduled in &shrunk.faults {
             writeln!(text, "  {scheduled}").expect("a string takes all");
         }
-        write!(text, "\nSee it again, with --trace step by step:\n  {}\n", shrunk.failure.command)
-            .expect("a string takes all");
+        write!(
+            text,
+            "\nSee it again, with --trace step by step, or with --html FILE as a diagram:\n  {}\n",
+            shrunk.failure.command
+        )
+        .expect("a string takes all");
     }
     text
 }
@@ -270,12 +274,12 @@ fn value(counters: &Counters, name: &str) -> u64 {
     counters.each().find(|(known, _)| *known == name).map_or(0, |(_, value)| value)
 }
 
-fn counted(count: u64, what: &str) -> String {
+pub(crate) fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// A number with its thousands apart.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

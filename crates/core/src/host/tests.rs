@@ -12,6 +12,7 @@ enum Say {
     Release(u64),
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Speaker {
     synced: Vec<u64>,
 }
@@ -120,6 +121,19 @@ fn a_world_cannot_sync_what_was_not_persisted() {
     let mut seen = Seen::default();
     let mut host = Host::boot(&(), (), 0, &mut seen);
     host.synced(&(), 1, &mut seen);
+}
+
+#[test]
+fn a_copy_of_a_host_goes_its_own_way_and_what_waits_counts_in_a_comparison() {
+    let mut seen = Seen::default();
+    let mut host = Host::boot(&(), (), 0, &mut seen);
+    ask(&mut host, &mut seen, &[Say::Persist, Say::Send(1)]);
+    let mut copy = host.clone();
+    assert!(copy == host);
+    ask(&mut copy, &mut seen, &[Say::Send(2)]);
+    assert!(copy != host, "another message waits");
+    copy.synced(&(), 1, &mut seen);
+    assert_eq!((host.durable(), copy.durable()), (0, 1));
 }
 
 #[test]

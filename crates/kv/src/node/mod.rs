@@ -496,6 +496,10 @@ impl<E: Engine> Protocol for Node<E> {
     }
 
     fn view(&self) -> String {
+        // With one shard there is nothing to tell apart.
+        if let (1, Some(shard)) = (self.shards.len(), self.shards.values().next()) {
+            return shard.view();
+        }
         let shards: Vec<String> =
             self.shards.iter().map(|(group, shard)| format!("{group} {}", shard.view())).collect();
         shards.join("; ")

@@ -48,6 +48,8 @@ pub(crate) struct Deeds {
     pub(crate) written: Vec<Record>,
     /// Timers that it set.
     pub(crate) armed: Vec<(Timer, Range<Duration>)>,
+    /// The numbers that it chose, each with its bound.
+    pub(crate) chosen: Vec<(u32, u32)>,
     /// The first record that it still needs, if it gave up those before.
     pub(crate) released: Option<u64>,
 }
@@ -79,7 +81,9 @@ impl World<Replica> for Hands<'_> {
     fn choose(&mut self, bound: u32) -> u32 {
         // Not by chance, but never the same: each member makes but few choices.
         *self.choices += 1;
-        (u64::from(*self.choices) * 0x9e37_79b9 % u64::from(bound)) as u32
+        let chosen = (u64::from(*self.choices) * 0x9e37_79b9 % u64::from(bound)) as u32;
+        self.deeds.chosen.push((chosen, bound));
+        chosen
     }
 
     fn release(&mut self, before: u64) {
@@ -141,6 +145,11 @@ impl Member {
         self.unsynced.len()
     }
 
+    /// The number of the last durable record.
+    pub(crate) fn last_record(&self) -> u64 {
+        self.released + self.records.len() as u64
+    }
+
     pub(crate) fn boot(&mut self) -> Deeds {
         assert!(!self.is_up(), "{} is up already", self.id());
         let mut durable = Durable { state: self.saved.clone(), ..Durable::default() };
@@ -148,7 +157,7 @@ impl Member {
             Replica::fold(&mut durable, number, record.clone());
         }
         durable.raft.memory_lost = self.memory_lost;
-        let last = self.released + self.records.len() as u64;
+        let last = self.last_record();
         let mut hands =
             Hands { deeds: Deeds::default(), timers: &mut self.timers, choices: &mut self.choices };
         self.host = Some(Host::boot(&self.config, durable, last, &mut hands));

@@ -66,7 +66,8 @@ macro_rules! scenarios {
 scenarios! {
     the_first_election,
     a_disruptive_rejoin_is_refused_by_the_pre_vote,
-    an_entry_of_an_older_term_is_not_committed_by_counting,
+    figure_8_an_entry_of_an_older_term_is_not_committed_by_counting,
+    figure_8_an_entry_of_the_leaders_own_term_takes_the_older_ones_along,
     conflicts_are_resolved_a_term_at_a_time,
     a_vote_leaves_only_after_it_is_durable,
     a_vote_is_remembered_over_a_crash,
@@ -139,7 +140,7 @@ pub(crate) const MUTANTS_TOLD: &[(&str, &str)] = &[
     ("keeps_lease_through_transfer", "a_leader_that_hands_over_forgoes_its_lease"),
     ("lease_survives_pause", "a_paused_leader_answers_no_lease_read"),
     ("votes_within_lease_after_restart", "a_follower_keeps_its_promise_over_a_crash"),
-    ("counts_older_term", "an_entry_of_an_older_term_is_not_committed_by_counting"),
+    ("counts_older_term", "figure_8_an_entry_of_an_older_term_is_not_committed_by_counting"),
     ("counts_itself_before_durable", "a_leader_counts_itself_only_once_its_copy_is_durable"),
     ("accepts_repeated_proposals", "a_repeated_submission_is_taken_once"),
     (

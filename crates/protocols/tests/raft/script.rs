@@ -4,7 +4,7 @@
 //! Lines that begin with `#` explain. With `QUORATE_RECORD=1` the traces are written anew, for the diff to be reviewed.
 //!
 //! After each command the members that it touched finish their batch (flush), and their disks sync at once unless they
-//! were told to `stall`. Messages wait until they are delivered.
+//! were told to `stall`. Messages wait until they are delivered. What is done `quietly` happens, but isn't told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,24 +13,27 @@ use bytes::Bytes;
 use quorate_core::{Input, Mutants, NodeId, Protocol, RequestId, Visible};
 use quorate_protocols::consensus::raft::properties::Properties;
 use quorate_protocols::consensus::raft::{
-    Change, Config, Index, Lease, Message, Raft, Request, Response, Timer,
+    Change, Config, Index, Lease, Message, Raft, Request, Response, Timer, words,
 };
+use quorate_trace::text::Story;
+use quorate_trace::{MessageId, StepLog, Why};
 
 use crate::member::{Deeds, Disk, Member};
 use crate::render;
-use crate::replica::State;
+use crate::replica::{NOBODY, State};
 
 /// Runs every block of a golden file. Returns the file as it should be, or the broken promise.
 pub(crate) fn run(golden: &str, mutants: Mutants) -> Result<String, String> {
     let mut script = Script::new(mutants);
     let mut result = String::new();
+    let mut trace = String::new();
     let mut is_trace = false;
     for line in golden.lines() {
         match line {
             "---" => {
                 is_trace = true;
-                writeln!(result, "---\n{}", script.trace).expect("a string takes all");
-                script.trace.clear();
+                writeln!(result, "---\n{trace}").expect("a string takes all");
+                trace.clear();
             }
             "" => is_trace = false,
             _ if is_trace => {}
@@ -38,11 +41,12 @@ pub(crate) fn run(golden: &str, mutants: Mutants) -> Result<String, String> {
                 writeln!(result, "{line}").expect("a string takes all");
                 if !line.starts_with('#') {
                     script.command(&line.split_whitespace().collect::<Vec<_>>())?;
+                    trace += &script.story.tell(&script.log);
                 }
             }
         }
     }
-    assert!(script.trace.is_empty(), "the last block has no `---`");
+    assert!(trace.is_empty(), "the last block has no `---`");
     Ok(result.trim_end().to_string() + "\n")
 }
 
@@ -50,6 +54,7 @@ struct Letter {
     from: NodeId,
     to: NodeId,
     message: Message,
+    id: MessageId,
 }
 
 struct Script {
@@ -69,8 +74,8 @@ struct Script {
     /// Copies of disks.
     copies: BTreeMap<NodeId, (Disk, State)>,
     properties: Properties,
-    trace: String,
-    is_quiet: bool,
+    log: StepLog,
+    story: Story,
 }
 
 impl Script {
@@ -87,18 +92,17 @@ impl Script {
             acknowledged: Index(0),
             copies: BTreeMap::new(),
             properties: Properties::default(),
-            trace: String::new(),
-            is_quiet: false,
+            log: StepLog::in_order([]),
+            story: Story::default(),
         }
     }
 
     fn command(&mut self, words: &[&str]) -> Result<(), String> {
         match *words {
             ["quietly", ref rest @ ..] => {
-                self.is_quiet = true;
-                let result = self.command(rest);
-                self.is_quiet = false;
-                result
+                self.command(rest)?;
+                self.story.skip(&self.log);
+                Ok(())
             }
             ["members", count, "spare", spare] => self.start(number(count), number(spare), |_| {}),
             ["members", count] => self.start(number(count), 0, |_| {}),
@@ -136,25 +140,28 @@ impl Script {
             ["deliver", from, to] => self.deliver(member(from), member(to)),
             ["repeat", from, to] => {
                 let letter = self.first_letter(member(from), member(to));
-                let message = self.letters[letter].message.clone();
-                self.hand(member(from), member(to), message)
+                let Letter { ref message, id, .. } = self.letters[letter];
+                let (message, id) = (message.clone(), self.log.duplicate(id));
+                self.hand(Letter { from: member(from), to: member(to), message, id })
             }
             ["keep", from, to] => {
                 let letter = self.first_letter(member(from), member(to));
                 self.kept.push(self.letters.remove(letter));
                 Ok(())
             }
-            ["release"] => std::mem::take(&mut self.kept)
-                .into_iter()
-                .try_for_each(|letter| self.hand(letter.from, letter.to, letter.message)),
+            ["release"] => {
+                std::mem::take(&mut self.kept).into_iter().try_for_each(|letter| self.hand(letter))
+            }
             ["drop", from, to] => {
                 let letter = self.first_letter(member(from), member(to));
-                let Letter { from, to, message } = self.letters.remove(letter);
-                self.say(format!("{from} ⇥ {to} {} (dropped)", render::message(&message)));
+                let letter = self.letters.remove(letter);
+                self.log.lose(letter.id, Why::Dropped);
                 Ok(())
             }
             ["lose", node, peer] => {
-                self.act(member(node), |m| m.input(Input::Lost { peer: member(peer) }))
+                let (node, peer) = (member(node), member(peer));
+                self.log.peer_lost(node, peer);
+                self.act(node, |member| member.input(Input::Lost { peer }))
             }
             ["cut", node] => self.cut(|from, to| from == member(node) || to == member(node)),
             ["cut", from, to] => self.cut(|a, b| (a, b) == (member(from), member(to))),
@@ -180,8 +187,11 @@ impl Script {
                 self.finish(member(node))
             }
             ["crash", node] => {
-                self.stalled.remove(&member(node));
-                self.member(member(node)).crash(0);
+                let node = member(node);
+                self.stalled.remove(&node);
+                let lost = self.member(node).unsynced() as u64;
+                self.member(node).crash(0);
+                self.log.crash(node, None, lost);
                 self.observe()
             }
             ["copy", node] => {
@@ -212,12 +222,13 @@ impl Script {
                 self.member(member(node)).replace_saved(Some(state));
                 Ok(())
             }
-            ["restart", node] => self.act(member(node), Member::boot),
-            ["compact", node] => {
-                self.member(member(node)).save();
-                self.act(member(node), Member::compact)
+            ["restart", node] => self.boot(member(node)),
+            ["compact", node] => self.compact(member(node)),
+            ["damage", node] => {
+                let node = member(node);
+                self.log.ask(node, NOBODY, "find the state damaged");
+                self.act(node, Member::damage)
             }
-            ["damage", node] => self.act(member(node), Member::damage),
             ["show"] => {
                 self.show();
                 Ok(())
@@ -228,16 +239,15 @@ impl Script {
 
     /// Starts the first `voters` with each other, and `spare` nodes that don't take part.
     fn start(&mut self, voters: u64, spare: u64, set: impl Fn(&mut Config)) -> Result<(), String> {
-        let was_quiet = std::mem::replace(&mut self.is_quiet, true);
         for me in (1..=voters + spare).map(NodeId) {
             let mut config = Config::new(me, (1..=voters).map(NodeId).collect());
             config.mutants = self.mutants;
             set(&mut config);
             self.members.push(Member::new(config));
-            self.act(me, Member::boot)?;
+            self.boot(me)?;
         }
         self.deliver_all()?;
-        self.is_quiet = was_quiet;
+        self.story.skip(&self.log);
         Ok(())
     }
 
@@ -245,42 +255,47 @@ impl Script {
         &mut self.members[id.0 as usize - 1]
     }
 
-    fn say(&mut self, line: String) {
-        if !self.is_quiet {
-            self.trace += &line;
-            self.trace.push('\n');
+    fn show(&mut self) {
+        for member in &self.members {
+            let id = member.id();
+            match member.raft() {
+                Some(raft) => self.log.note(&format!("{id} is {}", render::state(raft))),
+                None => self.log.note(&format!("{id} is down")),
+            }
         }
     }
 
-    fn show(&mut self) {
-        for at in 0..self.members.len() {
-            let id = self.members[at].id();
-            let line = match self.members[at].raft() {
-                Some(raft) => format!("{id} is {}; {}", raft.view(), render::log(raft)),
-                None => format!("{id} is down"),
-            };
-            self.say(line);
-        }
+    fn boot(&mut self, id: NodeId) -> Result<(), String> {
+        let records = self.member(id).last_record();
+        self.log.boot(id, records);
+        self.act(id, Member::boot)
+    }
+
+    /// Its state becomes durable as it is now, and its log is compacted up to there.
+    fn compact(&mut self, id: NodeId) -> Result<(), String> {
+        self.member(id).save();
+        let upto = self.member(id).saved().snapshot.index;
+        self.log.ask(id, NOBODY, format!("compact up to {upto}"));
+        self.act(id, Member::compact)
     }
 
     fn ask(&mut self, to: NodeId, request: Request) -> Result<(), String> {
         let acknowledged = self.acknowledged;
-        self.take_step_with(to, |member, asked| {
-            let (id, deeds) = member.ask(request);
-            asked.insert((to, id), acknowledged);
-            deeds
-        })?;
-        self.finish(to)
+        let words = format!("{request:?}");
+        let (request, deeds) = self.member(to).ask(request);
+        self.log.ask(to, request, words);
+        self.asked.insert((to, request), acknowledged);
+        self.act(to, |_| deeds)
     }
 
     fn fire(&mut self, id: NodeId, timer: Timer) -> Result<(), String> {
+        self.log.fire(id, words::timer(timer));
         self.act(id, |member| member.fire(timer))
     }
 
     /// Everybody who hears the candidate notes the leader's silence; then it campaigns, and all is delivered. One that is
     /// to stay unheard says nothing that anybody hears once it leads.
     fn elect(&mut self, candidate: NodeId, is_heard: bool) -> Result<(), String> {
-        let was_quiet = std::mem::replace(&mut self.is_quiet, true);
         for at in 0..self.members.len() {
             let id = self.members[at].id();
             let is_hearing = !self.cuts.contains(&(candidate, id));
@@ -299,15 +314,16 @@ impl Script {
             self.deliver_all()?;
         }
         while !self.letters.is_empty() {
-            let Letter { from, to, message } = self.letters.remove(0);
-            self.hand(from, to, message)?;
+            let letter = self.letters.remove(0);
+            self.hand(letter)?;
             if self.member(candidate).raft().is_some_and(Raft::is_leader) {
-                self.letters.clear();
+                let unheard = std::mem::take(&mut self.letters);
+                unheard.iter().for_each(|letter| self.log.lose(letter.id, Why::Dropped));
             }
         }
-        self.is_quiet = was_quiet;
+        self.story.skip(&self.log);
         let view = self.member(candidate).raft().map(Raft::view);
-        self.say(format!("{candidate} is {}", view.unwrap_or_default()));
+        self.log.note(&format!("{candidate} is {}", view.unwrap_or_default()));
         Ok(())
     }
 
@@ -325,7 +341,7 @@ impl Script {
             .partition(|letter| (letter.from, letter.to) == (from, to));
         self.letters = later;
         let due: Vec<Letter> = due;
-        due.into_iter().try_for_each(|letter| self.hand(from, to, letter.message))
+        due.into_iter().try_for_each(|letter| self.hand(letter))
     }
 
     fn deliver_all(&mut self) -> Result<(), String> {
@@ -333,17 +349,19 @@ impl Script {
             if self.letters.is_empty() {
                 return Ok(());
             }
-            let Letter { from, to, message } = self.letters.remove(0);
-            self.hand(from, to, message)?;
+            let letter = self.letters.remove(0);
+            self.hand(letter)?;
         }
         Err("liveness: the members never stop talking".into())
     }
 
-    fn hand(&mut self, from: NodeId, to: NodeId, message: Message) -> Result<(), String> {
+    fn hand(&mut self, letter: Letter) -> Result<(), String> {
+        let Letter { from, to, message, id } = letter;
         if !self.member(to).is_up() {
-            self.say(format!("{from} ⇥ {to} {} (down)", render::message(&message)));
+            self.log.lose(id, Why::Down);
             return Ok(());
         }
+        self.log.deliver(id);
         self.act(to, |member| member.input(Input::Deliver { from, message }))
     }
 
@@ -356,8 +374,12 @@ impl Script {
                 }
             }
         }
-        let cuts = &self.cuts;
-        self.letters.retain(|letter| !cuts.contains(&(letter.from, letter.to)));
+        let (lost, carried) = std::mem::take(&mut self.letters)
+            .into_iter()
+            .partition(|letter| self.cuts.contains(&(letter.from, letter.to)));
+        self.letters = carried;
+        let lost: Vec<Letter> = lost;
+        lost.iter().for_each(|letter| self.log.lose(letter.id, Why::Cut));
         Ok(())
     }
 
@@ -372,11 +394,16 @@ impl Script {
         while !self.paused.contains(&id) {
             if self.member(id).save_arrived() {
                 let index = self.member(id).saved().snapshot.index;
-                self.say(format!("{id} installs the state at {index}"));
+                self.log.note(&format!("{id} installs the state at {index}"));
+                self.log.ask(id, NOBODY, "install the state that has arrived");
                 self.take_step(id, Member::install)?;
             } else if self.member(id).is_armed(Timer::Flush) {
+                self.log.fire(id, words::timer(Timer::Flush));
                 self.take_step(id, |member| member.fire(Timer::Flush))?;
             } else if self.member(id).unsynced() > 0 && !self.stalled.contains(&id) {
+                let member = self.member(id);
+                let upto = member.last_record() + member.unsynced() as u64;
+                self.log.synced(id, upto);
                 self.take_step(id, |member| member.sync(member.unsynced()))?;
             } else {
                 return Ok(());
@@ -385,47 +412,43 @@ impl Script {
         Ok(())
     }
 
+    /// Logs what a member does with the input that was logged before.
     fn take_step(
         &mut self,
         id: NodeId,
         act: impl FnOnce(&mut Member) -> Deeds,
     ) -> Result<(), String> {
-        self.take_step_with(id, |member, _| act(member))
-    }
-
-    fn take_step_with(
-        &mut self,
-        id: NodeId,
-        act: impl FnOnce(&mut Member, &mut BTreeMap<(NodeId, RequestId), Index>) -> Deeds,
-    ) -> Result<(), String> {
-        let before = self.member(id).raft().map(Raft::view);
-        let deeds = act(&mut self.members[id.0 as usize - 1], &mut self.asked);
-        let after = self.member(id).raft().map(Raft::view);
-        if before.is_some() && before != after {
-            self.say(format!("{id} is {}", after.unwrap_or_default()));
-        }
-        if self.stalled.contains(&id) {
-            for record in &deeds.written {
-                self.say(format!("{id} writes {}", render::record(record)));
-            }
+        let deeds = act(self.member(id));
+        for record in &deeds.written {
+            self.log.persist(id, render::record(record));
         }
         for visible in deeds.visible {
             match visible {
                 Visible::Send { to, message } => {
-                    let text = render::message(&message);
+                    let letter = self.log.send(id, to, render::message(&message));
                     if self.cuts.contains(&(id, to)) {
-                        self.say(format!("{id} ⇥ {to} {text} (cut)"));
+                        self.log.lose(letter, Why::Cut);
                     } else {
-                        self.say(format!("{id} → {to} {text}"));
-                        self.letters.push(Letter { from: id, to, message });
+                        self.letters.push(Letter { from: id, to, message, id: letter });
                     }
                 }
                 Visible::Reply { id: request, response } => {
-                    self.say(format!("{id} answers {request}: {response:?}"));
+                    self.log.reply(id, request, render::response(&response));
                     self.judge(id, request, response)?;
                 }
             }
         }
+        for (chosen, bound) in deeds.chosen {
+            self.log.choose(id, chosen, bound);
+        }
+        for (timer, _) in deeds.armed {
+            self.log.arm(id, words::timer(timer), None);
+        }
+        if let Some(before) = deeds.released {
+            self.log.release(id, before);
+        }
+        let view = self.member(id).raft().map(Raft::view);
+        self.log.view(id, &view.unwrap_or_default());
         self.observe()
     }
 

@@ -1,6 +1,7 @@
 //! The same seed gives the same run.
 
 use quorate_sim::{Plan, RecordDisk};
+use quorate_trace::text;
 
 use crate::clients::{bounds, run_on, run_seed};
 
@@ -8,7 +9,7 @@ fn traced(seed: u64) -> (String, quorate_sim::Digest) {
     let plan = Plan::draw(seed, &bounds());
     let outcome = run_on(&plan, None, |_| RecordDisk::new(), true);
     let report = outcome.result.expect("a correct protocol survives");
-    (outcome.trace.expect("the run was traced"), report.digest)
+    (text::in_full(&outcome.trace.expect("the run was traced")), report.digest)
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::time::Duration;
 use quorate_core::NodeId;
 use quorate_sim::{Fault, Plan, Ppm, RecordDisk, Scheduled, Time};
 
+use quorate_trace::text;
+
 use crate::clients::{bounds, run_on};
 
 /// The trace of a calm run, but for one fault after two seconds.
@@ -14,7 +16,7 @@ fn traced(fault: Fault) -> String {
     plan.faults = vec![Scheduled { index: 0, at: Time::from(Duration::from_secs(2)), fault }];
     let outcome = run_on(&plan, None, |_| RecordDisk::new(), true);
     outcome.result.expect("a correct protocol survives");
-    outcome.trace.expect("the run was traced")
+    text::in_full(&outcome.trace.expect("the run was traced"))
 }
 
 /// The times at which a node took a step, in nanoseconds.

@@ -22,6 +22,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use quorate_core::{NodeId, Out, RequestId};
@@ -123,7 +124,7 @@ impl Change {
 }
 
 /// What a leader keeps about changes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     /// Who waits for the change under way.
     asked: Option<RequestId>,
@@ -135,6 +136,16 @@ pub(super) struct Changes {
     leaving: BTreeSet<NodeId>,
     /// Who spoke in this term for another life than the membership named.
     reborn: BTreeSet<NodeId>,
+}
+
+impl Hash for Changes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Changes { asked, active, caught_up, leaving, reborn } = self;
+        asked.hash(state);
+        for nodes in [active, caught_up, leaving, reborn] {
+            NodeId::hash_each(nodes, state);
+        }
+    }
 }
 
 /// What is counted.

@@ -1,6 +1,7 @@
 //! What a member writes, and what it knows of it after a crash.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use quorate_core::NodeId;
 
@@ -68,7 +69,7 @@ pub enum Record {
 }
 
 /// What a member knows after a crash.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Durable {
     /// How often it has started, with a leap for each life begun.
     pub boot: u64,
@@ -91,6 +92,15 @@ pub struct Durable {
     /// What the application's own durable state stands for, for it to fill in before the start. The state may be ahead
     /// of the log; if it is behind the log's beginning, or there is none, a snapshot is asked for.
     pub applied: Option<Snapshot>,
+}
+
+impl Hash for Durable {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Durable { boot, life, memory_lost, met, term, vote, commit, log, needed, applied } =
+            self;
+        NodeId::hash_each(met, state);
+        (boot, life, memory_lost, term, vote, commit, log, needed, applied).hash(state);
+    }
 }
 
 impl Durable {

@@ -49,7 +49,7 @@ impl Lease {
 }
 
 /// What a leader knows of its lease.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Held {
     /// The rounds whose timers have not run out.
     running: BTreeSet<u64>,

@@ -1,6 +1,7 @@
 //! Who takes part in a group, in which role: a part of the log like everything else (thesis §4).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,12 +36,22 @@ pub struct Member {
 ///
 /// While a change is under way that moves more than one vote, there are two majorities to win: that of the voters and
 /// that of the `outgoing` ones (joint consensus, thesis §4.3).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
     /// All members.
     pub members: BTreeMap<NodeId, Member>,
     /// The voters before the change under way; empty if there is none.
     pub outgoing: BTreeMap<NodeId, Member>,
+}
+
+impl Hash for Membership {
+    /// Every state of a group is full of memberships. That they are sorted by names must not keep two states apart that
+    /// are the same but for those.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Membership { members, outgoing } = self;
+        NodeId::hash_each(members, state);
+        NodeId::hash_each(outgoing, state);
+    }
 }
 
 impl Membership {
@@ -107,7 +118,7 @@ pub(super) fn voters_of(members: &BTreeMap<NodeId, Member>) -> impl Iterator<Ite
 ///
 /// The one in force is the newest, committed or not (thesis §4.1): it holds from the moment it is in the log. A log
 /// that is cut back falls back to the one before.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Memberships {
     /// Each with the index of its entry, oldest first; never empty.
     stack: Vec<(Index, Arc<Membership>)>,

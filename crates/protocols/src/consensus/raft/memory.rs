@@ -30,9 +30,12 @@
 //! What is found out, then: that a run was forgotten, by the time a member that has heard of that run counts on the one
 //! that forgot it. What is not: a loss within the last run that is left (a copy of the disk taken while the run went on,
 //! put back before another began), and a run that nobody heard of who can be reached now: all who did are down, cut off,
-//! or have lost their memory too. Whoever puts back a copy of a disk should say so.
+//! or have lost their memory too. Nor is a wiped member found out whose new runs, cut short before anybody told it what
+//! they knew, have come to be more than its forgotten ones: runs are counted, and it counts past them. Whoever puts back a
+//! copy of a disk should say so.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 
 use quorate_core::{NodeId, Out};
 
@@ -83,12 +86,21 @@ fn draw_life(boot: u64, out: &mut Out<'_, Raft>) -> (u64, u64) {
 }
 
 /// What a member knows of its own memory and of the others'.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Memory {
     pub(super) life: u64,
     pub(super) met: BTreeMap<NodeId, Met>,
     /// Who has told us, in this run, what it knows of us.
     told_by: BTreeSet<NodeId>,
+}
+
+impl Hash for Memory {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Memory { life, met, told_by } = self;
+        life.hash(state);
+        NodeId::hash_each(met, state);
+        NodeId::hash_each(told_by, state);
+    }
 }
 
 impl Memory {

@@ -33,12 +33,14 @@ pub mod proposals;
 pub mod request;
 pub mod snapshot;
 pub mod transfer;
+pub mod words;
 
 mod election;
 mod reads;
 mod replication;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -201,7 +203,7 @@ pub enum Timer {
 ///
 /// Invariants, each a theorem of §5 that the simulator checks: `commit` never falls; entries up to `commit` never
 /// change; `term` never falls; there is one vote a term; `durable <= log.last_index()`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Raft {
     boot: u64,
     memory: Memory,
@@ -236,7 +238,7 @@ pub struct Raft {
     nonsense: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Role {
     Follower {
         leader: Option<NodeId>,
@@ -253,7 +255,7 @@ enum Role {
 }
 
 /// What only a leader knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Leader {
     progress: BTreeMap<NodeId, Progress>,
     /// The index of the empty entry that opened our term.
@@ -269,6 +271,16 @@ struct Leader {
     /// The number of transfers of snapshots that were begun.
     transfers: u64,
     changes: Changes,
+}
+
+impl Hash for Leader {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Leader { progress, opened_at, batch, taken, reads, .. } = self;
+        let Leader { lease, transfer_to, transfers, changes, .. } = self;
+        NodeId::hash_each(progress, state);
+        NodeId::hash_each(taken, state);
+        (opened_at, batch, reads, lease, transfer_to, transfers, changes).hash(state);
+    }
 }
 
 impl Raft {

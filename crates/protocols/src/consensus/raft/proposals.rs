@@ -36,7 +36,7 @@ use super::message::{Message, Submission};
 use super::{Config, Raft, Refusal, Response, Role};
 
 /// The own proposals of a member that are not settled.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Proposals {
     open: BTreeMap<RequestId, Open>,
     /// The size of their payloads.
@@ -47,7 +47,7 @@ pub(super) struct Proposals {
     next: RequestId,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Open {
     payload: Bytes,
     /// The term in which it was last submitted; none if it has been in no log since then for sure.
@@ -174,7 +174,7 @@ impl Proposals {
 }
 
 /// What a leader has taken of one member's proposals in its term.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Taken {
     boot: u64,
     settled_below: RequestId,

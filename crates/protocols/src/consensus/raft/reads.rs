@@ -13,7 +13,7 @@ use super::replication::Progress;
 use super::{Config, Raft, Refusal, Response, Role};
 
 /// The own reads of a member that are not answered.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Reads {
     /// Those that no question to a leader covers yet, each with the number of retries.
     fresh: BTreeMap<RequestId, u32>,
@@ -70,7 +70,7 @@ impl Reads {
 }
 
 /// The reads that a leader is about to confirm.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct LeaderReads {
     /// The newest round that was opened.
     round: u64,
@@ -80,7 +80,7 @@ pub(super) struct LeaderReads {
     open: VecDeque<Round>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Round {
     number: u64,
     /// What was committed when it was opened.

@@ -11,7 +11,7 @@ use super::transfer::Transfer;
 use super::{Config, Raft, Record, Role, Timer};
 
 /// What a leader knows of one follower.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Progress {
     /// The follower's log agrees with ours up to here, durably.
     matched: Index,

@@ -44,7 +44,7 @@ pub struct ChunkWanted {
 }
 
 /// A piece of a state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Chunk {
     /// Counted from 0.
     pub number: u64,
@@ -66,7 +66,7 @@ pub struct Incoming {
 }
 
 /// A transfer, as the leader knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Transfer {
     /// Counted within the leader's term.
     number: u64,
@@ -128,7 +128,7 @@ impl Transfer {
 }
 
 /// A transfer, as the follower knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Receipt {
     from: NodeId,
     /// Its name: the leader's term, and its number therein. Later ones have larger names.

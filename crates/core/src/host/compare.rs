@@ -1,0 +1,69 @@
+//! Hosts that can be copied and compared, for whoever explores what they may do.
+//!
+//! Written out because `derive` would ask for it of the protocol alone, and not of its messages and responses, which
+//! wait here as well.
+
+use std::hash::{Hash, Hasher};
+
+use super::{Gates, Host};
+use crate::Protocol;
+
+impl<P> Clone for Host<P>
+where
+    P: Protocol<Message: Clone, Response: Clone> + Clone,
+{
+    fn clone(&self) -> Self {
+        Host { state: self.state.clone(), gates: self.gates.clone() }
+    }
+}
+
+impl<P> PartialEq for Host<P>
+where
+    P: Protocol<Message: PartialEq, Response: PartialEq> + PartialEq,
+{
+    fn eq(&self, other: &Self) -> bool {
+        self.state == other.state && self.gates == other.gates
+    }
+}
+
+impl<P> Eq for Host<P> where P: Protocol<Message: Eq, Response: Eq> + Eq {}
+
+impl<P> Hash for Host<P>
+where
+    P: Protocol<Message: Hash, Response: Hash> + Hash,
+{
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.state.hash(state);
+        self.gates.hash(state);
+    }
+}
+
+impl<P> Clone for Gates<P>
+where
+    P: Protocol<Message: Clone, Response: Clone> + Clone,
+{
+    fn clone(&self) -> Self {
+        let Gates { persisted, synced, waiting } = self;
+        Gates { persisted: *persisted, synced: *synced, waiting: waiting.clone() }
+    }
+}
+
+impl<P> PartialEq for Gates<P>
+where
+    P: Protocol<Message: PartialEq, Response: PartialEq> + PartialEq,
+{
+    fn eq(&self, other: &Self) -> bool {
+        let Gates { persisted, synced, waiting } = self;
+        (persisted, synced, waiting) == (&other.persisted, &other.synced, &other.waiting)
+    }
+}
+
+impl<P> Hash for Gates<P>
+where
+    P: Protocol<Message: Hash, Response: Hash> + Hash,
+{
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Gates { persisted, synced, waiting } = self;
+        (persisted, synced, waiting).hash(state);
+    }
+}

@@ -1,0 +1,159 @@
+//! What is explored: a protocol, its configuration, the bounds within which, and what must hold.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use quorate_core::{NodeId, Protocol};
+
+use crate::node::Node;
+
+/// A protocol that can be explored: all of its state can be copied, compared and hashed.
+pub trait Explored:
+    Protocol<
+        Config: Sync,
+        Message: Clone + Debug + Eq + Hash + Send + Sync,
+        Timer: Debug + Send + Sync,
+        Record: Clone + Debug + Eq + Hash + Send + Sync,
+        Durable: Clone + Eq + Hash + Send + Sync,
+        Request: Clone + Debug + Send + Sync,
+        Response: Clone + Debug + Eq + Hash + Send + Sync,
+    > + Clone
+    + Eq
+    + Hash
+    + Send
+    + Sync
+{
+}
+
+impl<P> Explored for P where
+    P: Protocol<
+            Config: Sync,
+            Message: Clone + Debug + Eq + Hash + Send + Sync,
+            Timer: Debug + Send + Sync,
+            Record: Clone + Debug + Eq + Hash + Send + Sync,
+            Durable: Clone + Eq + Hash + Send + Sync,
+            Request: Clone + Debug + Send + Sync,
+            Response: Clone + Debug + Eq + Hash + Send + Sync,
+        > + Clone
+        + Eq
+        + Hash
+        + Send
+        + Sync
+{
+}
+
+/// When a node's disk syncs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Syncs {
+    /// At the end of each turn, before the node takes another input, as the event loop of production does. A crash may
+    /// come in the middle, when any number of the records, from the front, are on the disk.
+    #[default]
+    EachTurn,
+    /// At any time, and inputs come meanwhile: what a loop may do that doesn't wait for its disk. Each sync covers all
+    /// that was written before it ends. Many more states.
+    Anytime,
+}
+
+/// How often what is rare may happen, in one run of the whole cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Bounds {
+    /// The crashes, at most. A node that crashed starts again at once: one that is down for long looks to the others
+    /// like one that no message reaches.
+    pub crashes: u8,
+    /// The messages that arrive once more than they were sent, at most.
+    pub repeats: u8,
+    /// The requests that clients put to nodes, at most.
+    pub requests: u8,
+    /// The lost connections that nodes are told of, at most.
+    pub hints: u8,
+}
+
+/// What is explored.
+pub trait Model: Sync {
+    /// The protocol.
+    type Protocol: Explored;
+    /// What the cluster itself forgets and its promises speak of: who led, what was decided. Part of the state, so keep
+    /// it small, and a function of what happened rather than of the order in which it did.
+    type History: Clone + Debug + Default + Eq + Hash + Send + Sync;
+
+    /// The nodes, each with its configuration.
+    fn nodes(&self) -> &[(NodeId, <Self::Protocol as Protocol>::Config)];
+
+    /// What a node's records are folded onto.
+    fn blank(&self) -> <Self::Protocol as Protocol>::Durable;
+
+    /// How often what is rare may happen.
+    fn bounds(&self) -> Bounds;
+
+    /// When disks sync.
+    fn syncs(&self) -> Syncs {
+        Syncs::default()
+    }
+
+    /// What has happened when the exploration begins: every message that was sent at the start arrived, in some order; then
+    /// each of these timers fired, at the node of that position, and again every message arrived before the next did. It
+    /// uses up nothing of the bounds.
+    fn prelude(&self) -> &[(usize, <Self::Protocol as Protocol>::Timer)] {
+        &[]
+    }
+
+    /// The timers that may fire, each with how often in one run of the whole cluster. One that is not named never does,
+    /// unless it is armed with no delay: then it fires at the end of the turn. At most eight.
+    fn timers(&self) -> &[(<Self::Protocol as Protocol>::Timer, u8)];
+
+    /// What a client may ask of a node, when so many requests have been put to the cluster.
+    fn requests(&self, asked: u8, node: NodeId) -> Vec<<Self::Protocol as Protocol>::Request>;
+
+    /// Whether a message may arrive once the exploration has begun. One that may not is lost as soon as it is sent.
+    fn may_arrive(&self, _: &<Self::Protocol as Protocol>::Message) -> bool {
+        true
+    }
+
+    /// Whether a state is to be explored. One that is not is judged, and then left alone.
+    fn is_within(&self, _: &Snapshot<'_, Self>) -> bool {
+        true
+    }
+
+    /// Judges a cluster in which one node has just moved, and writes history: what it is from now on if it changes. An
+    /// error is one sentence that names the broken promise.
+    fn observe(
+        &self,
+        cluster: &Snapshot<'_, Self>,
+        moved: usize,
+    ) -> Result<Option<Self::History>, String>;
+
+    /// What some run must reach, each in a few words: a run in which nothing happens breaks no promise.
+    fn goals(&self) -> &[Goal<Self>];
+}
+
+/// A state that some run must reach.
+pub type Goal<M> = (&'static str, fn(&Snapshot<'_, M>) -> bool);
+
+/// A cluster at one moment.
+pub struct Snapshot<'a, M: Model + ?Sized> {
+    pub(crate) nodes: &'a [Arc<Node<M::Protocol>>],
+    /// A node that is not as it is in `nodes`.
+    pub(crate) moved: Option<(usize, &'a M::Protocol)>,
+    pub(crate) history: &'a M::History,
+}
+
+impl<'a, M: Model + ?Sized> Snapshot<'a, M> {
+    /// The state of the node at a position.
+    pub fn state(&self, position: usize) -> &'a M::Protocol {
+        match self.moved {
+            Some((moved, state)) if moved == position => state,
+            _ => self.nodes[position].state(),
+        }
+    }
+
+    /// The states of all nodes, in order.
+    pub fn states(&self) -> impl Iterator<Item = &'a M::Protocol> {
+        (0..self.nodes.len()).map(|position| self.state(position))
+    }
+
+    /// What happened before.
+    pub fn history(&self) -> &'a M::History {
+        self.history
+    }
+}

@@ -1,0 +1,6 @@
+//! The explorer on trial: what it must find, what it must find nothing in, and that it always finds the same.
+
+mod coin;
+mod paxos;
+mod raft;
+mod sameness;
