@@ -72,11 +72,14 @@ impl Losses {
         }
     }
 
-    /// Why a member is still not whole, if so. Somebody who takes no part may wait for ever.
+    /// Why a member is still not whole, if so. Where it takes no part, nobody has to tell it anything.
     pub(crate) fn unsettled(&self, cluster: &Cluster<'_, Node>) -> Option<String> {
-        let (node, _) = self.lost.as_ref()?;
-        let is_member = |group: &GroupId| members::is_member(*node, *group, cluster);
-        (self.groups.iter().any(is_member) && !self.is_whole(*node, cluster))
+        let (node, over) = self.lost.as_ref()?;
+        let is_waiting = |(group, life): (&GroupId, &u64)| {
+            members::is_member(*node, *group, cluster) && !is_whole(*node, *life, *group, cluster)
+        };
+        over.iter()
+            .any(is_waiting)
             .then(|| format!("{node} has lost its memory and was not taken in again"))
     }
 

@@ -19,10 +19,11 @@ pub(crate) fn rafts<'a>(group: GroupId, cluster: &Cluster<'a, Node>) -> Vec<(Nod
     cluster.live().filter_map(|(id, node)| Some((id, node.shard(group)?.raft()))).collect()
 }
 
-/// The newest membership that anybody who is up knows to be committed; none if nobody is up.
+/// The newest membership that anybody who is up knows to be committed; none if nobody is up who knows of any.
 pub(crate) fn committed<'a>(group: GroupId, cluster: &Cluster<'a, Node>) -> Option<&'a Membership> {
     let replicas = cluster.live().filter_map(|(_, node)| Some(node.shard(group)?.raft()));
-    replicas.max_by_key(|raft| raft.commit()).map(|raft| &**raft.committed_membership())
+    let knowing = replicas.filter(|raft| !raft.committed_membership().members.is_empty());
+    knowing.max_by_key(|raft| raft.commit()).map(|raft| &**raft.committed_membership())
 }
 
 /// Whether a node takes part in a group, as far as anybody who is up knows.
