@@ -10,25 +10,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, ConnectOptions};
-use quorate_torture::{Cluster, Load, LoadOptions, NodeIndex, Report};
+use quorate_torture::ordeal::{assert_stood, load_on, serves};
+use quorate_torture::{Cluster, LoadOptions, NodeIndex, Report};
 
 const NODES: usize = 5;
-/// So many answers in a row show that the cluster serves.
-const SOME_ANSWERS: u64 = 1500;
 
 async fn cluster() -> Cluster {
     Cluster::start(env!("CARGO_BIN_EXE_quorate"), NODES).await.expect("a cluster starts")
-}
-
-async fn load_on(cluster: &Cluster, options: LoadOptions) -> Load {
-    let load = Load::start(cluster.client_urls(), options).await;
-    let load = load.expect("clients are made");
-    serves(&load).await;
-    load
-}
-
-async fn serves(load: &Load) {
-    load.answers(SOME_ANSWERS).await.expect("the cluster serves");
 }
 
 /// Shows a figure even if the test succeeds, when the test's output is kept from sight, and keeps it in a file.
@@ -42,15 +30,6 @@ fn publish(what: &str, report: &Report, gap: Duration) {
     let file = OpenOptions::new().create(true).append(true).open(path);
     file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the figures are kept");
     std::io::stderr().write_all(line.as_bytes()).expect("the standard error is open");
-}
-
-async fn assert_stood(report: &Report) {
-    match report.judge().await {
-        Ok(verdict) => {
-            assert!(!verdict.contents.entries.is_empty(), "the load left nothing to look at")
-        }
-        Err(error) => panic!("{error}"),
-    }
 }
 
 #[tokio::test]

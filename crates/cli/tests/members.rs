@@ -3,33 +3,11 @@
 
 use std::time::Duration;
 
-use quorate_torture::{Cluster, Load, LoadOptions, NodeIndex, Report};
-
-/// So many answers in a row show that the cluster serves.
-const SOME_ANSWERS: u64 = 1000;
+use quorate_torture::ordeal::{assert_stood, load_on, serves};
+use quorate_torture::{Cluster, LoadOptions, NodeIndex};
 
 async fn cluster(size: usize) -> Cluster {
     Cluster::start(env!("CARGO_BIN_EXE_quorate"), size).await.expect("a cluster starts")
-}
-
-async fn load_on(cluster: &Cluster) -> Load {
-    let load = Load::start(cluster.client_urls(), LoadOptions::default()).await;
-    let load = load.expect("clients are made");
-    serves(&load).await;
-    load
-}
-
-async fn serves(load: &Load) {
-    load.answers(SOME_ANSWERS).await.expect("the cluster serves");
-}
-
-async fn assert_stood(report: &Report) {
-    match report.judge().await {
-        Ok(verdict) => {
-            assert!(!verdict.contents.entries.is_empty(), "the load left nothing to look at")
-        }
-        Err(error) => panic!("{error}"),
-    }
 }
 
 /// Takes a node in through another one, starts it, and waits until it votes and serves.
@@ -50,7 +28,7 @@ async fn ids(cluster: &Cluster, through: NodeIndex) -> Vec<u64> {
 #[tokio::test]
 async fn a_cluster_grows_from_three_to_five_and_shrinks_again_under_load() {
     let mut cluster = cluster(3).await;
-    let load = load_on(&cluster).await;
+    let load = load_on(&cluster, LoadOptions::default()).await;
     let fourth = grow(&mut cluster, NodeIndex(1), 4).await;
     let fifth = grow(&mut cluster, fourth, 5).await;
     serves(&load).await;

@@ -6,35 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_client::{AlarmAction, AlarmType, Client, CompactionOptions, DeleteOptions, GetOptions};
-use quorate_torture::{Cluster, Load, LoadOptions, NodeIndex, Report};
+use quorate_torture::ordeal::{assert_stood, load_on, serves};
+use quorate_torture::{Cluster, Load, LoadOptions, NodeIndex};
 
-/// So many answers in a row show that the cluster serves.
-const SOME_ANSWERS: u64 = 1000;
 const VICTIM: NodeIndex = NodeIndex(1);
 
 async fn cluster(size: usize, flags: &[&str]) -> Cluster {
     let cluster = Cluster::start_with(env!("CARGO_BIN_EXE_quorate"), size, flags).await;
     cluster.expect("a cluster starts")
-}
-
-async fn load_on(cluster: &Cluster) -> Load {
-    let load = Load::start(cluster.client_urls(), LoadOptions::default()).await;
-    let load = load.expect("clients are made");
-    serves(&load).await;
-    load
-}
-
-async fn serves(load: &Load) {
-    load.answers(SOME_ANSWERS).await.expect("the cluster serves");
-}
-
-async fn assert_stood(report: &Report) {
-    match report.judge().await {
-        Ok(verdict) => {
-            assert!(!verdict.contents.entries.is_empty(), "the load left nothing to look at")
-        }
-        Err(error) => panic!("{error}"),
-    }
 }
 
 /// The files under a directory, the largest first.
@@ -84,7 +63,7 @@ async fn counts_again(cluster: &mut Cluster, load: &Load) {
 #[tokio::test]
 async fn a_node_whose_log_is_damaged_sets_it_aside_and_is_taken_in_again_under_load() {
     let mut cluster = cluster(3, &[]).await;
-    let load = load_on(&cluster).await;
+    let load = load_on(&cluster, LoadOptions::default()).await;
     cluster.kill_9(VICTIM).expect("it runs");
     let segments = files(&cluster.data_dir(VICTIM).join("log"));
     rot(segments.iter().find(|path| is_segment(path)).expect("there is a segment"));
@@ -108,7 +87,7 @@ fn is_segment(path: &Path) -> bool {
 #[tokio::test]
 async fn a_node_whose_disk_is_empty_is_taken_in_again_with_a_snapshot_under_load() {
     let mut cluster = cluster(3, &["--snapshot-count", "300"]).await;
-    let load = load_on(&cluster).await;
+    let load = load_on(&cluster, LoadOptions::default()).await;
     cluster
         .wait_for_metric(NodeIndex(0), "quorate_raft_log_base", |base| base > 0.0)
         .await

@@ -11,6 +11,7 @@
 //! | [`cluster`] | nodes as processes: started, killed, paused, restarted, and looked after |
 //! | [`load`] | clients that read and write all the time, and the history of what they saw |
 //! | [`verdict`] | whether a history and what is in the store afterwards agree |
+//! | [`ordeal`] | what every test under load begins, waits for and ends with |
 //! | [`command`] | one run of the binary that is expected to end by itself |
 //! | [`process`] | a process that runs beside the test |
 //! | [`http`] | a plain GET, for probes and metrics |
@@ -28,6 +29,7 @@ pub mod command;
 mod error;
 pub mod http;
 pub mod load;
+pub mod ordeal;
 pub mod process;
 pub mod verdict;
 
