@@ -26,6 +26,7 @@
 //! | `register` | the smallest models: a register with compare-and-swap, and one a key |
 //! | `kv_model` | a whole key-value store with etcd's revisions, and [`kv_model::check`] for it |
 //! | `revisions` | [`revisions::audit`]: a quick necessary condition for very long histories, and the last look at the store: is every acknowledged write still there? |
+//! | `watch` | [`watch::check`]: the nine properties of what a watch was told |
 //!
 //! # What never may
 //!
@@ -61,6 +62,7 @@ pub mod linear;
 pub mod model;
 pub mod register;
 pub mod revisions;
+pub mod watch;
 
 pub use history::{ClientId, History, OpId, Operation, Outcome};
 pub use linear::{Counterexample, Verdict, check, check_within};

@@ -17,4 +17,5 @@ pub mod restore;
 pub mod service;
 pub mod store;
 pub mod validate;
+pub mod watch;
 pub mod wire;

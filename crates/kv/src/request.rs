@@ -62,6 +62,41 @@ pub struct KeyValue {
     pub lease: LeaseId,
 }
 
+/// One change of one key, as whoever watches it sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Event {
+    /// Whether the key is gone. Then `kv` says which key, and at which revision, and nothing else.
+    pub is_deletion: bool,
+    /// The key as the change left it.
+    pub kv: KeyValue,
+    /// What the key held before, if it was asked for and there was any that can still be read.
+    pub prev_kv: Option<KeyValue>,
+}
+
+impl Event {
+    /// The size in bytes of its keys and values.
+    pub fn bytes(&self) -> usize {
+        let size = |kv: &KeyValue| kv.key.len() + kv.value.len();
+        size(&self.kv) + self.prev_kv.as_ref().map_or(0, size)
+    }
+}
+
+impl KeyRange {
+    /// Whether it holds no key, by its bounds alone.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.end, RangeEnd::Before(end) if *end <= self.start)
+    }
+
+    /// Whether a key is in the range.
+    pub fn holds(&self, key: &[u8]) -> bool {
+        match &self.end {
+            RangeEnd::Single => key == self.start,
+            RangeEnd::Before(end) => self.start <= key && key < end,
+            RangeEnd::Unbounded => self.start <= key,
+        }
+    }
+}
+
 /// What a [`RangeRequest`] sorts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SortTarget {

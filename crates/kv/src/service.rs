@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::long_read::{LongDigest, LongRead};
 use crate::node::members::MemberInfo;
 use crate::request::{Command, Query, Response, Revision};
+use crate::watch::History;
 
 /// A question to one node. Any node takes any question: what only the leader can do, the node has it do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,13 @@ pub enum NodeRequest {
         group: GroupId,
         /// The newest revision to look at; that of the store, if none is given.
         upto: Option<Revision>,
+    },
+    /// Hand out what was changed in the shard's store, as this replica has it.
+    History {
+        /// The shard.
+        group: GroupId,
+        /// Wait until the store has come further than this revision; if none is given, answer at once.
+        beyond: Option<Revision>,
     },
     /// Say who the members are.
     Members {
@@ -190,6 +198,8 @@ pub enum NodeResponse {
     LongRead(LongRead),
     /// To a request for a digest: whoever asked computes it.
     Digest(Result<LongDigest, Error>),
+    /// To a request for what was changed.
+    History(Result<History, Error>),
 }
 
 /// What a replica takes part as.

@@ -221,6 +221,7 @@ impl<E: Engine> Node<E> {
             | NodeRequest::TransferLeadership { group, .. }
             | NodeRequest::Backup { group }
             | NodeRequest::Digest { group, .. }
+            | NodeRequest::History { group, .. }
             | NodeRequest::Members { group, .. }
             | NodeRequest::ChangeMembers { group, .. } => *group,
         };

@@ -1,6 +1,6 @@
 //! One replica of one shard: a Raft member, the store that its committed entries make, and who waits for them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
@@ -18,6 +18,7 @@ use crate::long_read::{LongDigest, LongRead, SHORT};
 use crate::request::{Command, Query, Response, Revision};
 use crate::service::{NodeRequest, NodeResponse, Role, Status};
 use crate::store::{Read, Store};
+use crate::watch::History;
 use crate::{validate, wire};
 
 /// The number of changes that one step of removing garbage looks at.
@@ -41,6 +42,8 @@ pub struct Shard<E: Engine = MemoryEngine> {
     pub(super) upkeep: Upkeep,
     /// Queries that wait until the store has come to their index.
     readable: BTreeMap<(Index, RequestId), Waiting>,
+    /// Who waits until the store has come further than a revision.
+    onlookers: BTreeSet<(Revision, RequestId)>,
     /// Who asks about the members, and who they are.
     register: Register,
     /// The leader that was last known, and how often another one took its place.
@@ -63,7 +66,7 @@ pub(super) enum Admitted {
     Answer(NodeResponse),
     /// It goes to Raft.
     Ask(raft::Request),
-    /// It is about the members, and can be answered now.
+    /// It waits, or is about the members and can be answered now.
     Settled,
 }
 
@@ -179,6 +182,7 @@ impl<E: Engine> Shard<E> {
             transfers: Transfers::default(),
             upkeep: Upkeep::beginning(applied.index),
             readable: BTreeMap::new(),
+            onlookers: BTreeSet::new(),
             leader: None,
             leader_changes: 0,
             undecodable: 0,
@@ -234,6 +238,13 @@ impl<E: Engine> Shard<E> {
                 let digest = digest.map(|digest| LongDigest::new(term, now, digest));
                 Admitted::Answer(NodeResponse::Digest(digest))
             }
+            NodeRequest::History { beyond, .. } => match beyond {
+                Some(revision) if revision >= self.store.revision() || self.has_failed() => {
+                    self.onlookers.insert((revision, id));
+                    Admitted::Settled
+                }
+                _ => Admitted::Answer(NodeResponse::History(self.history())),
+            },
             NodeRequest::Members { is_linearizable, .. } => {
                 self.register.read(id, is_linearizable).map_or(Admitted::Settled, Admitted::Ask)
             }
@@ -278,6 +289,7 @@ impl<E: Engine> Shard<E> {
         self.apply_committed(config, lift, out);
         self.answer_queries(config, lift, out);
         self.transfer(config, lift, out);
+        self.show_onlookers(out);
         self.register.finish(&self.raft, out);
     }
 
@@ -358,6 +370,26 @@ impl<E: Engine> Shard<E> {
         }
         for (_, id, response) in std::mem::take(&mut self.compactions) {
             out.reply(id, response);
+        }
+    }
+
+    fn history(&mut self) -> Result<History, Error> {
+        match &self.failed {
+            Some(error) => Err(error.clone().into()),
+            None => Ok(History::new(self.raft.term().0, self.store.prepare_changes())),
+        }
+    }
+
+    /// Answers those who wait for the store to have come so far.
+    fn show_onlookers(&mut self, out: &mut Out<'_, Node<E>>) {
+        let now = self.store.revision();
+        if self.onlookers.first().is_none_or(|(beyond, _)| *beyond >= now) || self.has_failed() {
+            return;
+        }
+        let waiting = self.onlookers.split_off(&(now, RequestId(0)));
+        let history = self.history();
+        for (_, id) in std::mem::replace(&mut self.onlookers, waiting) {
+            out.reply(id, NodeResponse::History(history.clone()));
         }
     }
 

@@ -66,6 +66,7 @@
 //!
 //! Read next: `layout.rs`, `write.rs`, `txn.rs`, `read.rs`, `compaction.rs`.
 
+mod changes;
 mod compaction;
 mod digest;
 mod layout;
@@ -86,6 +87,7 @@ use quorate_engine::{Batch, BatchNumber, Engine, EngineError, MemoryEngine, Size
 
 use crate::error::Error;
 use crate::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
+pub use changes::{Changes, Portion, PreparedChanges};
 pub use digest::PreparedDigest;
 use layout::{META_KEY, all_keys, damaged};
 use map::Map;

@@ -115,6 +115,11 @@ const DELETES: u8 = 1;
 const ENDS: u8 = 2;
 
 impl Change {
+    /// Whether it ended what the same revision had written.
+    pub(super) fn ended_within(&self, revision: Revision) -> bool {
+        self.ended.is_some_and(|(before, _)| before.revision == revision)
+    }
+
     /// The record of a change of `key` at `place`.
     pub(super) fn encode(
         key: &[u8],

@@ -1,0 +1,84 @@
+//! A store's past, for whoever watches.
+
+use std::fmt;
+use std::sync::Arc;
+
+use quorate_engine::{EngineError, View};
+
+use crate::request::Revision;
+use crate::store::{Changes, Portion, PreparedChanges};
+
+/// A store's past, from its last compaction up to when it was asked for; of whichever engine the store lies in. Cheap to
+/// clone.
+#[derive(Clone)]
+pub struct History {
+    /// The term of the replica that was asked.
+    pub term: u64,
+    /// The revision of its store.
+    pub now: Revision,
+    /// The oldest revision whose changes are known; -1 if nothing was compacted yet.
+    pub compacted: Revision,
+    past: Arc<dyn Past>,
+}
+
+/// A past in whichever engine it is.
+trait Past: Send + Sync {
+    fn read(
+        &self,
+        from: Revision,
+        upto: Revision,
+        portion: Portion,
+        prev_kv: bool,
+    ) -> Result<Changes, EngineError>;
+}
+
+impl<V: View + Send + Sync> Past for PreparedChanges<V> {
+    fn read(
+        &self,
+        from: Revision,
+        upto: Revision,
+        portion: Portion,
+        prev_kv: bool,
+    ) -> Result<Changes, EngineError> {
+        PreparedChanges::read(self, from, upto, portion, prev_kv)
+    }
+}
+
+impl History {
+    /// The history in a store that is being prepared.
+    pub fn new<V>(term: u64, changes: PreparedChanges<V>) -> Self
+    where
+        V: View + Send + Sync + 'static,
+    {
+        History { term, now: changes.now, compacted: changes.compacted, past: Arc::new(changes) }
+    }
+
+    /// See [`PreparedChanges::read`]. It may read from the disk, so this is not for an event loop.
+    ///
+    /// # Errors
+    /// What the engine could not read.
+    pub fn read(
+        &self,
+        from: Revision,
+        upto: Revision,
+        portion: Portion,
+        prev_kv: bool,
+    ) -> Result<Changes, EngineError> {
+        self.past.read(from, upto, portion, prev_kv)
+    }
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+/// Two are the same if they are of one request.
+impl PartialEq for History {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.past, &other.past)
+    }
+}
+
+impl Eq for History {}
