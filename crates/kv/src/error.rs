@@ -24,6 +24,12 @@ pub enum Error {
     /// A lease that was never granted, or is gone.
     #[error("etcdserver: requested lease not found")]
     LeaseNotFound,
+    /// The id of a new lease is taken.
+    #[error("etcdserver: lease already exists")]
+    LeaseExists,
+    /// A lease for longer than [`crate::request::LEASE_TTL_SECONDS_MAX`].
+    #[error("etcdserver: too large lease TTL")]
+    LeaseTtlTooLarge,
     /// More operations in one block of a transaction than [`crate::request::TXN_OPERATIONS_MAX`].
     #[error("etcdserver: too many operations in txn request")]
     TooManyOperations,

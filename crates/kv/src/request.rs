@@ -17,6 +17,9 @@ pub const TXN_OPERATIONS_MAX: usize = 128;
 /// here, but an entry of the log must be decodable with a bounded stack.
 pub const TXN_DEPTH_MAX: usize = 32;
 
+/// The longest time to live of a lease, in seconds, as in etcd.
+pub const LEASE_TTL_SECONDS_MAX: i64 = 9_000_000_000;
+
 /// The position of a write in the history of a store. The empty store is at revision 1; each write adds one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub i64);
@@ -246,6 +249,26 @@ pub struct CompactRequest {
     pub physical: bool,
 }
 
+/// Grants a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseGrantRequest {
+    /// Its id, which must be free and not 0.
+    pub id: LeaseId,
+    /// Its time to live.
+    pub ttl_seconds: i64,
+}
+
+/// Moves the lease clock on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TickRequest {
+    /// The term in which the time was measured. It counts in no other.
+    pub term: u64,
+    /// What the lease clock showed when it was proposed. It counts only on top of that.
+    pub from_ms: u64,
+    /// The time that has passed.
+    pub by_ms: u64,
+}
+
 /// What changes the store, and so goes through the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
@@ -257,6 +280,14 @@ pub enum Command {
     Txn(TxnRequest),
     /// A compaction.
     Compact(CompactRequest),
+    /// A lease is granted.
+    LeaseGrant(LeaseGrantRequest),
+    /// A lease ends, with the keys that are bound to it.
+    LeaseRevoke(LeaseId),
+    /// A lease is to live as long again as it was granted for.
+    LeaseRenew(LeaseId),
+    /// Time has passed. Only nodes propose this.
+    Tick(TickRequest),
 }
 
 /// What changes nothing, and so is answered from the store of one replica.
@@ -266,6 +297,15 @@ pub enum Query {
     Range(RangeRequest),
     /// A transaction that cannot write.
     Txn(TxnRequest),
+    /// How a lease is doing.
+    LeaseStatus {
+        /// The lease.
+        id: LeaseId,
+        /// Whether to tell what is bound to it.
+        keys: bool,
+    },
+    /// All leases.
+    Leases,
 }
 
 /// The answer to a [`RangeRequest`].
@@ -319,6 +359,55 @@ pub struct CompactResponse {
     pub revision: Revision,
 }
 
+/// The answer to a [`LeaseGrantRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseGrantResponse {
+    /// The revision of the store.
+    pub revision: Revision,
+    /// The lease.
+    pub id: LeaseId,
+    /// Its time to live.
+    pub ttl_seconds: i64,
+}
+
+/// The answer to a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseRevokeResponse {
+    /// The revision that the deletion of its keys made, or the one that stood if there were none.
+    pub revision: Revision,
+}
+
+/// The answer to a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseRenewResponse {
+    /// The revision of the store.
+    pub revision: Revision,
+    /// What the lease has left now: as much as it was granted for.
+    pub ttl_seconds: i64,
+}
+
+/// How a lease is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseStatus {
+    /// The revision of the store.
+    pub revision: Revision,
+    /// What it has left; none if there is no such lease.
+    pub left_seconds: Option<i64>,
+    /// What it was granted for.
+    pub ttl_seconds: i64,
+    /// The keys that are bound to it, if they were asked for, in order.
+    pub keys: Vec<Bytes>,
+}
+
+/// All leases.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LeasesResponse {
+    /// The revision of the store.
+    pub revision: Revision,
+    /// In the order of their ids.
+    pub leases: Vec<LeaseId>,
+}
+
 /// The answer to a command or a query.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Response {
@@ -332,4 +421,16 @@ pub enum Response {
     Txn(TxnResponse),
     /// To a compaction.
     Compact(CompactResponse),
+    /// To the grant of a lease.
+    LeaseGrant(LeaseGrantResponse),
+    /// To its revocation.
+    LeaseRevoke(LeaseRevokeResponse),
+    /// To its renewal.
+    LeaseRenew(LeaseRenewResponse),
+    /// To a question after a lease.
+    LeaseStatus(LeaseStatus),
+    /// To a question after all of them.
+    Leases(LeasesResponse),
+    /// Time has passed, or it was not this node's to say.
+    Ticked,
 }

@@ -59,6 +59,12 @@ pub enum NodeRequest {
         /// Wait until the store has come further than this revision; if none is given, answer at once.
         beyond: Option<Revision>,
     },
+    /// Have the time that this node has led since the last such request end leases that are over. To be asked again and
+    /// again, of every node: one that does not lead has nothing to do.
+    Tick {
+        /// The shard.
+        group: GroupId,
+    },
     /// Say who the members are.
     Members {
         /// The shard.

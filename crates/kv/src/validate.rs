@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::request::{
-    Command, DeleteRangeRequest, KEY_BYTES_MAX, KeyRange, Operation, PutRequest, Query, RangeEnd,
-    TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, TxnRequest,
+    Command, DeleteRangeRequest, KEY_BYTES_MAX, KeyRange, LEASE_TTL_SECONDS_MAX, LeaseId,
+    Operation, PutRequest, Query, RangeEnd, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, TxnRequest,
 };
 
 /// A request of either kind, by reference.
@@ -38,14 +38,25 @@ impl<'a> From<&'a Query> for Request<'a> {
 /// Checks a request.
 ///
 /// # Errors
-/// `EmptyKey`, `KeyTooLong`, `ValueProvided`, `LeaseProvided`, `TooManyOperations` (for a transaction nested too deep as well) and
+/// `EmptyKey`, `KeyTooLong`, `ValueProvided`, `LeaseProvided`, `LeaseTtlTooLarge`, `TooManyOperations` (for a transaction nested too deep as well) and
 /// `DuplicateKey`.
 pub fn validate<'a>(request: impl Into<Request<'a>>) -> Result<(), Error> {
     match request.into() {
         Request::Command(Command::Put(put)) => check_put(put),
         Request::Command(Command::DeleteRange(delete)) => check_range(&delete.range),
         Request::Command(Command::Txn(txn)) | Request::Query(Query::Txn(txn)) => check_txn(txn),
-        Request::Command(Command::Compact(_)) => Ok(()),
+        Request::Command(Command::LeaseGrant(grant)) => match grant.ttl_seconds {
+            ttl if ttl > LEASE_TTL_SECONDS_MAX => Err(Error::LeaseTtlTooLarge),
+            _ if grant.id == LeaseId(0) => Err(Error::Unsupported("a lease without an id")),
+            _ => Ok(()),
+        },
+        Request::Command(
+            Command::Compact(_)
+            | Command::LeaseRevoke(_)
+            | Command::LeaseRenew(_)
+            | Command::Tick(_),
+        )
+        | Request::Query(Query::LeaseStatus { .. } | Query::Leases) => Ok(()),
         Request::Query(Query::Range(range)) => check_range(&range.range),
     }
 }

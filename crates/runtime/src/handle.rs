@@ -38,8 +38,14 @@ impl<Q, A> Handle<Q, A> {
 
     /// Asks, and waits for the answer. How long that may take is the protocol's to bound.
     pub async fn ask(&self, request: Q) -> Result<A, Stopped> {
+        self.post(request).await
+    }
+
+    /// Asks now; the answer may be waited for later.
+    pub fn post(&self, request: Q) -> impl Future<Output = Result<A, Stopped>> + use<Q, A> {
         let (answer, answered) = oneshot::channel();
-        self.inbox.send(Question { request, answer }).map_err(|_| Stopped)?;
-        answered.await.map_err(|_| Stopped)
+        // If the inbox is gone, the question is, and with it the other end of the answer.
+        let _ = self.inbox.send(Question { request, answer });
+        async { answered.await.map_err(|_| Stopped) }
     }
 }

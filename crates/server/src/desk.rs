@@ -9,6 +9,7 @@ use quorate_core::NodeId;
 use quorate_kv::error::Error;
 use quorate_kv::node::DEFAULT_GROUP;
 use quorate_kv::service::{MemberChange, Members, NodeRequest, NodeResponse, Status};
+use quorate_runtime::Stopped;
 use quorate_runtime::handle::Question;
 use quorate_runtime::{EnquiryError, Handle};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -140,6 +141,11 @@ impl Desk {
             Ok(NodeResponse::Status(status)) => Ok(status),
             Ok(_) | Err(_) => Err(Error::Stopped),
         }
+    }
+
+    /// Has the node tell how much time has passed. Whether that went well is for the next time to show.
+    pub(crate) async fn tick(&self) -> Result<(), Stopped> {
+        self.node.ask(NodeRequest::Tick { group: DEFAULT_GROUP }).await.map(|_| ())
     }
 
     async fn ask(&self, request: NodeRequest) -> Result<Members, Error> {

@@ -1,5 +1,6 @@
 //! What a node sees to by itself about the membership: it introduces itself, it gives newcomers their votes while it
-//! leads, it raises and clears its own alarm, and it finds out when it is no member any more.
+//! leads, it raises and clears its own alarm, it has leases end
+//! in time, and it finds out when it is no member any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::enquiry::{self, Enquiry};
 
 /// How often there may be something to see to.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often leases may end.
+const TICK_EVERY: Duration = Duration::from_millis(250);
 /// For how many looks in a row a node has no leader before it asks others whether it is still a member.
 const LOOKS_WITHOUT_LEADER: u32 = 15;
 
@@ -37,6 +40,20 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Ends only when this node is no member of its cluster any more, or has stopped.
     pub(crate) async fn run(self) {
+        tokio::select! {
+            () = self.see_to_members() => {}
+            () = self.tell_time() => {}
+        }
+    }
+
+    /// Has leases end in time. What has passed is for the node to say, which counts only while it leads.
+    async fn tell_time(&self) {
+        while self.desk.tick().await.is_ok() {
+            tokio::time::sleep(TICK_EVERY).await;
+        }
+    }
+
+    async fn see_to_members(&self) {
         let mut looks_without_leader = 0;
         let mut is_waiting = false;
         loop {

@@ -193,7 +193,14 @@ fn reply(response: &kv::Response) -> (kv::Revision, Reply) {
                 previous: delete.prev_kvs.iter().map(key_value).collect(),
             },
         ),
-        kv::Response::Txn(_) | kv::Response::Compact(_) => {
+        kv::Response::Txn(_)
+        | kv::Response::Compact(_)
+        | kv::Response::LeaseGrant(_)
+        | kv::Response::LeaseRevoke(_)
+        | kv::Response::LeaseRenew(_)
+        | kv::Response::LeaseStatus(_)
+        | kv::Response::Leases(_)
+        | kv::Response::Ticked => {
             unreachable!("the workload nests no transactions, and does not judge compactions")
         }
     }

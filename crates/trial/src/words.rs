@@ -67,6 +67,15 @@ fn request(request: &NodeRequest) -> Label {
             format!("get {}", keys(&range.range)).into()
         }
         NodeRequest::Query { query: Query::Txn(txn), .. } => self::txn(txn).into(),
+        NodeRequest::Query { query: Query::LeaseStatus { id, .. }, .. } => {
+            format!("lease {}", id.0).into()
+        }
+        NodeRequest::Query { query: Query::Leases, .. } => "leases".into(),
+        NodeRequest::History { beyond, .. } => match beyond {
+            Some(revision) => format!("history beyond {}", revision.0).into(),
+            None => "history".into(),
+        },
+        NodeRequest::Tick { .. } => "tick".into(),
         NodeRequest::Status { group } => format!("status {group}").into(),
         NodeRequest::TransferLeadership { group, to } => format!("transfer {group} to {to}").into(),
         NodeRequest::Backup { group } => format!("backup {group}").into(),
@@ -85,9 +94,11 @@ fn response(response: &NodeResponse) -> Label {
         | NodeResponse::Transfer(Err(error))
         | NodeResponse::Members(Err(error))
         | NodeResponse::Backup(Err(error))
+        | NodeResponse::History(Err(error))
         | NodeResponse::Digest(Err(error)) => Label::of_kind("refused", &error.to_string()),
         NodeResponse::Members(Ok(members)) => self::members(members).into(),
         NodeResponse::Backup(Ok(_)) => "backup".into(),
+        NodeResponse::History(Ok(history)) => format!("history up to {}", history.now.0).into(),
         NodeResponse::LongRead(_) => "a long read".into(),
         NodeResponse::Digest(Ok(digest)) => format!("digest up to {}", digest.upto.0).into(),
         NodeResponse::Transfer(Ok(())) => "begun".into(),
@@ -141,6 +152,15 @@ fn done(response: &Response) -> String {
             format!("{branch} {{{}}} at {}", responses.join("; "), txn.revision.0)
         }
         Response::Compact(compact) => format!("compacted at {}", compact.revision.0),
+        Response::LeaseGrant(grant) => format!("granted {}", grant.id.0),
+        Response::LeaseRevoke(revoke) => format!("revoked at {}", revoke.revision.0),
+        Response::LeaseRenew(renewal) => format!("renewed for {} s", renewal.ttl_seconds),
+        Response::LeaseStatus(status) => match status.left_seconds {
+            Some(left) => format!("{left} s left"),
+            None => "no such lease".to_owned(),
+        },
+        Response::Leases(all) => format!("{} leases", all.leases.len()),
+        Response::Ticked => "ticked".to_owned(),
     }
 }
 
@@ -158,6 +178,10 @@ fn command(command: &Command) -> String {
         Command::DeleteRange(delete) => self::delete(delete),
         Command::Txn(txn) => self::txn(txn),
         Command::Compact(compact) => format!("compact({})", compact.revision.0),
+        Command::LeaseGrant(grant) => format!("grant({},{} s)", grant.id.0, grant.ttl_seconds),
+        Command::LeaseRevoke(id) => format!("revoke({})", id.0),
+        Command::LeaseRenew(id) => format!("renew({})", id.0),
+        Command::Tick(tick) => format!("tick({} ms from {})", tick.by_ms, tick.from_ms),
     }
 }
 

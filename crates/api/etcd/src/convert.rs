@@ -67,6 +67,18 @@ fn sort(order: i32, target: i32) -> Result<Option<(SortTarget, SortOrder)>, Erro
     Ok(Some((target, order)))
 }
 
+/// A change as a watch is told of it.
+pub fn event(event: &store::Event, prev_kv: bool) -> mvccpb::Event {
+    use mvccpb::event::EventType;
+    let kind = if event.is_deletion { EventType::Delete } else { EventType::Put };
+    // The buffers are shared, not copied.
+    mvccpb::Event {
+        r#type: kind.into(),
+        kv: Some(key_value(event.kv.clone())),
+        prev_kv: event.prev_kv.clone().filter(|_| prev_kv).map(key_value),
+    }
+}
+
 /// A write of one key.
 pub fn put_request(request: wire::PutRequest) -> store::PutRequest {
     store::PutRequest {
@@ -220,7 +232,15 @@ fn response_op(response: store::Response) -> wire::ResponseOp {
             let header = Some(wire::ResponseHeader::default());
             Response::ResponseTxn(wire::TxnResponse { header, ..txn_response(txn) })
         }
-        store::Response::Compact(_) => unreachable!("a transaction holds no compaction"),
+        store::Response::Compact(_)
+        | store::Response::LeaseGrant(_)
+        | store::Response::LeaseRevoke(_)
+        | store::Response::LeaseRenew(_)
+        | store::Response::LeaseStatus(_)
+        | store::Response::Leases(_)
+        | store::Response::Ticked => {
+            unreachable!("a transaction holds reads, writes and deletions")
+        }
     };
     wire::ResponseOp { response: Some(response) }
 }

@@ -39,6 +39,9 @@ pub enum Error {
     /// A stream that does not hold exactly one whole message.
     #[error("grpc: a unary call takes exactly one whole message: {0}")]
     Framing(&'static str),
+    /// A stream that ends within a message.
+    #[error("grpc: the stream ends within a message")]
+    CutShort,
     /// A message that does not parse.
     #[error("grpc: the message does not parse: {0}")]
     Malformed(#[from] prost::DecodeError),
@@ -58,7 +61,9 @@ impl Error {
             Error::BadLeaderTransferee => Code::FailedPrecondition,
             Error::NotSupported(_) | Error::Compressed => Code::Unimplemented,
             Error::MessageTooLarge { .. } | Error::AnswerTooLarge { .. } => Code::ResourceExhausted,
-            Error::Framing(_) | Error::Malformed(_) | Error::Accept(_) => Code::Internal,
+            Error::Framing(_) | Error::CutShort | Error::Malformed(_) | Error::Accept(_) => {
+                Code::Internal
+            }
             Error::Disconnected => Code::Cancelled,
         }
     }
@@ -84,13 +89,16 @@ fn store_code(error: &StoreError) -> Code {
         | StoreError::MemberBadUrls => Code::InvalidArgument,
         StoreError::LeaseNotFound | StoreError::MemberNotFound => Code::NotFound,
         StoreError::NotLeader
+        | StoreError::LeaseExists
         | StoreError::MemberExists
         | StoreError::PeerUrlExists
         | StoreError::MemberNotEnoughStarted
         | StoreError::MemberNotLearner
         | StoreError::LearnerNotReady
         | StoreError::TooManyLearners => Code::FailedPrecondition,
-        StoreError::Compacted | StoreError::FutureRevision => Code::OutOfRange,
+        StoreError::Compacted | StoreError::FutureRevision | StoreError::LeaseTtlTooLarge => {
+            Code::OutOfRange
+        }
         StoreError::TooManyRequests | StoreError::NoSpace => Code::ResourceExhausted,
         StoreError::NoLeader
         | StoreError::TimedOut

@@ -1,6 +1,7 @@
 //! What the face knows, and how it asks the node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_core::{GroupId, NodeId};
 use quorate_kv::backup::Backup;
@@ -8,11 +9,13 @@ use quorate_kv::error::Error as StoreError;
 use quorate_kv::long_read::{LongDigest, LongRead};
 use quorate_kv::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
 use quorate_kv::service::{MemberChange, Members, NodeRequest, NodeResponse, Status};
+use quorate_kv::watch::History;
 use quorate_runtime::{Handle, Metrics, Stopped};
 
 use crate::error::Error;
 use crate::metrics::Counters;
 use crate::proto::etcdserverpb::ResponseHeader;
+use crate::watch::Lookout;
 
 /// The version of etcd whose behaviour the face has, as clients ask for it.
 pub const ETCD_VERSION: &str = "3.6.0";
@@ -39,6 +42,8 @@ pub struct FaceConfig {
     pub calls_per_connection_max: u32,
     /// How long a health check waits for the node, in milliseconds.
     pub health_timeout_ms: u64,
+    /// How often watches that asked for it are told how far they have come.
+    pub progress_notify_interval: Duration,
     /// How long calls under way have to end once the node is told to stop, in milliseconds.
     pub drain_timeout_ms: u64,
 }
@@ -53,6 +58,7 @@ impl FaceConfig {
             request_bytes_max: REQUEST_BYTES_MAX,
             calls_per_connection_max: 1 << 16,
             health_timeout_ms: 5_000,
+            progress_notify_interval: Duration::from_secs(600),
             drain_timeout_ms: 1_000,
         }
     }
@@ -63,6 +69,7 @@ impl FaceConfig {
 pub struct Face {
     pub(crate) config: FaceConfig,
     pub(crate) counters: Counters,
+    pub(crate) lookout: Lookout,
     node: Handle<NodeRequest, NodeResponse>,
     leader: Handle<NodeRequest, NodeResponse>,
     pub(crate) runtime: Arc<Metrics>,
@@ -77,7 +84,8 @@ impl Face {
         leader: Handle<NodeRequest, NodeResponse>,
         runtime: Arc<Metrics>,
     ) -> Self {
-        Face { config, counters: Counters::default(), node, leader, runtime }
+        let lookout = Lookout::new(node.clone(), config.group, config.progress_notify_interval);
+        Face { config, counters: Counters::default(), lookout, node, leader, runtime }
     }
 
     /// The header of an answer.
@@ -101,6 +109,14 @@ impl Face {
             Ok(other) => unreachable!("the node answered a command or a query with {other:?}"),
             Err(_) => Err(StoreError::Stopped.into()),
         }
+    }
+
+    /// Has the node carry out a command; its answer may be waited for later.
+    pub(crate) fn post(
+        &self,
+        request: NodeRequest,
+    ) -> impl Future<Output = Result<NodeResponse, Stopped>> + use<> {
+        self.node.post(request)
     }
 
     /// How the node's replica is doing.
@@ -128,6 +144,16 @@ impl Face {
         match self.node.ask(NodeRequest::Digest { group: self.config.group, upto }).await {
             Ok(NodeResponse::Digest(outcome)) => Ok(outcome?),
             Ok(other) => unreachable!("the node answered a request for a digest with {other:?}"),
+            Err(_) => Err(StoreError::Stopped.into()),
+        }
+    }
+
+    /// What was changed, as the node has it now.
+    pub(crate) async fn history(&self) -> Result<History, Error> {
+        let request = NodeRequest::History { group: self.config.group, beyond: None };
+        match self.node.ask(request).await {
+            Ok(NodeResponse::History(outcome)) => Ok(outcome?),
+            Ok(other) => unreachable!("the node answered a request for its history with {other:?}"),
             Err(_) => Err(StoreError::Stopped.into()),
         }
     }
@@ -190,7 +216,7 @@ pub(crate) enum Ranged {
 
 fn takes_room(request: &NodeRequest) -> bool {
     let NodeRequest::Command { command, .. } = request else { return false };
-    matches!(command, Command::Put(_) | Command::Txn(_))
+    matches!(command, Command::Put(_) | Command::Txn(_) | Command::LeaseGrant(_))
 }
 
 fn members_in(answer: Result<NodeResponse, Stopped>) -> Result<Members, Error> {

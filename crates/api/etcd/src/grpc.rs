@@ -1,4 +1,4 @@
-//! gRPC over HTTP/2, as far as unary calls need it, and one whose answer is a stream.
+//! gRPC over HTTP/2, as far as unary calls need it. Streams are made of the same parts (`inbound.rs`, [`Payload::Stream`]).
 //!
 //! The naive version is the server that a generator makes. It copies each message into a buffer of its own, boxes a
 //! future or two a call, and answers with error messages that no etcd client knows. A unary call is little enough to
@@ -22,10 +22,12 @@ use tonic::{Code, Status};
 
 use crate::error::Error;
 use crate::face::{Face, MESSAGE_OVERHEAD_BYTES};
+use crate::inbound::Inbound;
+use crate::method::{Method, Shape};
 use crate::proto::etcdserverpb as wire;
 
 /// What stands before a message: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
+pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// The content of a response.
 #[derive(Debug)]
@@ -106,122 +108,44 @@ impl Body for Payload {
     }
 }
 
-/// A method that the face has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    Range,
-    Put,
-    DeleteRange,
-    Txn,
-    Compact,
-    MemberAdd,
-    MemberRemove,
-    MemberUpdate,
-    MemberList,
-    MemberPromote,
-    Alarm,
-    Status,
-    Defragment,
-    Hash,
-    HashKv,
-    Snapshot,
-    MoveLeader,
-}
-
-impl Method {
-    /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Method; 17] = [
-        Method::Range,
-        Method::Put,
-        Method::DeleteRange,
-        Method::Txn,
-        Method::Compact,
-        Method::MemberAdd,
-        Method::MemberRemove,
-        Method::MemberUpdate,
-        Method::MemberList,
-        Method::MemberPromote,
-        Method::Alarm,
-        Method::Status,
-        Method::Defragment,
-        Method::Hash,
-        Method::HashKv,
-        Method::Snapshot,
-        Method::MoveLeader,
-    ];
-
-    /// The method at a path.
-    fn at(path: &str) -> Option<Method> {
-        let (service, name) = path.strip_prefix('/')?.split_once('/')?;
-        Method::ALL.into_iter().find(|method| name == method.name() && service == method.service())
-    }
-
-    /// Its name on the wire.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Method::Range => "Range",
-            Method::Put => "Put",
-            Method::DeleteRange => "DeleteRange",
-            Method::Txn => "Txn",
-            Method::Compact => "Compact",
-            Method::MemberAdd => "MemberAdd",
-            Method::MemberRemove => "MemberRemove",
-            Method::MemberUpdate => "MemberUpdate",
-            Method::MemberList => "MemberList",
-            Method::MemberPromote => "MemberPromote",
-            Method::Alarm => "Alarm",
-            Method::Status => "Status",
-            Method::Defragment => "Defragment",
-            Method::Hash => "Hash",
-            Method::HashKv => "HashKV",
-            Method::Snapshot => "Snapshot",
-            Method::MoveLeader => "MoveLeader",
-        }
-    }
-
-    /// The service that it belongs to.
-    pub(crate) fn service(self) -> &'static str {
-        match self {
-            Method::Range | Method::Put | Method::DeleteRange | Method::Txn | Method::Compact => {
-                "etcdserverpb.KV"
-            }
-            Method::MemberAdd
-            | Method::MemberRemove
-            | Method::MemberUpdate
-            | Method::MemberList
-            | Method::MemberPromote => "etcdserverpb.Cluster",
-            Method::Alarm
-            | Method::Status
-            | Method::Defragment
-            | Method::Hash
-            | Method::HashKv
-            | Method::Snapshot
-            | Method::MoveLeader => "etcdserverpb.Maintenance",
-        }
-    }
-
-    /// Whether its requests go through the log, and so may not be longer than the log takes.
-    fn is_logged(self) -> bool {
-        matches!(self, Method::Put | Method::DeleteRange | Method::Txn | Method::Compact)
-    }
-}
-
 /// Carries out one call.
 pub(crate) async fn call<B>(face: &Arc<Face>, path: &str, body: B) -> Response<Payload>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let Some(method) = Method::at(path) else {
         face.counters.count_unknown_call();
         return refusal(Error::NotSupported(path.to_owned()));
     };
-    let answer = match read_message(body, face.config.request_bytes_max).await {
-        Ok(message) => carry_out(face, method, message).await,
-        Err(error) => Err(error),
+    let answer = if method.shape() == Shape::BidiStream {
+        let inbound = Inbound::new(body, face.config.request_bytes_max + MESSAGE_OVERHEAD_BYTES);
+        converse(face, method, inbound)
+    } else {
+        match read_message(body, face.config.request_bytes_max).await {
+            Ok(message) => carry_out(face, method, message).await,
+            Err(error) => Err(error),
+        }
     };
     let code = answer.as_ref().map_or_else(Error::code, |_| Code::Ok);
     face.counters.count_call(method, code);
     answer.unwrap_or_else(refusal)
+}
+
+/// Begins a call in which both sides say as much as they like. It counts as answered when it begins.
+fn converse<B>(
+    face: &Arc<Face>,
+    method: Method,
+    inbound: Inbound<B>,
+) -> Result<Response<Payload>, Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    let messages = match method {
+        Method::Watch => face.watch(inbound),
+        Method::LeaseKeepAlive => face.lease_keep_alive(inbound),
+        _ => return Err(Error::NotSupported(method.name().to_owned())),
+    };
+    Ok(answered(Payload::Stream { messages, is_over: false }))
 }
 
 async fn carry_out(
@@ -245,6 +169,13 @@ async fn carry_out(
         Method::DeleteRange => unary(message, |request| face.delete_range(request)).await,
         Method::Txn => unary(message, |request| face.txn(request)).await,
         Method::Compact => unary(message, |request| face.compact(request)).await,
+        Method::LeaseGrant => unary(message, |request| face.lease_grant(request)).await,
+        Method::LeaseRevoke => unary(message, |request| face.lease_revoke(request)).await,
+        Method::LeaseTimeToLive => unary(message, |request| face.lease_time_to_live(request)).await,
+        Method::LeaseLeases => unary(message, |request| face.lease_leases(request)).await,
+        Method::Watch | Method::LeaseKeepAlive => {
+            return Err(Error::NotSupported(method.name().to_owned()));
+        }
         Method::MemberAdd => unary(message, |request| face.member_add(request)).await,
         Method::MemberRemove => unary(message, |request| face.member_remove(request)).await,
         Method::MemberUpdate => unary(message, |request| face.member_update(request)).await,
@@ -331,8 +262,8 @@ where
 }
 
 /// How long the message is, once enough has arrived to know.
-fn message_bytes(whole: &Bytes) -> Result<Option<usize>, Error> {
-    match whole.as_ref() {
+pub(crate) fn message_bytes(whole: &[u8]) -> Result<Option<usize>, Error> {
+    match whole {
         [0, a, b, c, d, ..] => Ok(Some(u32::from_be_bytes([*a, *b, *c, *d]) as usize)),
         [flags, ..] if *flags != 0 => Err(Error::Compressed),
         _ => Ok(None),
@@ -353,7 +284,7 @@ fn join(whole: Bytes, piece: Bytes, bytes_max: usize) -> Bytes {
 }
 
 /// The next piece of the body, or none at its end.
-async fn next_piece<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, Error>
+pub(crate) async fn next_piece<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, Error>
 where
     B: Body<Data = Bytes>,
 {

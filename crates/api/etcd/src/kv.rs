@@ -84,7 +84,7 @@ impl Face {
         self.ask(NodeRequest::Query { group: self.config.group, query, serializable }).await
     }
 
-    async fn command(&self, command: Command) -> Result<(u64, Response), Error> {
+    pub(crate) async fn command(&self, command: Command) -> Result<(u64, Response), Error> {
         let proposal = self.counters.proposal();
         let answer = self.ask(NodeRequest::Command { group: self.config.group, command }).await;
         if let Err(error) = &answer {

@@ -29,12 +29,16 @@ mod error;
 mod face;
 mod grpc;
 mod http;
+mod inbound;
 mod kv;
+mod lease;
 mod long_read;
 mod maintenance;
+mod method;
 mod metrics;
 mod serve;
 mod snapshot;
+mod watch;
 
 pub use error::Error;
 pub use face::{ETCD_VERSION, Face, FaceConfig, MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX};

@@ -20,7 +20,7 @@ use tonic::Code;
 
 use crate::error::Error;
 use crate::face::ETCD_VERSION;
-use crate::grpc::Method;
+use crate::method::Method;
 
 /// gRPC's codes by number, as its metrics spell them.
 const CODES: [&str; 17] = [
@@ -46,7 +46,7 @@ const CODES: [&str; 17] = [
 /// What the face has counted since it was made.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    calls: [[AtomicU64; CODES.len()]; Method::ALL.len()],
+    calls: Calls,
     unknown_calls: AtomicU64,
     proposals_pending: AtomicI64,
     proposals_failed: AtomicU64,
@@ -55,10 +55,20 @@ pub(crate) struct Counters {
     connections: AtomicI64,
 }
 
+/// Calls that were answered, by method and code.
+#[derive(Debug)]
+struct Calls([[AtomicU64; CODES.len()]; Method::COUNT]);
+
+impl Default for Calls {
+    fn default() -> Self {
+        Calls(std::array::from_fn(|_| Default::default()))
+    }
+}
+
 impl Counters {
     /// A call has been answered.
     pub(crate) fn count_call(&self, method: Method, code: Code) {
-        self.calls[method as usize][code as usize].fetch_add(1, Relaxed);
+        self.calls.0[method as usize][code as usize].fetch_add(1, Relaxed);
     }
 
     /// A call to a method that the face does not have has been refused.
@@ -129,9 +139,10 @@ struct Scrape {
 impl Scrape {
     fn new(counters: &Counters, runtime: &RuntimeMetrics, status: &Status) -> Self {
         let calls = Method::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .flat_map(|method| {
-                let by_code = counters.calls[method as usize].iter().zip(CODES);
+                let by_code = counters.calls.0[method as usize].iter().zip(CODES);
                 by_code.map(move |(count, code)| (method, code, count.load(Relaxed)))
             })
             .filter(|(_, _, count)| *count > 0)
@@ -316,7 +327,7 @@ impl Collector for Scrape {
                 ("grpc_code", code),
                 ("grpc_method", method.name()),
                 ("grpc_service", method.service()),
-                ("grpc_type", "unary"),
+                ("grpc_type", method.shape().name()),
             ];
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }

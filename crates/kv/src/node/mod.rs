@@ -11,6 +11,7 @@
 //! Invariants: `applied <= commit` in every shard; a store is a function of the applied entries and of nothing else; a
 //! query is answered from a store that holds everything acknowledged before it was asked.
 
+mod leases;
 pub mod members;
 mod outbox;
 mod shard;
@@ -222,6 +223,7 @@ impl<E: Engine> Node<E> {
             | NodeRequest::Backup { group }
             | NodeRequest::Digest { group, .. }
             | NodeRequest::History { group, .. }
+            | NodeRequest::Tick { group }
             | NodeRequest::Members { group, .. }
             | NodeRequest::ChangeMembers { group, .. } => *group,
         };

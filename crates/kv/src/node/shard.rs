@@ -7,6 +7,7 @@ use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
 use quorate_engine::{Engine, EngineError, MemoryEngine};
 use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal, Snapshot, Standing};
 
+use super::leases::LeaseTime;
 use super::members::Register;
 use super::transfers::Transfers;
 use super::upkeep::Upkeep;
@@ -40,6 +41,7 @@ pub struct Shard<E: Engine = MemoryEngine> {
     failed: Option<EngineError>,
     pub(super) transfers: Transfers<E>,
     pub(super) upkeep: Upkeep,
+    pub(super) lease_time: LeaseTime,
     /// Queries that wait until the store has come to their index.
     readable: BTreeMap<(Index, RequestId), Waiting>,
     /// Who waits until the store has come further than a revision.
@@ -181,6 +183,7 @@ impl<E: Engine> Shard<E> {
             failed: None,
             transfers: Transfers::default(),
             upkeep: Upkeep::beginning(applied.index),
+            lease_time: LeaseTime::default(),
             readable: BTreeMap::new(),
             onlookers: BTreeSet::new(),
             leader: None,
@@ -252,13 +255,17 @@ impl<E: Engine> Shard<E> {
                 let request = self.register.change(&self.raft, id, change);
                 request.map_or(Admitted::Settled, Admitted::Ask)
             }
+            NodeRequest::Tick { .. } => self.propose_tick(),
             // What makes room is let through.
-            NodeRequest::Command { command: Command::Put(_) | Command::Txn(_), .. }
-                if self.upkeep.is_full() =>
-            {
-                Admitted::Answer(self.done(Err(Error::NoSpace)))
-            }
+            NodeRequest::Command {
+                command: Command::Put(_) | Command::Txn(_) | Command::LeaseGrant(_),
+                ..
+            } if self.upkeep.is_full() => Admitted::Answer(self.done(Err(Error::NoSpace))),
             NodeRequest::Command { command, .. } => match validate::validate(&command) {
+                Ok(()) if matches!(command, Command::Tick(_)) => {
+                    let refusal = Error::Unsupported("time is told by nodes alone");
+                    Admitted::Answer(self.done(Err(refusal)))
+                }
                 Ok(()) => Admitted::Ask(raft::Request::Propose(wire::encode(&command))),
                 Err(error) => Admitted::Answer(self.done(Err(error))),
             },
@@ -411,7 +418,9 @@ impl<E: Engine> Shard<E> {
     fn answer(&mut self, query: &Query) -> NodeResponse {
         let outcome = match query {
             Query::Range(range) => self.store.read(range, SHORT),
-            Query::Txn(_) => return self.done(self.store.query(query)),
+            Query::Txn(_) | Query::LeaseStatus { .. } | Query::Leases => {
+                return self.done(self.store.query(query));
+            }
         };
         match outcome {
             Ok(Read::Answer(answer)) => self.done(Ok(Response::Range(answer))),
@@ -525,12 +534,13 @@ impl<E: Engine> Shard<E> {
 
     /// Applies one committed entry. The empty entry that opens a term is nobody's command.
     fn apply(&mut self, index: Index) -> Result<Response, Error> {
-        let payload = match self.raft.log().get(index) {
-            Some(entry) if entry.origin.is_some() => entry.payload.clone(),
+        let (payload, term) = match self.raft.log().get(index) {
+            Some(entry) if entry.origin.is_some() => (entry.payload.clone(), entry.term),
             Some(_) => return Err(Error::Unsupported("an empty entry")),
             None => unreachable!("an entry was compacted before it was applied"),
         };
         match wire::decode(payload) {
+            Ok(Command::Tick(tick)) => self.apply_tick(&tick, term),
             Ok(command) => self.apply_command(&command),
             // The same on every replica of this version: the entry has no effect.
             Err(_) => {
@@ -541,7 +551,7 @@ impl<E: Engine> Shard<E> {
     }
 
     /// Where a revision comes from is decided here, and only here: with one shard it is counted.
-    fn apply_command(&mut self, command: &Command) -> Result<Response, Error> {
+    pub(super) fn apply_command(&mut self, command: &Command) -> Result<Response, Error> {
         let next = Revision(self.store.revision().0 + 1);
         self.store.apply_at(command, next)
     }

@@ -57,6 +57,7 @@ impl<E: Engine> Shard<E> {
         lift: &mut Lift<'_>,
         out: &mut Out<'_, Node<E>>,
     ) {
+        self.count_time(config);
         if self.has_failed() {
             return;
         }

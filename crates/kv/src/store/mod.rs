@@ -18,6 +18,7 @@
 //! | `h` key\* place⁻ | version | a version that is not the newest, or a tombstone; newest first |
 //! | `k` key | version | the newest version of a key that is there: a read of now looks nowhere else |
 //! | `m` | meta | what the store knows of itself, and how far its owner has applied |
+//! | `b`, `c`, `l` | | leases: see `leases.rs` |
 //! | `r` place | change | what was changed, in order: for compaction, and for who watches |
 //!
 //! - *key\**: the key with each zero byte followed by `ff`, and two zero bytes at its end. So no key's versions lie
@@ -60,7 +61,6 @@
 //!   where etcd 3.5 stops the server.
 //!
 //! # Omitted
-//! - Leases. A write that names one is refused, since none was ever granted.
 //! - A count that does not walk the range, except of all keys: even a read with a limit walks all of it, since etcd's
 //!   answer counts it. [`Store::read`] hands long ones over.
 //!
@@ -70,6 +70,7 @@ mod changes;
 mod compaction;
 mod digest;
 mod layout;
+mod leases;
 mod map;
 mod meta;
 mod pending;
@@ -90,6 +91,8 @@ use crate::request::{Command, Query, RangeRequest, RangeResponse, Response, Revi
 pub use changes::{Changes, Portion, PreparedChanges};
 pub use digest::PreparedDigest;
 use layout::{META_KEY, all_keys, damaged};
+use leases::Leases;
+pub use leases::{SLACK_MS, TICK_MS_MAX};
 use map::Map;
 use meta::Meta;
 use pending::Pending;
@@ -106,6 +109,10 @@ pub const MUTANTS: &[&str] = &[
     "compaction_reaches_too_far",
     "revision_goes_back_after_compaction_crash",
     "applies_twice_around_snapshot",
+    "leases_end_without_being_over",
+    "renewals_change_nothing",
+    "revocation_leaves_keys",
+    "ticks_count_more_than_once",
 ];
 
 /// The multi-version store. See the module for what it promises.
@@ -119,6 +126,7 @@ pub struct Store<E: Engine = MemoryEngine> {
     /// The last batch.
     written: BatchNumber,
     meta: Meta,
+    leases: Leases,
     /// What the caller last gave to keep.
     applied: Vec<u8>,
     /// Whether the two above are not in the engine as they are here.
@@ -129,7 +137,7 @@ pub struct Store<E: Engine = MemoryEngine> {
 impl Store {
     /// The empty store, at revision 1, in memory.
     pub fn in_memory() -> Self {
-        Store::of(MemoryEngine::default(), Meta::EMPTY, &[], Mutants::NONE)
+        Store::of(MemoryEngine::default(), Meta::EMPTY, Leases::default(), &[], Mutants::NONE)
     }
 }
 
@@ -148,13 +156,17 @@ impl<E: Engine> Store<E> {
     /// As [`Store::open`]; but if the engine could not be read, says why, and gives a store that must not be used until
     /// another one was taken in.
     pub fn open_anyway(engine: E, mutants: Mutants) -> (Self, Option<EngineError>) {
-        match read_meta(&engine) {
-            Ok((meta, applied)) => {
-                let mut store = Store::of(engine, meta, &applied, mutants);
+        let read = read_meta(&engine).and_then(|meta| Ok((meta, Leases::read(&engine)?)));
+        match read {
+            Ok(((meta, applied), leases)) => {
+                let mut store = Store::of(engine, meta, leases, &applied, mutants);
                 let failed = store.mutate().err();
                 (store, failed)
             }
-            Err(error) => (Store::of(engine, Meta::EMPTY, &[], mutants), Some(error)),
+            Err(error) => {
+                let store = Store::of(engine, Meta::EMPTY, Leases::default(), &[], mutants);
+                (store, Some(error))
+            }
         }
     }
 
@@ -166,13 +178,14 @@ impl<E: Engine> Store<E> {
         Ok(())
     }
 
-    fn of(engine: E, meta: Meta, applied: &[u8], mutants: Mutants) -> Self {
+    fn of(engine: E, meta: Meta, leases: Leases, applied: &[u8], mutants: Mutants) -> Self {
         Store {
             engine,
             pending: Pending::default(),
             batch: Batch::default(),
             written: BatchNumber(0),
             meta,
+            leases,
             applied: applied.to_vec(),
             is_meta_stale: false,
             mutants,
@@ -258,6 +271,13 @@ impl<E: Engine> Store<E> {
             Command::DeleteRange(delete) => Response::DeleteRange(self.delete_range(delete, step)?),
             Command::Txn(txn) => Response::Txn(self.carry_out_txn(txn, step)?),
             Command::Compact(compact) => Response::Compact(self.compact(compact)?),
+            Command::LeaseGrant(grant) => Response::LeaseGrant(self.grant_lease(grant)?),
+            Command::LeaseRevoke(id) => Response::LeaseRevoke(self.revoke_lease(*id, step)?),
+            Command::LeaseRenew(id) => Response::LeaseRenew(self.renew_lease(*id)?),
+            Command::Tick(tick) => {
+                self.tick(tick);
+                Response::Ticked
+            }
         })
     }
 
@@ -328,6 +348,10 @@ impl<E: Engine> Store<E> {
                 Ok(Response::Range(self.range_as_of(range, self.meta.revision)?))
             }
             Query::Txn(txn) => self.read_only_txn(txn).map(Response::Txn),
+            Query::LeaseStatus { id, keys } => {
+                self.lease_status(*id, *keys).map(Response::LeaseStatus)
+            }
+            Query::Leases => Ok(Response::Leases(self.all_leases())),
         }
     }
 
@@ -389,6 +413,7 @@ impl<E: Engine> Store<E> {
     /// As [`SnapshotWriter::adopt`]; then this store is as it was.
     pub fn adopt(&mut self, writer: SnapshotWriter<E>) -> Result<SnapshotInfo, SnapshotError> {
         let (meta, info) = writer.adopt_into(&mut self.engine)?;
+        self.leases = Leases::read(&self.engine)?;
         self.pending = Pending::default();
         self.meta = meta;
         self.keep(&info.applied);

@@ -52,11 +52,6 @@ impl<E: Engine> Store<E> {
         if self.lease_exists(request.lease) { Ok(()) } else { Err(Error::LeaseNotFound) }
     }
 
-    /// Whether a key may be bound to a lease. Leases cannot be granted yet, so this is true of «no lease» alone.
-    fn lease_exists(&self, lease: LeaseId) -> bool {
-        lease == LeaseId(0)
-    }
-
     /// Writes a key, once the checks above have passed in the store as it was before the command.
     pub(super) fn put(
         &mut self,
@@ -79,6 +74,8 @@ impl<E: Engine> Store<E> {
             (Some(record), Some(before)) => self.retire(&request.key, before, record),
             _ => self.meta.live_keys += 1,
         }
+        let lease_before = before.as_ref().map_or(LeaseId(0), |before| before.lease);
+        self.rebind(&request.key, lease_before, lease);
         self.pending.set(raw, Some(version.encode()));
         self.note(&request.key, false, before.as_ref(), place);
         let prev_kv = before.filter(|_| request.prev_kv);
@@ -137,18 +134,31 @@ impl<E: Engine> Store<E> {
             .collect::<Result<Vec<_>, EngineError>>()?;
         let deleted = doomed.len();
         let mut prev_kvs = Vec::new();
+        self.delete_each(doomed, step, |key, version| {
+            if request.prev_kv {
+                prev_kvs.push(version.into_key_value(key, false));
+            }
+        });
+        Ok(DeleteRangeResponse { revision: step.now(), deleted, prev_kvs })
+    }
+
+    /// Deletes keys that are there, each given with its newest version and that one's record.
+    pub(super) fn delete_each(
+        &mut self,
+        doomed: Vec<(Bytes, Version, Bytes)>,
+        step: &mut Step,
+        mut tell: impl FnMut(Bytes, Version),
+    ) {
+        self.meta.live_keys -= doomed.len() as u64;
         for (key, version, record) in doomed {
             let place = step.take_place();
+            self.rebind(&key, version.lease, LeaseId(0));
             self.pending.set(live_key(&key), None);
             self.pending.set(history_key(&key, place), Some(version.ended_at(place).encode()));
             self.note(&key, true, Some(&version), place);
             self.retire(&key, &version, record);
-            if request.prev_kv {
-                prev_kvs.push(version.into_key_value(key, false));
-            }
+            tell(key, version);
         }
-        self.meta.live_keys -= deleted as u64;
-        Ok(DeleteRangeResponse { revision: step.now(), deleted, prev_kvs })
     }
 
     /// Moves the record of a version that is the newest no longer.

@@ -18,7 +18,8 @@ pub struct History {
     pub now: Revision,
     /// The oldest revision whose changes are known; -1 if nothing was compacted yet.
     pub compacted: Revision,
-    past: Arc<dyn Past>,
+    /// None once nobody can ask for it any more: it would keep files from being removed.
+    past: Option<Arc<dyn Past>>,
 }
 
 /// A past in whichever engine it is.
@@ -50,7 +51,12 @@ impl History {
     where
         V: View + Send + Sync + 'static,
     {
-        History { term, now: changes.now, compacted: changes.compacted, past: Arc::new(changes) }
+        History {
+            term,
+            now: changes.now,
+            compacted: changes.compacted,
+            past: Some(Arc::new(changes)),
+        }
     }
 
     /// See [`PreparedChanges::read`]. It may read from the disk, so this is not for an event loop.
@@ -64,7 +70,13 @@ impl History {
         portion: Portion,
         prev_kv: bool,
     ) -> Result<Changes, EngineError> {
-        self.past.read(from, upto, portion, prev_kv)
+        let past = self.past.as_ref().expect("a history was released and then read");
+        past.read(from, upto, portion, prev_kv)
+    }
+
+    /// Lets go of what it was read from.
+    pub(super) fn release(&mut self) {
+        self.past = None;
     }
 }
 
@@ -77,7 +89,11 @@ impl fmt::Debug for History {
 /// Two are the same if they are of one request.
 impl PartialEq for History {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.past, &other.past)
+        match (&self.past, &other.past) {
+            (Some(past), Some(other)) => Arc::ptr_eq(past, other),
+            (None, None) => self.now == other.now,
+            _ => false,
+        }
     }
 }
 

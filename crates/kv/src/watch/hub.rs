@@ -265,6 +265,14 @@ impl Hub {
 
     /// A newer state of the store is known. An older one changes nothing.
     pub fn learn(&mut self, history: History) {
+        self.take_newer(history);
+        if self.watches.is_empty() {
+            // The next watch comes with a history of its own.
+            self.history.release();
+        }
+    }
+
+    fn take_newer(&mut self, history: History) {
         if history.now >= self.history.now && history.compacted >= self.history.compacted {
             self.history = history;
         }
@@ -274,7 +282,6 @@ impl Hub {
     /// hub's to choose.
     pub fn create(&mut self, stream: StreamId, id: i64, watch: Watch, history: History) {
         let now = history.now;
-        self.learn(history);
         let Some(open) = self.streams.get_mut(&stream) else { return };
         let why = if watch.range.is_empty() {
             Some(Refusal::EmptyRange)
@@ -309,6 +316,7 @@ impl Hub {
         self.prev_kv_wanted += usize::from(watch.prev_kv);
         let watching = Watching { stream, id, watch, next, is_level: false, is_quiet: true };
         self.watches.insert(key, watching);
+        self.take_newer(history);
         self.tell(stream, Notice::Created { watch: id, revision: now });
         if next > self.position {
             self.be_level(key);
@@ -542,6 +550,10 @@ impl Hub {
         self.behind.remove(&(watching.next, key));
         if let Some(stream) = self.streams.get_mut(&watching.stream) {
             stream.behind.remove(&key);
+        }
+        if self.watches.is_empty() {
+            // The next watch comes with a history of its own.
+            self.history.release();
         }
     }
 

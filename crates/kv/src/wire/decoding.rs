@@ -2,9 +2,9 @@
 
 use super::{WireError, messages};
 use crate::request::{
-    Command, CompactRequest, Compare, CompareTarget, DeleteRangeRequest, KeyRange, LeaseId,
-    Operation, PutRequest, RangeEnd, RangeRequest, Relation, Revision, SortOrder, SortTarget,
-    TXN_DEPTH_MAX, TxnRequest,
+    Command, CompactRequest, Compare, CompareTarget, DeleteRangeRequest, KeyRange,
+    LeaseGrantRequest, LeaseId, Operation, PutRequest, RangeEnd, RangeRequest, Relation, Revision,
+    SortOrder, SortTarget, TXN_DEPTH_MAX, TickRequest, TxnRequest,
 };
 
 pub(super) fn command(message: messages::Command) -> Result<Command, WireError> {
@@ -13,6 +13,15 @@ pub(super) fn command(message: messages::Command) -> Result<Command, WireError> 
         messages::Request::DeleteRange(message) => Command::DeleteRange(delete_range(message)?),
         messages::Request::Txn(message) => Command::Txn(txn(message, TXN_DEPTH_MAX)?),
         messages::Request::Compact(message) => Command::Compact(compact(&message)),
+        messages::Request::LeaseGrant(message) => Command::LeaseGrant(LeaseGrantRequest {
+            id: LeaseId(message.id),
+            ttl_seconds: message.ttl_seconds,
+        }),
+        messages::Request::LeaseRevoke(id) => Command::LeaseRevoke(LeaseId(id)),
+        messages::Request::LeaseRenew(id) => Command::LeaseRenew(LeaseId(id)),
+        messages::Request::Tick(messages::Tick { term, from_ms, by_ms }) => {
+            Command::Tick(TickRequest { term, from_ms, by_ms })
+        }
     })
 }
 

@@ -2,8 +2,9 @@
 
 use super::messages;
 use crate::request::{
-    Command, CompactRequest, Compare, CompareTarget, DeleteRangeRequest, KeyRange, Operation,
-    PutRequest, RangeEnd, RangeRequest, Relation, SortOrder, SortTarget, TxnRequest,
+    Command, CompactRequest, Compare, CompareTarget, DeleteRangeRequest, KeyRange,
+    LeaseGrantRequest, Operation, PutRequest, RangeEnd, RangeRequest, Relation, SortOrder,
+    SortTarget, TickRequest, TxnRequest,
 };
 
 pub(super) fn command(command: &Command) -> messages::Command {
@@ -12,6 +13,16 @@ pub(super) fn command(command: &Command) -> messages::Command {
         Command::DeleteRange(request) => messages::Request::DeleteRange(delete_range(request)),
         Command::Txn(request) => messages::Request::Txn(txn(request)),
         Command::Compact(request) => messages::Request::Compact(compact(request)),
+        Command::LeaseGrant(LeaseGrantRequest { id, ttl_seconds }) => {
+            let grant = messages::LeaseGrant { id: id.0, ttl_seconds: *ttl_seconds };
+            messages::Request::LeaseGrant(grant)
+        }
+        Command::LeaseRevoke(id) => messages::Request::LeaseRevoke(id.0),
+        Command::LeaseRenew(id) => messages::Request::LeaseRenew(id.0),
+        Command::Tick(TickRequest { term, from_ms, by_ms }) => {
+            let tick = messages::Tick { term: *term, from_ms: *from_ms, by_ms: *by_ms };
+            messages::Request::Tick(tick)
+        }
     };
     messages::Command { request: Some(request) }
 }

@@ -6,7 +6,7 @@ use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Command {
-    #[prost(oneof = "Request", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Request", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub(super) request: Option<Request>,
 }
 
@@ -20,6 +20,32 @@ pub(super) enum Request {
     Txn(Txn),
     #[prost(message, tag = "4")]
     Compact(Compact),
+    #[prost(message, tag = "5")]
+    LeaseGrant(LeaseGrant),
+    #[prost(int64, tag = "6")]
+    LeaseRevoke(i64),
+    #[prost(int64, tag = "7")]
+    LeaseRenew(i64),
+    #[prost(message, tag = "8")]
+    Tick(Tick),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LeaseGrant {
+    #[prost(int64, tag = "1")]
+    pub(super) id: i64,
+    #[prost(int64, tag = "2")]
+    pub(super) ttl_seconds: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Tick {
+    #[prost(uint64, tag = "1")]
+    pub(super) term: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) from_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) by_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

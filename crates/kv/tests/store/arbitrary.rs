@@ -64,7 +64,8 @@ pub(crate) fn any_get() -> impl Strategy<Value = RangeRequest> {
 }
 
 fn any_put() -> impl Strategy<Value = PutRequest> {
-    let lease = prop_oneof![20 => Just(LeaseId(0)), 1 => any::<i64>().prop_map(LeaseId)];
+    let lease =
+        prop_oneof![8 => Just(LeaseId(0)), 4 => any_lease(), 1 => any::<i64>().prop_map(LeaseId)];
     let kept = (prop::bool::weighted(0.15), prop::bool::weighted(0.1));
     (any_key(), any_value(), lease, any::<bool>(), kept).prop_map(
         |(key, value, lease, prev_kv, (ignore_value, ignore_lease))| PutRequest {
@@ -118,11 +119,28 @@ fn any_compact() -> impl Strategy<Value = CompactRequest> {
         .prop_map(|(revision, physical)| CompactRequest { revision, physical })
 }
 
+/// Few, and at the ends of the order in which their keys are kept.
+fn any_lease() -> impl Strategy<Value = LeaseId> {
+    prop::sample::select(vec![1, 2, i64::MAX, i64::MIN, -1]).prop_map(LeaseId)
+}
+
+fn any_grant() -> impl Strategy<Value = LeaseGrantRequest> {
+    (any_lease(), 0..4_i64).prop_map(|(id, ttl_seconds)| LeaseGrantRequest { id, ttl_seconds })
+}
+
+fn any_tick() -> impl Strategy<Value = TickRequest> {
+    (0..3_u64, 0..700_u64).prop_map(|(from_ms, by_ms)| TickRequest { term: 1, from_ms, by_ms })
+}
+
 pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         6 => any_put().prop_map(Command::Put),
         2 => any_delete().prop_map(Command::DeleteRange),
         3 => any_txn().prop_map(Command::Txn),
         1 => any_compact().prop_map(Command::Compact),
+        2 => any_grant().prop_map(Command::LeaseGrant),
+        1 => any_lease().prop_map(Command::LeaseRevoke),
+        1 => any_lease().prop_map(Command::LeaseRenew),
+        3 => any_tick().prop_map(Command::Tick),
     ]
 }

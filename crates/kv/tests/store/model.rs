@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_kv::error::Error;
 use quorate_kv::request::*;
+use quorate_kv::store::{SLACK_MS, TICK_MS_MAX};
 
 type Map = BTreeMap<Bytes, KeyValue>;
 
@@ -13,11 +14,14 @@ pub(crate) struct Model {
     /// By revision, the first at 1.
     past: Vec<Map>,
     compacted: i64,
+    /// Each with its time to live in seconds, and when it is over.
+    leases: BTreeMap<LeaseId, (i64, u64)>,
+    pub(crate) clock_ms: u64,
 }
 
 impl Model {
     pub(crate) fn new() -> Self {
-        Self { past: vec![Map::new()], compacted: -1 }
+        Self { past: vec![Map::new()], compacted: -1, leases: BTreeMap::new(), clock_ms: 0 }
     }
 
     pub(crate) fn revision(&self) -> i64 {
@@ -40,19 +44,84 @@ impl Model {
             let revision = Revision(self.revision());
             return Ok(Response::Compact(CompactResponse { revision }));
         }
+        if let Some(answered) = self.apply_to_leases(command) {
+            return answered;
+        }
         let mut draft = Draft { model: self, map: self.now().clone(), has_written: false };
         let response = match command {
-            Command::Put(put) if put.lease.0 != 0 => return Err(Error::LeaseNotFound),
+            // A put alone looks for its lease first, one in a transaction for what it keeps.
+            Command::Put(put) if !self.has_lease(put.lease) => return Err(Error::LeaseNotFound),
             Command::Put(put) => draft.put(put)?,
             Command::DeleteRange(delete) => draft.delete(delete),
             Command::Txn(txn) => draft.outermost(txn)?,
-            Command::Compact(_) => unreachable!("answered above"),
+            Command::LeaseRevoke(id) => draft.revoke(*id)?,
+            _ => unreachable!("answered above"),
         };
         if draft.has_written {
             let map = draft.map;
             self.past.push(map);
         }
+        if let Command::LeaseRevoke(id) = command {
+            self.leases.remove(id);
+        }
         Ok(response)
+    }
+
+    fn has_lease(&self, id: LeaseId) -> bool {
+        id == LeaseId(0) || self.leases.contains_key(&id)
+    }
+
+    /// What changes leases and no keys.
+    fn apply_to_leases(&mut self, command: &Command) -> Option<Result<Response, Error>> {
+        let revision = Revision(self.revision());
+        let deadline = |ttl: i64| self.clock_ms + ttl.max(0) as u64 * 1000 + SLACK_MS;
+        Some(match command {
+            Command::LeaseGrant(grant) if self.leases.contains_key(&grant.id) => {
+                Err(Error::LeaseExists)
+            }
+            Command::LeaseGrant(LeaseGrantRequest { id, ttl_seconds }) => {
+                self.leases.insert(*id, (*ttl_seconds, deadline(*ttl_seconds)));
+                let (id, ttl_seconds) = (*id, *ttl_seconds);
+                Ok(Response::LeaseGrant(LeaseGrantResponse { revision, id, ttl_seconds }))
+            }
+            Command::LeaseRenew(id) => match self.leases.get(id).copied() {
+                Some((ttl_seconds, _)) => {
+                    self.leases.insert(*id, (ttl_seconds, deadline(ttl_seconds)));
+                    Ok(Response::LeaseRenew(LeaseRenewResponse { revision, ttl_seconds }))
+                }
+                None => Err(Error::LeaseNotFound),
+            },
+            Command::Tick(tick) => {
+                if tick.from_ms == self.clock_ms {
+                    self.clock_ms += tick.by_ms.min(TICK_MS_MAX);
+                }
+                Ok(Response::Ticked)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The lease that was over first, of those that are.
+    pub(crate) fn first_expired(&self) -> Option<LeaseId> {
+        let over = self.leases.iter().filter(|(_, (_, deadline))| *deadline <= self.clock_ms);
+        over.min_by_key(|(id, (_, deadline))| (*deadline, **id)).map(|(id, _)| *id)
+    }
+
+    pub(crate) fn lease_status(&self, id: LeaseId) -> LeaseStatus {
+        let revision = Revision(self.revision());
+        let lease = self.leases.get(&id);
+        let bound = self.now().values().filter(|kv| kv.lease == id && lease.is_some());
+        let left = |deadline: u64| deadline.saturating_sub(self.clock_ms + SLACK_MS).div_ceil(1000);
+        LeaseStatus {
+            revision,
+            left_seconds: lease.map(|(_, deadline)| left(*deadline) as i64),
+            ttl_seconds: lease.map_or(0, |(ttl, _)| *ttl),
+            keys: bound.map(|kv| kv.key.clone()).collect(),
+        }
+    }
+
+    pub(crate) fn lease_ids(&self) -> Vec<LeaseId> {
+        self.leases.keys().copied().collect()
     }
 
     pub(crate) fn range(&self, get: &RangeRequest) -> Result<RangeResponse, Error> {
@@ -87,12 +156,15 @@ impl Draft<'_> {
         if (put.ignore_value || put.ignore_lease) && kept.is_none() {
             return Err(Error::KeyNotFound);
         }
-        if put.lease.0 != 0 {
+        if !self.model.has_lease(put.lease) {
             return Err(Error::LeaseNotFound);
         }
-        let mut value = put.value.clone();
+        let (mut value, mut lease) = (put.value.clone(), put.lease);
         if let Some(kept) = kept.filter(|_| put.ignore_value) {
             value = kept.value.clone();
+        }
+        if let Some(kept) = kept.filter(|_| put.ignore_lease) {
+            lease = kept.lease;
         }
         let next = self.next();
         let prev_kv = self.map.get(&put.key).cloned();
@@ -102,7 +174,7 @@ impl Draft<'_> {
             mod_revision: next,
             version: prev_kv.as_ref().map_or(0, |kv| kv.version) + 1,
             value,
-            lease: LeaseId(0),
+            lease,
         };
         self.map.insert(put.key.clone(), kv);
         self.has_written = true;
@@ -121,6 +193,16 @@ impl Draft<'_> {
             deleted: gone.len(),
             prev_kvs: if delete.prev_kv { gone } else { Vec::new() },
         })
+    }
+
+    fn revoke(&mut self, id: LeaseId) -> Result<Response, Error> {
+        if id == LeaseId(0) || !self.model.has_lease(id) {
+            return Err(Error::LeaseNotFound);
+        }
+        let before = self.map.len();
+        self.map.retain(|_, kv| kv.lease != id);
+        self.has_written = self.map.len() < before;
+        Ok(Response::LeaseRevoke(LeaseRevokeResponse { revision: self.revision() }))
     }
 
     fn outermost(&mut self, txn: &TxnRequest) -> Result<Response, Error> {
@@ -222,11 +304,11 @@ fn holds(compare: &Compare, map: &Map) -> bool {
         Relation::Greater => ordering.is_gt(),
         Relation::Less => ordering.is_lt(),
     };
-    let numbers = |version: i64, create: i64, modified: i64| match &compare.target {
+    let numbers = |version: i64, create: i64, modified: i64, lease: i64| match &compare.target {
         CompareTarget::Version(expected) => version.cmp(expected),
         CompareTarget::CreateRevision(expected) => create.cmp(&expected.0),
         CompareTarget::ModRevision(expected) => modified.cmp(&expected.0),
-        CompareTarget::Lease(expected) => 0.cmp(&expected.0),
+        CompareTarget::Lease(expected) => lease.cmp(&expected.0),
         CompareTarget::Value(_) => unreachable!("a value is not a number"),
     };
     let kvs = select(map, &compare.range);
@@ -234,7 +316,8 @@ fn holds(compare: &Compare, map: &Map) -> bool {
         return !kvs.is_empty() && kvs.iter().all(|kv| relates(kv.value.cmp(expected)));
     }
     if kvs.is_empty() {
-        return relates(numbers(0, 0, 0));
+        return relates(numbers(0, 0, 0, 0));
     }
-    kvs.iter().all(|kv| relates(numbers(kv.version, kv.create_revision.0, kv.mod_revision.0)))
+    kvs.iter()
+        .all(|kv| relates(numbers(kv.version, kv.create_revision.0, kv.mod_revision.0, kv.lease.0)))
 }

@@ -27,6 +27,7 @@ fn check(mut store: Store, steps: &Steps) -> Result<(), TestCaseError> {
         if validate(command).is_err() {
             continue;
         }
+        let command = &in_time(command, &store);
         let answer = store.apply(command);
         prop_assert_eq!(&answer, &model.apply(command), "to {:?}", command);
 
@@ -48,6 +49,23 @@ fn check(mut store: Store, steps: &Steps) -> Result<(), TestCaseError> {
             command
         );
 
+        while let Some(lease) = store.first_expired(store.lease_clock_ms()) {
+            prop_assert_eq!(Some(lease), model.first_expired());
+            let revoke = Command::LeaseRevoke(lease);
+            prop_assert_eq!(store.apply(&revoke), model.apply(&revoke));
+            prop_assert!(replica.apply(&revoke).is_ok());
+        }
+        prop_assert_eq!(model.first_expired(), None);
+        prop_assert!(replica.leases_are_as_kept().expect("nothing is damaged"));
+        prop_assert_eq!(store.lease_clock_ms(), model.clock_ms);
+        for id in model.lease_ids() {
+            let status = store.query(&Query::LeaseStatus { id, keys: true });
+            prop_assert_eq!(status, Ok(Response::LeaseStatus(model.lease_status(id))));
+        }
+        let leases = store.query(&Query::Leases);
+        let revision = store.revision();
+        let expected = LeasesResponse { revision, leases: model.lease_ids() };
+        prop_assert_eq!(leases, Ok(Response::Leases(expected)));
         prop_assert_eq!(store.revision().0, model.revision());
         prop_assert_eq!(store.live_keys(), model.now().len());
         let everything = (0..=model.revision()).map(|revision| get_at(from("a"), revision));
@@ -64,6 +82,16 @@ fn check(mut store: Store, steps: &Steps) -> Result<(), TestCaseError> {
     collect_all(&mut store);
     prop_assert_eq!(store.bytes(), held, "after compaction only what is there now is held");
     Ok(())
+}
+
+/// Half of all ticks are made to fit the clock; the others come late, or again.
+fn in_time(command: &Command, store: &Store) -> Command {
+    match command {
+        Command::Tick(tick) if tick.from_ms > 0 => {
+            Command::Tick(TickRequest { from_ms: store.lease_clock_ms(), ..*tick })
+        }
+        command => command.clone(),
+    }
 }
 
 fn run(new_store: impl Fn() -> Store) -> Result<(), String> {
@@ -90,7 +118,14 @@ fn the_store_answers_as_the_model_does() {
 fn the_model_notices_every_mutant() {
     use quorate_core::Mutants;
     use quorate_engine::MemoryEngine;
-    for mutant in ["key_life_survives_deletion", "compaction_reaches_too_far"] {
+    for mutant in [
+        "key_life_survives_deletion",
+        "compaction_reaches_too_far",
+        "leases_end_without_being_over",
+        "renewals_change_nothing",
+        "revocation_leaves_keys",
+        "ticks_count_more_than_once",
+    ] {
         let open = || {
             Store::open(MemoryEngine::default(), Mutants::only(mutant)).expect("nothing is damaged")
         };

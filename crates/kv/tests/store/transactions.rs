@@ -33,7 +33,7 @@ fn revision(response: &Response) -> i64 {
         Response::Put(response) => response.revision.0,
         Response::DeleteRange(response) => response.revision.0,
         Response::Txn(response) => response.revision.0,
-        Response::Compact(response) => response.revision.0,
+        other => panic!("{other:?} answers no operation"),
     }
 }
 

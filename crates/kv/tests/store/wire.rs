@@ -77,8 +77,8 @@ fn fields_of_a_later_version_are_passed_over() {
 #[test]
 fn what_is_missing_or_unknown_is_named() {
     assert_eq!(decode(Bytes::new()), Err(WireError::Missing("kind of command")));
-    // A command of number 5, then a deletion without a range, then a transaction with an operation of no kind.
-    assert_eq!(decode(vec![0x2a, 0].into()), Err(WireError::Missing("kind of command")));
+    // A command of number 15, then a deletion without a range, then a transaction with an operation of no kind.
+    assert_eq!(decode(vec![0x7a, 0].into()), Err(WireError::Missing("kind of command")));
     assert_eq!(decode(vec![0x12, 0].into()), Err(WireError::Missing("range of keys")));
     let no_operation = vec![0x1a, 2, 0x12, 0];
     assert_eq!(decode(no_operation.into()), Err(WireError::Missing("kind of operation")));

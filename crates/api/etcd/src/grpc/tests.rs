@@ -88,7 +88,7 @@ fn a_compressed_message_is_refused() {
 
 #[test]
 fn every_method_is_found_at_its_path_and_at_no_other() {
-    for method in Method::ALL {
+    for method in Method::ALL.iter().copied() {
         let path = format!("/{}/{}", method.service(), method.name());
         assert_eq!(Method::at(&path), Some(method));
         assert_eq!(Method::at(&path[1..]), None);
@@ -99,7 +99,7 @@ fn every_method_is_found_at_its_path_and_at_no_other() {
 
 #[test]
 fn methods_are_listed_in_the_order_of_their_numbers() {
-    for (number, method) in Method::ALL.into_iter().enumerate() {
+    for (number, method) in Method::ALL.iter().copied().enumerate() {
         assert_eq!(method as usize, number, "{}", method.name());
     }
 }

@@ -75,6 +75,10 @@ impl FakeNode {
                     "a digest of a map in memory",
                 )));
             }
+            (NodeRequest::History { .. }, _) => {
+                return NodeResponse::History(Err(Error::Unsupported("a map without a past")));
+            }
+            (NodeRequest::Tick { .. }, _) => Ok(Response::Ticked),
             (NodeRequest::Members { .. }, _) => return NodeResponse::Members(Ok(map.members())),
             (NodeRequest::ChangeMembers { .. }, Some(error)) => {
                 return NodeResponse::Members(Err(error));
@@ -89,6 +93,9 @@ impl FakeNode {
             }
             (NodeRequest::Query { query: Query::Txn(txn), .. }, None) => {
                 Ok(Response::Txn(map.txn(txn)))
+            }
+            (NodeRequest::Query { query, .. }, None) => {
+                unreachable!("no test of the face alone asks for {query:?}")
             }
         };
         NodeResponse::Done { term: TERM, outcome }
@@ -170,6 +177,7 @@ impl Map {
                 self.compact_revision = compact.revision;
                 Response::Compact(CompactResponse { revision: self.revision })
             }
+            other => unreachable!("no test of the face alone asks for {other:?}"),
         }
     }
 

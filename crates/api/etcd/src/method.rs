@@ -1,0 +1,107 @@
+//! The methods that the face has.
+
+/// How many messages a call has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One each way.
+    Unary,
+    /// One from the client, and any number back.
+    ServerStream,
+    /// Any number each way.
+    BidiStream,
+}
+
+impl Shape {
+    /// What gRPC's metrics call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Shape::Unary => "unary",
+            Shape::ServerStream => "server_stream",
+            Shape::BidiStream => "bidi_stream",
+        }
+    }
+}
+
+/// Makes the closed set of methods out of one table.
+macro_rules! methods {
+    ($($service:literal { $($method:ident = $name:literal $shape:ident,)* })*) => {
+        /// A method that the face has.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Method {
+            $($($method,)*)*
+        }
+
+        impl Method {
+            /// All of them, in the order of their numbers.
+            pub(crate) const ALL: &[Method] = &[$($(Method::$method,)*)*];
+
+            /// Its name on the wire.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $($(Method::$method => $name,)*)* }
+            }
+
+            /// The service that it belongs to.
+            pub(crate) fn service(self) -> &'static str {
+                match self { $($(Method::$method => $service,)*)* }
+            }
+
+            /// How many messages it takes and gives.
+            pub(crate) fn shape(self) -> Shape {
+                match self { $($(Method::$method => Shape::$shape,)*)* }
+            }
+        }
+    };
+}
+
+methods! {
+    "etcdserverpb.KV" {
+        Range = "Range" Unary,
+        Put = "Put" Unary,
+        DeleteRange = "DeleteRange" Unary,
+        Txn = "Txn" Unary,
+        Compact = "Compact" Unary,
+    }
+    "etcdserverpb.Watch" {
+        Watch = "Watch" BidiStream,
+    }
+    "etcdserverpb.Lease" {
+        LeaseGrant = "LeaseGrant" Unary,
+        LeaseRevoke = "LeaseRevoke" Unary,
+        LeaseKeepAlive = "LeaseKeepAlive" BidiStream,
+        LeaseTimeToLive = "LeaseTimeToLive" Unary,
+        LeaseLeases = "LeaseLeases" Unary,
+    }
+    "etcdserverpb.Cluster" {
+        MemberAdd = "MemberAdd" Unary,
+        MemberRemove = "MemberRemove" Unary,
+        MemberUpdate = "MemberUpdate" Unary,
+        MemberList = "MemberList" Unary,
+        MemberPromote = "MemberPromote" Unary,
+    }
+    "etcdserverpb.Maintenance" {
+        Alarm = "Alarm" Unary,
+        Status = "Status" Unary,
+        Defragment = "Defragment" Unary,
+        Hash = "Hash" Unary,
+        HashKv = "HashKV" Unary,
+        Snapshot = "Snapshot" ServerStream,
+        MoveLeader = "MoveLeader" Unary,
+    }
+}
+
+impl Method {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Method::ALL.len();
+
+    /// The method at a path.
+    pub(crate) fn at(path: &str) -> Option<Method> {
+        let (service, name) = path.strip_prefix('/')?.split_once('/')?;
+        let mut all = Method::ALL.iter().copied();
+        all.find(|method| name == method.name() && service == method.service())
+    }
+
+    /// Whether its requests go through the log, and so may not be longer than the log takes.
+    pub(crate) fn is_logged(self) -> bool {
+        matches!(self, Method::Put | Method::DeleteRange | Method::Txn | Method::Compact)
+    }
+}
