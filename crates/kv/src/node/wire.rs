@@ -54,10 +54,14 @@ pub fn decode_envelope(bytes: Bytes) -> Result<Envelope, WireError> {
 
 /// Adds a record to `buffer`.
 pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
+    let born = match &record.record {
+        raft::Record::Booted { born, .. } => Some(*born),
+        _ => None,
+    };
     let kind = match &record.record {
-        raft::Record::Booted { boot } => WireRecordKind::Booted(*boot),
+        raft::Record::Booted { boot, .. } => WireRecordKind::Booted(*boot),
         raft::Record::Reborn { life, boot } => {
-            WireRecordKind::Reborn(WireMet { peer: 0, life: *life, boot: *boot })
+            WireRecordKind::Reborn(WireMet { life: *life, boot: *boot, ..WireMet::default() })
         }
         raft::Record::Met { peer, met } => WireRecordKind::Met(wire_met(*peer, *met)),
         raft::Record::Voted { term, vote } => {
@@ -70,20 +74,29 @@ pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
                 commit: commit.0,
             })
         }
-        raft::Record::Compacted { snapshot, keeps_tail, life, boot, met, term, vote, commit } => {
-            WireRecordKind::Compacted(WireCompacted {
-                snapshot: Some(snapshot.into()),
-                keeps_tail: *keeps_tail,
-                boot: *boot,
-                term: term.0,
-                vote: vote.map(|node| node.0),
-                commit: commit.0,
-                life: *life,
-                met: met.iter().map(|(peer, met)| wire_met(*peer, *met)).collect(),
-            })
-        }
+        raft::Record::Compacted {
+            snapshot,
+            keeps_tail,
+            life,
+            born,
+            boot,
+            met,
+            term,
+            vote,
+            commit,
+        } => WireRecordKind::Compacted(WireCompacted {
+            snapshot: Some(snapshot.into()),
+            keeps_tail: *keeps_tail,
+            boot: *boot,
+            term: term.0,
+            vote: vote.map(|node| node.0),
+            commit: commit.0,
+            life: *life,
+            met: met.iter().map(|(peer, met)| wire_met(*peer, *met)).collect(),
+            born: Some(*born),
+        }),
     };
-    WireRecord { group: record.group.0, kind: Some(kind) }.encode_raw(buffer);
+    WireRecord { group: record.group.0, kind: Some(kind), born }.encode_raw(buffer);
 }
 
 /// What a state stands for, as its store keeps it.
@@ -98,9 +111,9 @@ pub(super) fn decode_snapshot(bytes: Bytes) -> Result<raft::Snapshot, WireError>
 
 /// Reads a record; payloads share the memory of `bytes`.
 pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
-    let WireRecord { group, kind } = WireRecord::decode(bytes)?;
+    let WireRecord { group, kind, born } = WireRecord::decode(bytes)?;
     let record = match kind.ok_or(WireError::Unknown("kind of record"))? {
-        WireRecordKind::Booted(boot) => raft::Record::Booted { boot },
+        WireRecordKind::Booted(boot) => raft::Record::Booted { boot, born: born_in(born, boot) },
         WireRecordKind::Reborn(WireMet { life, boot, .. }) => raft::Record::Reborn { life, boot },
         WireRecordKind::Met(said) => {
             let (peer, met) = met(said);
@@ -303,6 +316,9 @@ struct WireRecord {
     group: u32,
     #[prost(oneof = "WireRecordKind", tags = "2, 3, 4, 5, 6, 7")]
     kind: Option<WireRecordKind>,
+    /// Of a member that booted: the run in which its life began.
+    #[prost(uint64, optional, tag = "8")]
+    born: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -329,6 +345,8 @@ struct WireMet {
     life: u64,
     #[prost(uint64, tag = "3")]
     boot: u64,
+    #[prost(uint64, tag = "4")]
+    told_in: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -520,13 +538,20 @@ fn greeting(greeting: Option<WireGreeting>) -> Greeting {
     Greeting { life, boot, met }
 }
 
+/// Versions that didn't write in which run a life began didn't write either whom they told of which run: it may have been
+/// anybody of any. That is as if the life had begun with the newest.
+fn born_in(born: Option<u64>, boot: u64) -> u64 {
+    born.unwrap_or(boot)
+}
+
 fn wire_met(peer: NodeId, met: Met) -> WireMet {
-    WireMet { peer: peer.0, life: met.life, boot: met.boot }
+    let Met { life, boot, told_in } = met;
+    WireMet { peer: peer.0, life, boot, told_in }
 }
 
 fn met(said: WireMet) -> (NodeId, Met) {
-    let WireMet { peer, life, boot } = said;
-    (NodeId(peer), Met { life, boot })
+    let WireMet { peer, life, boot, told_in } = said;
+    (NodeId(peer), Met { life, boot, told_in })
 }
 
 impl WireTicket {

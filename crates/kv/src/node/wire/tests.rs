@@ -138,12 +138,12 @@ fn message() -> impl Strategy<Value = Message> {
 }
 
 fn met() -> impl Strategy<Value = Met> {
-    any::<[u64; 2]>().prop_map(|[life, boot]| Met { life, boot })
+    any::<[u64; 3]>().prop_map(|[life, boot, told_in]| Met { life, boot, told_in })
 }
 
 fn record() -> impl Strategy<Value = raft::Record> {
     prop_oneof![
-        any::<u64>().prop_map(|boot| raft::Record::Booted { boot }),
+        any::<[u64; 2]>().prop_map(|[boot, born]| raft::Record::Booted { boot, born }),
         any::<[u64; 2]>().prop_map(|[life, boot]| raft::Record::Reborn { life, boot }),
         (any::<u64>(), met()).prop_map(|(peer, met)| raft::Record::Met { peer: NodeId(peer), met }),
         (any::<u64>(), any::<Option<u64>>()).prop_map(|(term, vote)| raft::Record::Voted {
@@ -154,21 +154,24 @@ fn record() -> impl Strategy<Value = raft::Record> {
             raft::Record::Appended { after: Index(after), entries, commit: Index(commit) }
         }),
         (
-            (snapshot(), any::<bool>(), any::<[u64; 4]>(), any::<Option<u64>>()),
+            (snapshot(), any::<bool>(), any::<[u64; 5]>(), any::<Option<u64>>()),
             proptest::collection::btree_map(any::<u64>().prop_map(NodeId), met(), 0..4),
         )
-            .prop_map(|((snapshot, keeps_tail, [life, boot, term, commit], vote), met)| {
-                raft::Record::Compacted {
-                    snapshot,
-                    keeps_tail,
-                    life,
-                    boot,
-                    met,
-                    term: Term(term),
-                    vote: vote.map(NodeId),
-                    commit: Index(commit),
+            .prop_map(
+                |((snapshot, keeps_tail, [life, born, boot, term, commit], vote), met)| {
+                    raft::Record::Compacted {
+                        snapshot,
+                        keeps_tail,
+                        life,
+                        born,
+                        boot,
+                        met,
+                        term: Term(term),
+                        vote: vote.map(NodeId),
+                        commit: Index(commit),
+                    }
                 }
-            }),
+            ),
     ]
 }
 
@@ -205,6 +208,20 @@ proptest! {
         let _ = decode_envelope(bytes.clone());
         let _ = decode_record(bytes);
     }
+}
+
+#[test]
+fn a_record_that_says_nothing_of_its_lifes_beginning_may_have_told_anybody_of_any_run() {
+    // Group 1, field 2: the third run, as versions wrote it that knew of no beginning.
+    let booted = Record { group: GroupId(1), record: raft::Record::Booted { boot: 3, born: 3 } };
+    assert_eq!(decode_record(Bytes::from_static(&[0x08, 1, 0x10, 3])), Ok(booted));
+
+    let snapshot = Some(WireSnapshot::from(&Snapshot::default()));
+    let compacted = WireCompacted { snapshot, boot: 3, ..WireCompacted::default() };
+    let kind = Some(WireRecordKind::Compacted(compacted));
+    let bytes = WireRecord { group: 1, kind, born: None }.encode_to_vec();
+    let read = decode_record(bytes.into()).map(|record| record.record);
+    assert!(matches!(read, Ok(raft::Record::Compacted { boot: 3, born: 3, .. })), "{read:?}");
 }
 
 #[test]

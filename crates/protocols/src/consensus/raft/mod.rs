@@ -103,6 +103,7 @@ pub const MUTANTS: &[&str] = &[
     "votes_after_memory_loss",
     "counts_other_lives",
     "forgets_whom_it_met",
+    "counts_past_forgotten_runs",
 ];
 
 /// What a member knows before it starts.
@@ -464,8 +465,8 @@ impl Protocol for Raft {
     }
 
     fn recover(config: &Config, durable: Durable, out: &mut Out<'_, Self>) -> Self {
-        let (life, boot, record) = memory::start(config, &durable, out);
-        let Durable { met, term, vote, commit, mut log, needed, applied, .. } = durable;
+        let (memory, boot, record) = memory::start(config, &durable, out);
+        let Durable { term, vote, commit, mut log, needed, applied, .. } = durable;
         assert!(commit <= log.last_index(), "the durable commit index is beyond the durable log");
         assert!(
             log.base().index == Index(0) || log.base().term > Term(0),
@@ -475,7 +476,7 @@ impl Protocol for Raft {
         let memberships = changes::memberships_of(config.me, &log, commit);
         let mut raft = Raft {
             boot,
-            memory: Memory::new(life, met),
+            memory,
             term,
             vote,
             durable: log.last_index(),
