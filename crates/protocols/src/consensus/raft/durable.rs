@@ -163,11 +163,40 @@ impl Durable {
             }
         }
     }
+
+    /// What is lost may be the very record that stood for the beginning of the log, when those before it had been
+    /// released. What follows an unknown beginning is then of no use.
+    pub(super) fn drop_groundless_log(&mut self) {
+        if self.memory_lost && self.log.base().index > Index(0) && self.log.base().term == Term(0) {
+            self.log = Log::default();
+            self.commit = Index(0);
+            self.needed = Needed::default();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_whose_beginning_was_lost_is_dropped_only_if_memory_was() {
+        let entry =
+            Entry { term: Term(2), origin: None, payload: Default::default(), membership: None };
+        let record = Record::Appended { after: Index(7), entries: vec![entry], commit: Index(8) };
+        let mut durable = Durable { boot: 3, ..Durable::default() };
+        durable.fold(9, record);
+        durable.drop_groundless_log();
+        assert_eq!(
+            durable.log.last_index(),
+            Index(8),
+            "that is a bug of ours, and is seen at the start"
+        );
+        durable.memory_lost = true;
+        durable.drop_groundless_log();
+        let nothing = Durable { boot: 3, memory_lost: true, ..Durable::default() };
+        assert_eq!(durable, nothing);
+    }
 
     #[test]
     fn a_loss_that_was_taken_note_of_stays_so_once_the_log_is_compacted() {

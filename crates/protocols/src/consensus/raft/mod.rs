@@ -464,7 +464,8 @@ impl Protocol for Raft {
         durable.fold(number, record);
     }
 
-    fn recover(config: &Config, durable: Durable, out: &mut Out<'_, Self>) -> Self {
+    fn recover(config: &Config, mut durable: Durable, out: &mut Out<'_, Self>) -> Self {
+        durable.drop_groundless_log();
         let (memory, boot, record) = memory::start(config, &durable, out);
         let Durable { term, vote, commit, mut log, needed, applied, .. } = durable;
         assert!(commit <= log.last_index(), "the durable commit index is beyond the durable log");
