@@ -3,8 +3,8 @@
 //! A node whose log is found out to be damaged is told that it has lost its memory. Of a log that is whole and too old
 //! nothing can be seen, and what becomes of it depends on what Raft promises (`raft::memory`):
 //!
-//! - A disk that was wiped is found out by whoever has heard of the node. So nobody says anything, unless the judges see
-//!   that somebody has not, or the node crashes again before anybody could tell it ([`Word`]).
+//! - A disk that was wiped is found out by whoever has heard of the node, however often it crashes before it is told. So
+//!   nobody says anything, unless the judges see that somebody has not heard of it ([`Word`]).
 //! - A disk that was replaced by an older copy of itself, and one that never wrote what it said it had, need somebody
 //!   who says so: the copy may be of the very run that was the last, and then its peers know of no later one. Raft
 //!   promises nothing for a loss that nobody can know of, so here somebody always says so.
@@ -85,8 +85,6 @@ pub(crate) struct NodeDisk {
     /// Whether the data directory bears the mark that memory is lost.
     is_marked: bool,
     word: Word,
-    /// Whether the node has lost its memory, and has neither been told nor been whole since.
-    is_in_the_dark: bool,
     /// Whether the node was told, and has yet to write that it knows.
     is_told: bool,
 }
@@ -103,7 +101,6 @@ impl NodeDisk {
             ruin: None,
             is_marked: false,
             word,
-            is_in_the_dark: false,
             is_told: false,
         }
     }
@@ -113,14 +110,9 @@ impl NodeDisk {
         let has_word = self.word.take_for(self.node);
         match loss {
             // The log says so itself.
-            Some(Loss::Known) => (self.is_marked, self.is_in_the_dark) = (true, false),
-            Some(Loss::Unknown) if self.ruin == Some(Ruin::Wiped) && !has_word => {
-                self.is_in_the_dark = true;
-            }
-            Some(Loss::Unknown) => self.is_told = true,
-            // Runs are counted anew on an empty disk. If this is the second, and others have heard of one before the
-            // loss, nothing looks wrong to them.
-            None => self.is_told |= std::mem::take(&mut self.is_in_the_dark) || has_word,
+            Some(Loss::Known) => self.is_marked = true,
+            Some(Loss::Unknown) => self.is_told |= has_word || self.ruin != Some(Ruin::Wiped),
+            None => self.is_told |= has_word,
         }
         self.is_told
     }
@@ -195,7 +187,6 @@ impl SimDisk<Node> for NodeDisk {
     fn regain(&mut self) -> Result<bool, LogDiskError> {
         let is_regained = self.log.regain()?;
         self.is_marked &= !is_regained;
-        self.is_in_the_dark &= !is_regained;
         Ok(is_regained)
     }
 }
