@@ -109,7 +109,7 @@ fn simulation(suspect: Suspect, plan: &Plan) -> Simulation<Node, NodeDisk, Trial
     let word = Word::default();
     let engines: BTreeMap<NodeId, EngineDisks> =
         nodes.map(|node| (node, EngineDisks::new(groups))).collect();
-    let losses = Losses::new(groups.clone(), word.clone());
+    let losses = Losses::new(seed, groups.clone(), word.clone());
     let trial = Trial::new(groups, plan.bounds.operations, losses)
         .hunting(hunt)
         .churning(hazards.churn.then(|| Churn::new(OPERATOR, groups.clone())))

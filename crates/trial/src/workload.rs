@@ -56,12 +56,14 @@ pub struct Tally {
     pub losses_found_out: u64,
     /// Losses that nobody could know of, so that the node was told.
     pub losses_told: u64,
+    /// Runs after a loss that ended before the node could be told.
+    pub runs_cut_short: u64,
 }
 
 impl Tally {
     /// Each number with its name.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let Tally { churn, engines, losses_found_out, losses_told } = *self;
+        let Tally { churn, engines, losses_found_out, losses_told, runs_cut_short } = *self;
         [
             ("members added", churn.added),
             ("members added again", churn.added_again),
@@ -78,6 +80,7 @@ impl Tally {
             ("requests refused for want of space", engines.refused),
             ("losses found out by others", losses_found_out),
             ("losses told", losses_told),
+            ("runs cut short after a loss", runs_cut_short),
         ]
         .into_iter()
     }
@@ -156,6 +159,7 @@ impl Trial {
             engines: self.engines.as_ref().map(|engines| engines.tally).unwrap_or_default(),
             losses_found_out: self.losses.found_out,
             losses_told: self.losses.told,
+            runs_cut_short: self.losses.cut_short,
         }
     }
 
@@ -409,7 +413,7 @@ impl Workload<Node> for Trial {
         if let Some(hunt) = self.hunt.as_mut().filter(|_| !clients.is_healed()) {
             hunt.stepped(node, clients);
         }
-        self.losses.stepped(clients);
+        self.losses.stepped(node, clients);
     }
 
     fn healed(&mut self, _: &mut Clients<'_, Node>) {
