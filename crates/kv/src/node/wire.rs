@@ -5,6 +5,7 @@
 //! every node knows it.
 
 mod membership;
+mod memory;
 mod snapshot;
 
 use std::sync::Arc;
@@ -12,13 +13,12 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 use prost::{Message as _, Oneof};
 use quorate_core::{GroupId, NodeId, RequestId};
-use quorate_protocols::consensus::raft::{
-    self, Entry, Greeting, Index, Met, Origin, Outcome, Term, Ticket,
-};
+use quorate_protocols::consensus::raft::{self, Entry, Index, Origin, Outcome, Term, Ticket};
 use thiserror::Error;
 
 use super::{Envelope, Record};
 use membership::WireMembership;
+use memory::{WireGreeting, WireMet, born_in, greeting, met, wire_greeting, wire_met};
 use snapshot::{WireChunksTaken, WireCompacted, WireInstallSnapshot, WireSnapshot};
 
 /// Bytes that hold no message or record of this version.
@@ -245,17 +245,6 @@ struct WireAnswer {
     greeting: Option<WireGreeting>,
 }
 
-/// What is not there is zero, as it is in messages of versions that knew of no lives.
-#[derive(Clone, PartialEq, prost::Message)]
-struct WireGreeting {
-    #[prost(uint64, tag = "1")]
-    life: u64,
-    #[prost(uint64, tag = "2")]
-    boot: u64,
-    #[prost(uint64, tag = "3")]
-    met: u64,
-}
-
 #[derive(Clone, PartialEq, Oneof)]
 enum WireOutcome {
     #[prost(uint64, tag = "3")]
@@ -335,18 +324,6 @@ enum WireRecordKind {
     Reborn(WireMet),
     #[prost(message, tag = "7")]
     Met(WireMet),
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct WireMet {
-    #[prost(uint64, tag = "1")]
-    peer: u64,
-    #[prost(uint64, tag = "2")]
-    life: u64,
-    #[prost(uint64, tag = "3")]
-    boot: u64,
-    #[prost(uint64, tag = "4")]
-    told_in: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -525,33 +502,6 @@ impl TryFrom<WireMessage> for raft::Message {
             }
         })
     }
-}
-
-/// Nothing, if there is nothing to say.
-fn wire_greeting(greeting: Greeting) -> Option<WireGreeting> {
-    let Greeting { life, boot, met } = greeting;
-    (greeting != Greeting::default()).then_some(WireGreeting { life, boot, met })
-}
-
-fn greeting(greeting: Option<WireGreeting>) -> Greeting {
-    let WireGreeting { life, boot, met } = greeting.unwrap_or_default();
-    Greeting { life, boot, met }
-}
-
-/// Versions that didn't write in which run a life began didn't write either whom they told of which run: it may have been
-/// anybody of any. That is as if the life had begun with the newest.
-fn born_in(born: Option<u64>, boot: u64) -> u64 {
-    born.unwrap_or(boot)
-}
-
-fn wire_met(peer: NodeId, met: Met) -> WireMet {
-    let Met { life, boot, told_in } = met;
-    WireMet { peer: peer.0, life, boot, told_in }
-}
-
-fn met(said: WireMet) -> (NodeId, Met) {
-    let WireMet { peer, life, boot, told_in } = said;
-    (NodeId(peer), Met { life, boot, told_in })
 }
 
 impl WireTicket {

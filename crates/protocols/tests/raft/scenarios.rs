@@ -123,6 +123,7 @@ scenarios! {
     an_older_copy_of_a_disk_is_found_out,
     an_older_copy_whose_runs_were_cut_short_is_found_out,
     a_wiped_member_whose_runs_were_cut_short_is_found_out,
+    a_run_is_told_only_once_it_is_durable_to_whom,
     a_wiped_member_does_not_vote,
     a_member_that_was_wiped_unknowingly_learns_it_from_who_asks_for_its_vote,
     a_new_life_is_remembered_over_a_compaction,

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use quorate_core::NodeId;
 use quorate_protocols::consensus::raft::{self, Index, InstallSnapshot, Snapshot, Term};
 
+use super::WireError;
 use super::membership::WireMembership;
-use super::{WireError, WireGreeting, WireMet, born_in, greeting, met, wire_greeting};
+use super::memory::{WireGreeting, WireMet, born_in, greeting, met, wire_greeting};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct WireSnapshot {

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use quorate_protocols::consensus::raft::{
-    Append, InstallSnapshot, Member, Membership, Message, Snapshot, Standing, Submission, VoteKind,
+    Append, Greeting, InstallSnapshot, Member, Membership, Message, Met, Snapshot, Standing,
+    Submission, VoteKind,
 };
 
 use super::*;

@@ -18,10 +18,18 @@
 //! How a loss is found out. The world may say so ([`Durable::memory_lost`]). If it doesn't know, the others may: each run
 //! of a member has a number, its boot, and each member remembers, durably, the highest boot it has heard of each other.
 //! All that is said about votes and copies carries a [`Greeting`]: the sender's life and boot, and the boot that it knows
-//! of the receiver. A member tells a peer its boot only once the peer, in this run, has told what it knew. So if it is told
-//! a higher boot than its own, or its own before it has told it, then there was a run that it has forgotten. A member that
-//! starts asks everybody what they know of it ([`Message::Hello`]), and before it gives anybody a vote or an
-//! acknowledgement, that one has told it.
+//! of the receiver. A member tells a peer its boot only once the peer, in this run, has told what it knew, and the disk
+//! knows that it has ([`Met::told_in`]). So the disk of a member that has forgotten nothing knows, of each peer, the newest
+//! run that the peer can have heard of. If the peer has heard of a newer one, that one was forgotten. A member that starts
+//! asks everybody what they know of it ([`Message::Hello`]), and before it gives anybody a vote or an acknowledgement,
+//! that one has told it.
+//!
+//! To compare with the number of the member's own run would not do. One that was wiped, or given back an older copy of its
+//! disk, counts its runs anew, and comes to count more than it has forgotten if enough of them are cut short: before
+//! anybody has told it anything, or when only those have who had heard of nothing. What the disk knows of a peer doesn't
+//! change meanwhile. It is of the time before the forgotten run, and so less than that run's number, until the peer tells
+//! again; and the first that it then tells is that number, or a higher one. Only what was before the life began is let
+//! pass: it was forgotten, and that is known.
 //!
 //! The log's disk and the application's may fail apart. A state that the application still has is as good as any
 //! snapshot, whatever the log forgot: the member begins its log there ([`Durable::applied`]), and counts for nothing
@@ -30,9 +38,8 @@
 //! What is found out, then: that a run was forgotten, by the time a member that has heard of that run counts on the one
 //! that forgot it. What is not: a loss within the last run that is left (a copy of the disk taken while the run went on,
 //! put back before another began), and a run that nobody heard of who can be reached now: all who did are down, cut off,
-//! or have lost their memory too. Nor is a wiped member found out whose new runs, cut short before anybody told it what
-//! they knew, have come to be more than its forgotten ones: runs are counted, and it counts past them. Whoever puts back a
-//! copy of a disk should say so.
+//! or have lost their memory too. Nor is one that a peer first heard of between sending a message and its arrival, if the
+//! message outlives the loss: it passes for what the peer knows now. Whoever puts back a copy of a disk should say so.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
