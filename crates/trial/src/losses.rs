@@ -8,7 +8,7 @@
 //! than it has forgotten, which chance hardly ever brings about: so some of its first runs are cut short, once the disk
 //! knows of them and before anybody can have told the node anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_core::{GroupId, NodeId};
@@ -35,6 +35,10 @@ pub(crate) struct Losses {
     /// Runs of such nodes that were cut short before.
     pub(crate) cut_short: u64,
     is_in_the_dark: bool,
+    /// Who has ever lost its memory.
+    ever_lost: BTreeSet<NodeId>,
+    /// Who began another life and never had.
+    reborn_for_nothing: Option<NodeId>,
     /// How many runs of the node that lost its memory are yet to be cut short.
     to_cut_short: u64,
     rng: Rng,
@@ -50,6 +54,8 @@ impl Losses {
             told: 0,
             cut_short: 0,
             is_in_the_dark: false,
+            ever_lost: BTreeSet::new(),
+            reborn_for_nothing: None,
             to_cut_short: 0,
             rng: Rng::for_purpose(seed, PURPOSE),
         }
@@ -93,6 +99,7 @@ impl Losses {
 
     /// Looks whether the node that is damaged is whole again, or its run is to be cut short.
     pub(crate) fn stepped(&mut self, stepped: NodeId, clients: &mut Clients<'_, Node>) {
+        self.look_at_life(stepped, clients);
         let Some(node) = clients.damaged() else { return };
         if node == stepped && self.to_cut_short > 0 {
             self.cut_short(node, clients);
@@ -101,6 +108,28 @@ impl Losses {
             self.found_out += u64::from(std::mem::take(&mut self.is_in_the_dark));
             self.lost = None;
             clients.mark_whole(node);
+        }
+    }
+
+    fn look_at_life(&mut self, node: NodeId, clients: &Clients<'_, Node>) {
+        // One that lost it more than once may be told late what it knew before the first loss, and then begins anew once
+        // more.
+        if clients.damaged() == Some(node) {
+            self.ever_lost.insert(node);
+        }
+        let cluster = clients.cluster();
+        let has_new_life =
+            |group: &GroupId| members::raft(*group, node, &cluster).is_some_and(|r| r.life() != 0);
+        if !self.ever_lost.contains(&node) && self.groups.iter().any(has_new_life) {
+            self.reborn_for_nothing = Some(node);
+        }
+    }
+
+    /// Who has forgotten nothing goes on under its first life: one that begins another counts for nothing for a while.
+    pub(crate) fn invariant(&self) -> Result<(), String> {
+        match self.reborn_for_nothing {
+            Some(node) => Err(format!("{node} has never lost its memory, and began another life")),
+            None => Ok(()),
         }
     }
 

@@ -425,6 +425,7 @@ impl Workload<Node> for Trial {
 
     // After every step of every node, so it is enough to look at the one that took it.
     fn invariant(&mut self, stepped: NodeId, cluster: &Cluster<'_, Node>) -> Result<(), String> {
+        self.losses.invariant()?;
         for (group, shard) in &mut self.shards {
             if let Some(member) = members::raft(*group, stepped, cluster) {
                 shard.properties.observe_member(stepped, member)?;

@@ -41,6 +41,7 @@ pub const MUTANTS: &[&str] = &[
     "counts_other_lives",
     "forgets_whom_it_met",
     "counts_past_forgotten_runs",
+    "tells_its_run_early",
     "forgets_life_when_compacting",
     "forgets_whom_it_met_when_compacting",
     "counts_learners",

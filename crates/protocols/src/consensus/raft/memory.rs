@@ -210,7 +210,8 @@ impl Raft {
             let forgets = config.mutants.has("forgets_whom_it_met");
             let met = if forgets { Met { life: 0, boot: 0, ..newest } } else { newest };
             let number = out.persist(Record::Met { peer: from, met });
-            if newest.told_in != known.told_in {
+            let is_told = newest.told_in != known.told_in;
+            if is_told && !config.mutants.has("tells_its_run_early") {
                 self.memory.unsynced = Some(number);
             }
         }

@@ -104,6 +104,7 @@ pub const MUTANTS: &[&str] = &[
     "counts_other_lives",
     "forgets_whom_it_met",
     "counts_past_forgotten_runs",
+    "tells_its_run_early",
 ];
 
 /// What a member knows before it starts.
