@@ -16,6 +16,7 @@
 //! passes it on without.
 
 mod membership;
+pub mod newer;
 mod snapshot;
 
 use std::sync::Arc;
