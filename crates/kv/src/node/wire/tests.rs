@@ -249,7 +249,8 @@ proptest! {
 fn newer(habits: Habits, chance: u64) -> Newer<impl FnMut(u64) -> u64> {
     let mut state = chance;
     let draw = move |bound| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % bound
     };
     Newer { habits, draw }
