@@ -19,7 +19,7 @@ use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::time::{Time, nanos};
 use crate::trace::{Digest, Trace};
-use crate::wire::{Encoded, Parcel, Version, Wire};
+use crate::wire::{Parcel, Version, Wire};
 
 /// What can happen next. Nodes are places here, counted from zero. An event with a boot number is void after the
 /// node's next crash.
@@ -327,10 +327,7 @@ where
         };
         let by = self.process.version;
         let wire = shared.wire.as_mut();
-        let encoded = wire.map(|wire| wire.encode(by, &message));
-        let parcel = |encoded: &Option<Encoded<P::Message>>| {
-            encoded.clone().map(|encoded| Box::new(Parcel { by, encoded }))
-        };
+        let parcel = wire.map(|wire| Box::new(Parcel { by, encoded: wire.encode(by, &message) }));
         if again {
             shared.counters.duplicated += 1;
             let second =
@@ -339,7 +336,7 @@ where
             match second {
                 Ok(second) => {
                     let (to, connection) = (place as u32, second.connection);
-                    let (message, parcel) = (message.clone(), parcel(&encoded));
+                    let (message, parcel) = (message.clone(), parcel.clone());
                     let copy = Letter { from, to, connection, id, message, parcel };
                     shared.queue.schedule(second.at, Event::Arrive(copy));
                 }
@@ -352,7 +349,6 @@ where
         }
         shared.digest.add(passage.at.0 ^ place.rotate_right(16));
         let (to, connection) = (place as u32, passage.connection);
-        let parcel = parcel(&encoded);
         let letter = Letter { from, to, connection, id, message, parcel };
         shared.queue.schedule(passage.at, Event::Arrive(letter));
     }

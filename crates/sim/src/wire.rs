@@ -59,6 +59,7 @@ pub trait Wire<P: Protocol> {
 }
 
 /// A message on its way as bytes.
+#[derive(Clone)]
 pub(crate) struct Parcel<M> {
     pub(crate) by: Version,
     pub(crate) encoded: Encoded<M>,

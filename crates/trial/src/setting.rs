@@ -11,7 +11,7 @@ const PURPOSE: u64 = 0x6861_7a61_7264;
 /// And the chance of mixed versions apart from that of the other hazards.
 const VERSIONS: u64 = 0x6d69_7865_6473;
 /// In how many of a hundred runs versions mix. Messages that are encoded take their time, so it can't be in all.
-const MIXED_PERCENT: u64 = 15;
+const MIXED_PERCENT: u64 = 8;
 
 /// What a run meets beside the plan's faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

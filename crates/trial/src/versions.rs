@@ -19,6 +19,9 @@ use quorate_sim::{Encoded, RecordCodec, Rng, Version, Wire};
 /// Sets this chance apart from that of all else which the seed decides.
 const PURPOSE: u64 = 0x7665_7273_696f_6e73;
 
+/// Most envelopes are smaller, and take one allocation.
+const BYTES_USUAL: usize = 128;
+
 /// What was new to nodes of this version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VersionTally {
@@ -56,7 +59,7 @@ impl Versions {
 
 impl Wire<Node> for Versions {
     fn encode(&mut self, by: Version, envelope: &Envelope) -> Encoded<Envelope> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(BYTES_USUAL);
         let legible = match by {
             Version::This => {
                 wire::encode_envelope(envelope, &mut bytes);

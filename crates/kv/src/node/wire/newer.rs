@@ -142,7 +142,7 @@ impl<D: FnMut(u64) -> u64> Newer<D> {
     /// A message with new fields in front of what it had, or behind, and so whatever lies in it.
     fn rewrite(&mut self, kind: Kind, message: &[u8]) -> Vec<u8> {
         let mut rest = message;
-        let mut written = Vec::with_capacity(message.len() * 2);
+        let mut written = Vec::with_capacity(message.len() + 32);
         let is_new = self.happens(self.habits.fields);
         let is_first = is_new && self.happens(50);
         if is_first {
