@@ -18,10 +18,10 @@ use quorate_engine::{MemoryDisk, MemoryEngine};
 use quorate_kv::node::{self, Node, Record};
 use quorate_sim::disk::{Damage, DiskFault, Loss, Recovery, Ruin, SimDisk, SyncEnd};
 use quorate_sim::log_disk::LogDiskError;
-use quorate_sim::{LogDisk, Rng};
+use quorate_sim::{LogDisk, Rng, Version};
 use quorate_storage::log::LogOptions;
 
-use crate::codec::NodeRecords;
+use crate::versions::{NodeRecords, Versions, Writer};
 
 /// What a node's stores lie in, by shard. It is a handle: clones are of the same disks.
 #[derive(Clone)]
@@ -77,6 +77,7 @@ impl Word {
 pub(crate) struct NodeDisk {
     node: NodeId,
     log: LogDisk<Node, NodeRecords>,
+    writer: Writer,
     engines: EngineDisks,
     /// What takes the place of the engines at the next crash.
     engines_to_be: Option<EngineDisks>,
@@ -90,12 +91,21 @@ pub(crate) struct NodeDisk {
 }
 
 impl NodeDisk {
-    pub(crate) fn new(node: NodeId, options: LogOptions, engines: EngineDisks, word: Word) -> Self {
+    pub(crate) fn new(
+        node: NodeId,
+        options: LogOptions,
+        engines: EngineDisks,
+        word: Word,
+        versions: Versions,
+    ) -> Self {
         let found = engines.clone();
-        let log = LogDisk::with_options(NodeRecords, options, move || found.base());
+        let writer = Writer::default();
+        let records = writer.records(versions);
+        let log = LogDisk::with_options(records, options, move || found.base());
         NodeDisk {
             node,
             log,
+            writer,
             engines,
             engines_to_be: None,
             ruin: None,
@@ -163,6 +173,10 @@ impl SimDisk<Node> for NodeDisk {
             }
         }
         Ok(recovery)
+    }
+
+    fn write_as(&mut self, version: Version) {
+        self.writer.be(version);
     }
 
     fn afflict(&mut self, fault: DiskFault, rng: &mut Rng) {

@@ -1,11 +1,23 @@
 //! How nodes' messages and records look on the wire and on the disk.
 //!
 //! Protocol buffers, by derive: fields may be added under new numbers, and a version that doesn't know them skips
-//! them; a number is never used again. An unknown kind of message or record is an error, so a new kind must wait until
-//! every node knows it.
+//! them; a number is never used again.
+//!
+//! What a version makes of a *kind* that it doesn't know depends on what it would lose:
+//!
+//! - **A message** may get lost at any time, and nobody minds. The part of an envelope that can't be read is skipped and
+//!   counted, and the rest is taken: else the first node of a new version would find that all others are deaf to
+//!   whatever leaves together with its new kind of message.
+//! - **A record** is durable state. It is refused by name, and the node doesn't start.
+//! - **A command** (`crate::wire`) would part the replicas. The node stops at it.
+//!
+//! So a new kind of message may be sent at once by whoever can do without an answer, and a new kind of record or command
+//! must wait until every member knows it; so must a new field in what is passed on or kept, since whoever doesn't know it
+//! passes it on without.
 
 mod membership;
 mod memory;
+pub mod newer;
 mod snapshot;
 
 use std::sync::Arc;
@@ -42,14 +54,17 @@ pub fn encode_envelope(envelope: &Envelope, buffer: &mut impl BufMut) {
     WireEnvelope { parts }.encode_raw(buffer);
 }
 
-/// Reads an envelope; payloads share the memory of `bytes`.
+/// Reads an envelope; payloads share the memory of `bytes`. Parts of a kind that this version doesn't know are counted.
 pub fn decode_envelope(bytes: Bytes) -> Result<Envelope, WireError> {
-    let parts = WireEnvelope::decode(bytes)?.parts.into_iter();
-    let messages = parts.map(|part| {
-        let message = part.message.ok_or(WireError::Unknown("kind of message"))?;
-        Ok((GroupId(part.group), message.try_into()?))
-    });
-    Ok(Envelope { messages: messages.collect::<Result<_, WireError>>()? })
+    let parts = WireEnvelope::decode(bytes)?.parts;
+    let mut envelope = Envelope { messages: Vec::with_capacity(parts.len()), unread: 0 };
+    for part in parts {
+        match part.message.and_then(|message| raft::Message::try_from(message).ok()) {
+            Some(message) => envelope.messages.push((GroupId(part.group), message)),
+            None => envelope.unread += 1,
+        }
+    }
+    Ok(envelope)
 }
 
 /// Adds a record to `buffer`.
