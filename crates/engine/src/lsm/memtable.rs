@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use keys::Keys;
+use keys::{Fences, Keys};
 
 /// A key, and its new value or none if it is gone.
 pub(super) type Change = (Bytes, Option<Bytes>);
@@ -20,7 +20,7 @@ pub(super) type Change = (Bytes, Option<Bytes>);
 const NODE_ENTRIES_MAX: usize = 32;
 
 /// What an entry costs beside its key and value, about: two handles and a number, in nodes that are two thirds full.
-const ENTRY_BYTES: u64 = 108;
+const ENTRY_BYTES: u64 = 120;
 
 /// Changes in memory, ordered by key. A clone is as the original was, and shares what neither of them changes.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub(super) struct Memtable {
     root: Arc<Node>,
     /// Keys and values.
     bytes: u64,
+    /// Values that were deleted. Their memory may be shared with what is still here.
+    deleted_bytes: u64,
     entries: u64,
 }
 
@@ -64,17 +66,19 @@ impl Default for Memtable {
     fn default() -> Self {
         let keys = Keys::with_capacity(NODE_ENTRIES_MAX);
         let leaf = Leaf { keys, values: Vec::with_capacity(NODE_ENTRIES_MAX) };
-        Memtable { root: Arc::new(Node::Leaf(leaf)), bytes: 0, entries: 0 }
+        Memtable { root: Arc::new(Node::Leaf(leaf)), bytes: 0, deleted_bytes: 0, entries: 0 }
     }
 }
 
 impl Memtable {
     pub(super) fn insert(&mut self, key: Bytes, value: Option<Bytes>) {
+        let is_deletion = value.is_none();
         let value_bytes = value.as_ref().map_or(0, Bytes::len);
         let bytes = (key.len() + value_bytes) as u64;
-        match Arc::make_mut(&mut self.root).insert(key, value) {
+        match Arc::make_mut(&mut self.root).insert(key, value, Fences::default()) {
             Inserted::Replaced(before) => {
                 self.bytes = self.bytes + value_bytes as u64 - before as u64;
+                self.deleted_bytes += if is_deletion { before as u64 } else { 0 };
                 return;
             }
             Inserted::New => {}
@@ -97,7 +101,7 @@ impl Memtable {
 
     /// About what it takes of memory.
     pub(super) fn footprint(&self) -> u64 {
-        self.bytes + self.entries * ENTRY_BYTES
+        self.bytes + self.deleted_bytes + self.entries * ENTRY_BYTES
     }
 
     /// The change to a key, if there is one.
@@ -145,16 +149,16 @@ impl Memtable {
 }
 
 impl Node {
-    fn insert(&mut self, key: Bytes, value: Option<Bytes>) -> Inserted {
+    fn insert(&mut self, key: Bytes, value: Option<Bytes>, fences: Fences<'_>) -> Inserted {
         match self {
-            Node::Leaf(leaf) => leaf.insert(key, value),
-            Node::Inner(inner) => inner.insert(key, value),
+            Node::Leaf(leaf) => leaf.insert(key, value, fences),
+            Node::Inner(inner) => inner.insert(key, value, fences),
         }
     }
 }
 
 impl Leaf {
-    fn insert(&mut self, key: Bytes, value: Option<Bytes>) -> Inserted {
+    fn insert(&mut self, key: Bytes, value: Option<Bytes>, fences: Fences<'_>) -> Inserted {
         let at = match self.keys.search(&key) {
             Ok(at) => {
                 let before = std::mem::replace(&mut self.values[at], value);
@@ -168,15 +172,15 @@ impl Leaf {
             return Inserted::New;
         }
         let middle = middle(at);
+        let first = self.keys.get(middle).unwrap_or(&key).clone();
         let mut right = Leaf {
-            keys: self.keys.split_off(middle, NODE_ENTRIES_MAX),
+            keys: self.keys.split_off(middle, &first, fences),
             values: Vec::with_capacity(NODE_ENTRIES_MAX),
         };
         right.values.extend(self.values.drain(middle..));
-        let (half, at) = if at < middle { (&mut *self, at) } else { (&mut right, at - middle) };
+        let (half, at) = if key < first { (&mut *self, at) } else { (&mut right, at - middle) };
         half.keys.insert(at, key);
         half.values.insert(at, value);
-        let first = right.keys.get(0).expect("half of a full leaf is empty").clone();
         Inserted::Split(first, Arc::new(Node::Leaf(right)))
     }
 }
@@ -187,9 +191,14 @@ impl Inner {
         self.keys.search(key).map_or_else(|at| at, |at| at + 1)
     }
 
-    fn insert(&mut self, key: Bytes, value: Option<Bytes>) -> Inserted {
+    fn insert(&mut self, key: Bytes, value: Option<Bytes>, fences: Fences<'_>) -> Inserted {
         let at = self.place_of(&key);
-        let (first, child) = match Arc::make_mut(&mut self.children[at]).insert(key, value) {
+        let around = Fences {
+            low: at.checked_sub(1).and_then(|before| self.keys.get(before)).or(fences.low),
+            high: self.keys.get(at).or(fences.high),
+        };
+        let child = Arc::make_mut(&mut self.children[at]);
+        let (first, child) = match child.insert(key, value, around) {
             Inserted::Split(first, child) => (first, child),
             done => return done,
         };
@@ -200,8 +209,9 @@ impl Inner {
         }
         // Each half keeps a key less than it has children: the one between them goes up.
         let middle = middle(at).min(NODE_ENTRIES_MAX - 1);
-        let mut keys = self.keys.split_off(middle, NODE_ENTRIES_MAX);
-        let between = keys.take_first();
+        let between = self.keys.get(middle).expect("a full node is empty").clone();
+        let mut keys = self.keys.split_off(middle, &between, fences);
+        keys.remove_first();
         let mut children = Vec::with_capacity(NODE_ENTRIES_MAX + 1);
         children.extend(self.children.drain(middle + 1..));
         let mut right = Inner { keys, children };
