@@ -16,8 +16,12 @@ use keys::{Fences, Keys};
 /// A key, and its new value or none if it is gone.
 pub(super) type Change = (Bytes, Option<Bytes>);
 
-/// How many entries a node has at most. A copy of a node costs as many handles.
-const NODE_ENTRIES_MAX: usize = 32;
+/// How many entries a leaf has at most. A copy of it costs twice as many handles.
+const LEAF_KEYS_MAX: usize = 32;
+
+/// How many keys a node above the leaves has at most. There are few of these nodes, and the fewer levels they make, the
+/// less a search has to wait for.
+const INNER_KEYS_MAX: usize = 128;
 
 /// What an entry costs beside its key and value, about: two handles and a number, in nodes that are two thirds full.
 const ENTRY_BYTES: u64 = 120;
@@ -64,8 +68,8 @@ enum Inserted {
 
 impl Default for Memtable {
     fn default() -> Self {
-        let keys = Keys::with_capacity(NODE_ENTRIES_MAX);
-        let leaf = Leaf { keys, values: Vec::with_capacity(NODE_ENTRIES_MAX) };
+        let keys = Keys::with_capacity(LEAF_KEYS_MAX);
+        let leaf = Leaf { keys, values: Vec::with_capacity(LEAF_KEYS_MAX) };
         Memtable { root: Arc::new(Node::Leaf(leaf)), bytes: 0, deleted_bytes: 0, entries: 0 }
     }
 }
@@ -83,9 +87,9 @@ impl Memtable {
             }
             Inserted::New => {}
             Inserted::Split(first, right) => {
-                let mut keys = Keys::with_capacity(NODE_ENTRIES_MAX);
+                let mut keys = Keys::with_capacity(INNER_KEYS_MAX);
                 keys.insert(0, first);
-                let mut children = Vec::with_capacity(NODE_ENTRIES_MAX + 1);
+                let mut children = Vec::with_capacity(INNER_KEYS_MAX + 1);
                 children.extend([self.root.clone(), right]);
                 self.root = Arc::new(Node::Inner(Inner { keys, children }));
             }
@@ -166,16 +170,16 @@ impl Leaf {
             }
             Err(at) => at,
         };
-        if self.keys.len() < NODE_ENTRIES_MAX {
+        if self.keys.len() < LEAF_KEYS_MAX {
             self.keys.insert(at, key);
             self.values.insert(at, value);
             return Inserted::New;
         }
-        let middle = middle(at);
+        let middle = middle(at, LEAF_KEYS_MAX);
         let first = self.keys.get(middle).unwrap_or(&key).clone();
         let mut right = Leaf {
             keys: self.keys.split_off(middle, &first, fences),
-            values: Vec::with_capacity(NODE_ENTRIES_MAX),
+            values: Vec::with_capacity(LEAF_KEYS_MAX),
         };
         right.values.extend(self.values.drain(middle..));
         let (half, at) = if key < first { (&mut *self, at) } else { (&mut right, at - middle) };
@@ -202,17 +206,17 @@ impl Inner {
             Inserted::Split(first, child) => (first, child),
             done => return done,
         };
-        if self.keys.len() < NODE_ENTRIES_MAX {
+        if self.keys.len() < INNER_KEYS_MAX {
             self.keys.insert(at, first);
             self.children.insert(at + 1, child);
             return Inserted::New;
         }
         // Each half keeps a key less than it has children: the one between them goes up.
-        let middle = middle(at).min(NODE_ENTRIES_MAX - 1);
+        let middle = middle(at, INNER_KEYS_MAX).min(INNER_KEYS_MAX - 1);
         let between = self.keys.get(middle).expect("a full node is empty").clone();
         let mut keys = self.keys.split_off(middle, &between, fences);
         keys.remove_first();
-        let mut children = Vec::with_capacity(NODE_ENTRIES_MAX + 1);
+        let mut children = Vec::with_capacity(INNER_KEYS_MAX + 1);
         children.extend(self.children.drain(middle + 1..));
         let mut right = Inner { keys, children };
         let (half, at) =
@@ -224,8 +228,8 @@ impl Inner {
 }
 
 /// Where a full node is parted into which something is to be inserted: keys that rise leave full nodes behind.
-fn middle(at: usize) -> usize {
-    if at == NODE_ENTRIES_MAX { NODE_ENTRIES_MAX } else { NODE_ENTRIES_MAX / 2 }
+fn middle(at: usize, keys_max: usize) -> usize {
+    if at == keys_max { keys_max } else { keys_max / 2 }
 }
 
 /// A place between two entries.

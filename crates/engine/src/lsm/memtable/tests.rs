@@ -78,13 +78,14 @@ proptest! {
 }
 
 #[test]
-fn keys_that_rise_or_fall_make_a_tree_of_several_levels() {
+fn keys_that_rise_fall_or_are_scattered_make_a_tree_of_several_levels() {
     let everything = (Bound::Unbounded, Bound::Unbounded);
-    for falls in [false, true] {
+    let orders: [fn(u32) -> u32; 3] =
+        [|number| number, |number| u32::MAX - number, |number| number.wrapping_mul(0x9e37_79b9)];
+    for order in orders {
         let (mut memtable, mut model) = (Memtable::default(), Model::new());
-        let changes: Vec<Change> = (0..40_000_u32)
-            .map(|number| if falls { u32::MAX - number } else { number })
-            .map(|number| (Bytes::from(number.to_be_bytes().to_vec()), None))
+        let changes: Vec<Change> = (0..40_000)
+            .map(|number| (Bytes::from(order(number).to_be_bytes().to_vec()), None))
             .collect();
         write(&mut memtable, &mut model, &changes);
         let Node::Inner(root) = &*memtable.root else { panic!("the root is a leaf") };
