@@ -124,10 +124,10 @@ impl Memtable {
         &self,
         range: &(Bound<Bytes>, Bound<Bytes>),
     ) -> impl Iterator<Item = Change> + use<'_> {
-        let mut place = Place::seek(&self.root, &range.0, true);
+        let mut gap = Gap::seek(&self.root, &range.0, true);
         let end = range.1.clone();
         std::iter::from_fn(move || {
-            place.next().filter(|(key, _)| match &end {
+            gap.next().filter(|(key, _)| match &end {
                 Bound::Included(end) => key <= end,
                 Bound::Excluded(end) => key < end,
                 Bound::Unbounded => true,
@@ -140,10 +140,10 @@ impl Memtable {
         &self,
         range: &(Bound<Bytes>, Bound<Bytes>),
     ) -> impl Iterator<Item = Change> + use<'_> {
-        let mut place = Place::seek(&self.root, &range.1, false);
+        let mut gap = Gap::seek(&self.root, &range.1, false);
         let start = range.0.clone();
         std::iter::from_fn(move || {
-            place.next_back().filter(|(key, _)| match &start {
+            gap.next_back().filter(|(key, _)| match &start {
                 Bound::Included(start) => key >= start,
                 Bound::Excluded(start) => key > start,
                 Bound::Unbounded => true,
@@ -232,8 +232,8 @@ fn middle(at: usize, keys_max: usize) -> usize {
     if at == keys_max { keys_max } else { keys_max / 2 }
 }
 
-/// A place between two entries.
-struct Place<'a> {
+/// A gap between two entries.
+struct Gap<'a> {
     /// The nodes above, from the root, each with the child that it is in.
     path: Vec<(&'a Inner, usize)>,
     leaf: &'a Leaf,
@@ -241,8 +241,8 @@ struct Place<'a> {
     at: usize,
 }
 
-impl<'a> Place<'a> {
-    /// The place at one end of a range.
+impl<'a> Gap<'a> {
+    /// The gap at one end of a range.
     fn seek(root: &'a Node, end: &Bound<Bytes>, is_start: bool) -> Self {
         let mut path = Vec::new();
         let mut node = root;
@@ -264,12 +264,12 @@ impl<'a> Place<'a> {
             Bound::Unbounded if is_start => 0,
             Bound::Unbounded => leaf.keys.len(),
             Bound::Included(key) | Bound::Excluded(key) => match leaf.keys.search(key) {
-                // The key itself is before the place if it is at a start and excluded, or at an end and included.
+                // The key itself is before the gap if it is at a start and excluded, or at an end and included.
                 Ok(at) => at + usize::from(is_start == matches!(end, Bound::Excluded(_))),
                 Err(at) => at,
             },
         };
-        Place { path, leaf, at }
+        Gap { path, leaf, at }
     }
 
     fn next(&mut self) -> Option<Change> {

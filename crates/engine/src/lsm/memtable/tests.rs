@@ -93,3 +93,15 @@ fn keys_that_rise_fall_or_are_scattered_make_a_tree_of_several_levels() {
         assert_same(&memtable, &model, &everything);
     }
 }
+
+#[test]
+fn a_value_that_is_deleted_still_counts_as_memory_since_it_may_be_part_of_a_larger_piece() {
+    let mut memtable = Memtable::default();
+    memtable.insert(Bytes::from("key"), Some(Bytes::from(vec![7; 1000])));
+    let footprint = memtable.footprint();
+    memtable.insert(Bytes::from("key"), None);
+    assert_eq!(memtable.bytes(), 3);
+    assert_eq!(memtable.footprint(), footprint);
+    memtable.insert(Bytes::from("key"), Some(Bytes::from("new")));
+    assert_eq!(memtable.footprint(), footprint + 3);
+}
