@@ -247,6 +247,9 @@ fn node_config(config: &Config, place: &Place) -> node::Config {
     let mut node = node::Config::new(vec![DEFAULT_GROUP], raft);
     node.flush_entries = config.snapshot_count;
     node.quota_bytes = config.quota_bytes;
+    // As in etcd: long enough for another leader to be found before it is over.
+    let longest_without_leader = config.election_timeout.mul_f64(1.5);
+    node.lease_ttl_seconds_min = longest_without_leader.as_secs_f64().ceil().max(2.0) as i64;
     node
 }
 

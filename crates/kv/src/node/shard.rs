@@ -19,8 +19,9 @@ use crate::long_read::{LongDigest, LongRead, SHORT};
 use crate::request::{Command, Query, Response, Revision};
 use crate::service::{NodeRequest, NodeResponse, Role, Status};
 use crate::store::{Read, Store};
+use crate::validate;
 use crate::watch::History;
-use crate::{validate, wire};
+use crate::wire::{self, WireError};
 
 /// The number of changes that one step of removing garbage looks at.
 const COLLECTED_PER_STEP: usize = 1000;
@@ -51,8 +52,9 @@ pub struct Shard<E: Engine = MemoryEngine> {
     /// The leader that was last known, and how often another one took its place.
     leader: Option<NodeId>,
     leader_changes: u64,
-    /// Entries that hold no command this version knows.
-    undecodable: u64,
+    /// The committed entry that this version can't apply, and why. Nothing is applied from there on: a replica that left
+    /// it out would no longer be the same store as the others.
+    halted: Option<(Index, WireError)>,
 }
 
 /// A query that waits for the store.
@@ -88,9 +90,9 @@ impl<E: Engine> Shard<E> {
         self.applied
     }
 
-    /// The number of committed entries that hold no command this version knows; they had no effect.
-    pub fn undecodable(&self) -> u64 {
-        self.undecodable
+    /// The committed entry that this version can't apply, if there is one, and why. The node is to be stopped.
+    pub fn halted(&self) -> Option<(Index, &WireError)> {
+        self.halted.as_ref().map(|(index, error)| (*index, error))
     }
 
     /// Why this replica's own state can't be read, if so. It waits for another's.
@@ -188,7 +190,7 @@ impl<E: Engine> Shard<E> {
             onlookers: BTreeSet::new(),
             leader: None,
             leader_changes: 0,
-            undecodable: 0,
+            halted: None,
         };
         if let Some(error) = failed {
             shard.fail(config, error.into(), lift, out);
@@ -261,14 +263,19 @@ impl<E: Engine> Shard<E> {
                 command: Command::Put(_) | Command::Txn(_) | Command::LeaseGrant(_),
                 ..
             } if self.upkeep.is_full() => Admitted::Answer(self.done(Err(Error::NoSpace))),
-            NodeRequest::Command { command, .. } => match validate::validate(&command) {
-                Ok(()) if matches!(command, Command::Tick(_)) => {
-                    let refusal = Error::Unsupported("time is told by nodes alone");
-                    Admitted::Answer(self.done(Err(refusal)))
+            NodeRequest::Command { command: Command::Tick(_), .. } => {
+                let refusal = Error::Unsupported("time is told by nodes alone");
+                Admitted::Answer(self.done(Err(refusal)))
+            }
+            NodeRequest::Command { mut command, .. } => {
+                if let Command::LeaseGrant(grant) = &mut command {
+                    grant.ttl_seconds = grant.ttl_seconds.max(config.lease_ttl_seconds_min);
                 }
-                Ok(()) => Admitted::Ask(raft::Request::Propose(wire::encode(&command))),
-                Err(error) => Admitted::Answer(self.done(Err(error))),
-            },
+                match validate::validate(&command) {
+                    Ok(()) => Admitted::Ask(raft::Request::Propose(wire::encode(&command))),
+                    Err(error) => Admitted::Answer(self.done(Err(error))),
+                }
+            }
             NodeRequest::Query { query, serializable, .. } => match validate::validate(&query) {
                 Ok(()) if serializable => Admitted::Answer(self.answer(&query)),
                 // Raft bounds the reads it has under way; those that wait for the store to catch up are ours to bound.
@@ -447,18 +454,26 @@ impl<E: Engine> Shard<E> {
         lift: &mut Lift<'_>,
         out: &mut Out<'_, Node<E>>,
     ) {
-        if self.applied >= self.raft.commit() || self.has_failed() || self.raft.needs_snapshot() {
+        let is_stopped = self.halted.is_some() || self.has_failed() || self.raft.needs_snapshot();
+        if self.applied >= self.raft.commit() || is_stopped {
             return;
         }
         let mut has_compacted = false;
         while self.applied < self.raft.commit() {
             let index = self.applied.next();
             let response = match self.apply(index) {
-                Err(error @ Error::Storage(_)) => {
+                Ok(Err(error @ Error::Storage(_))) => {
                     self.fail(config, error, lift, out);
                     break;
                 }
-                response => response,
+                Ok(response) => response,
+                Err(_) if config.mutants().has("skips_unknown_command") => {
+                    Err(Error::Unsupported("a command of another version"))
+                }
+                Err(error) => {
+                    self.halted = Some((index, error));
+                    break;
+                }
             };
             self.applied = index;
             has_compacted |= matches!(&response, Ok(Response::Compact(_)));
@@ -476,6 +491,7 @@ impl<E: Engine> Shard<E> {
         assert!(
             self.committed.is_empty()
                 || self.has_failed()
+                || self.halted.is_some()
                 || config.mutants().has("applies_twice_after_restart"),
             "a command was committed at an index that was applied before"
         );
@@ -532,22 +548,18 @@ impl<E: Engine> Shard<E> {
         has_more
     }
 
-    /// Applies one committed entry. The empty entry that opens a term is nobody's command.
-    fn apply(&mut self, index: Index) -> Result<Response, Error> {
+    /// Applies one committed entry, if it holds a command that this version knows. The empty entry that opens a term is
+    /// nobody's command.
+    fn apply(&mut self, index: Index) -> Result<Result<Response, Error>, WireError> {
         let (payload, term) = match self.raft.log().get(index) {
             Some(entry) if entry.origin.is_some() => (entry.payload.clone(), entry.term),
-            Some(_) => return Err(Error::Unsupported("an empty entry")),
+            Some(_) => return Ok(Err(Error::Unsupported("an empty entry"))),
             None => unreachable!("an entry was compacted before it was applied"),
         };
-        match wire::decode(payload) {
-            Ok(Command::Tick(tick)) => self.apply_tick(&tick, term),
-            Ok(command) => self.apply_command(&command),
-            // The same on every replica of this version: the entry has no effect.
-            Err(_) => {
-                self.undecodable += 1;
-                Err(Error::Unsupported("a command of another version"))
-            }
-        }
+        Ok(match wire::decode(payload)? {
+            Command::Tick(tick) => self.apply_tick(&tick, term),
+            command => self.apply_command(&command),
+        })
     }
 
     /// Where a revision comes from is decided here, and only here: with one shard it is counted.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_engine::{Engine, EngineError, View};
 
 use super::Store;
-use super::layout::{Place, damaged, history_key, index_bounds, place_of_index};
+use super::layout::{Place, at_or_before, damaged, history_prefix, index_bounds, place_of_index};
 use super::map::Map;
 use super::version::{Change, Version};
 use crate::request::{Event, KeyValue, LeaseId, Revision};
@@ -133,7 +133,9 @@ fn version<V: View>(
     if let Some(newest) = map.live(key)?.filter(|newest| newest.place == at) {
         return Ok(Some(newest));
     }
-    map.get(&history_key(key, at))?.map(Version::decode).transpose()
+    let mut prefix = Vec::new();
+    history_prefix(key, &mut prefix);
+    map.get(&at_or_before(&prefix, at))?.map(Version::decode).transpose()
 }
 
 fn no_version(key: &[u8]) -> EngineError {

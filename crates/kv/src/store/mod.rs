@@ -66,6 +66,7 @@
 //!
 //! Read next: `layout.rs`, `write.rs`, `txn.rs`, `read.rs`, `compaction.rs`.
 
+mod arena;
 mod changes;
 mod compaction;
 mod digest;
@@ -88,6 +89,7 @@ use quorate_engine::{Batch, BatchNumber, Engine, EngineError, MemoryEngine, Size
 
 use crate::error::Error;
 use crate::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
+use arena::Arena;
 pub use changes::{Changes, Portion, PreparedChanges};
 pub use digest::PreparedDigest;
 use layout::{META_KEY, all_keys, damaged};
@@ -121,6 +123,8 @@ pub struct Store<E: Engine = MemoryEngine> {
     engine: E,
     /// What was applied since the last batch.
     pending: Pending,
+    /// Where what is applied lies until the engine forgets it.
+    arena: Arena,
     /// The next batch; empty but while it is being made.
     batch: Batch,
     /// The last batch.
@@ -182,6 +186,7 @@ impl<E: Engine> Store<E> {
         Store {
             engine,
             pending: Pending::default(),
+            arena: Arena::default(),
             batch: Batch::default(),
             written: BatchNumber(0),
             meta,
