@@ -178,11 +178,17 @@ impl Call {
             Notice::Progress { watch, revision } => {
                 vec![response(revision, watch.unwrap_or(NO_WATCH))]
             }
-            Notice::Canceled { watch, compacted, revision } => vec![wire::WatchResponse {
-                canceled: true,
-                compact_revision: compacted.map_or(0, |compacted| compacted.0),
-                ..response(revision, watch)
-            }],
+            Notice::Canceled { watch, compacted: None, revision } => {
+                vec![wire::WatchResponse { canceled: true, ..response(revision, watch) }]
+            }
+            // etcd leaves the revision out of this one.
+            Notice::Canceled { watch, compacted: Some(compacted), .. } => {
+                vec![wire::WatchResponse {
+                    canceled: true,
+                    compact_revision: compacted.0,
+                    ..response(Revision(0), watch)
+                }]
+            }
             Notice::Events { watch, events, revision, prev_kv, fragment } => {
                 let events = events.iter().map(|event| convert::event(event, prev_kv)).collect();
                 let whole = wire::WatchResponse { events, ..response(revision, watch) };
