@@ -48,12 +48,20 @@ class Server:
         return self.stub(method, node)(method.request(**fields), timeout=ANSWER_WITHIN_S)
 
     def clear(self):
-        """Leaves no key, no lease and no alarm, and returns the revision."""
+        """Leaves no key, lease, alarm, newcomer or past, and returns the revision."""
         for lease in self.ask("Lease.LeaseLeases").leases:
             self.ask("Lease.LeaseRevoke", ID=lease.ID)
         for alarm in self.ask("Maintenance.Alarm").alarms:
             self.ask("Maintenance.Alarm", action="DEACTIVATE", memberID=alarm.memberID, alarm=alarm.alarm)
-        return self.ask("KV.DeleteRange", key=b"\0", range_end=b"\0").header.revision
+        known = {member.ID for member in self.members}
+        for member in self.ask("Cluster.MemberList").members:
+            if member.ID not in known:
+                self.ask("Cluster.MemberRemove", ID=member.ID)
+        # Something is there to be deleted, so that there is a revision that was not compacted.
+        self.ask("KV.Put", key=b"swept", value=b"")
+        revision = self.ask("KV.DeleteRange", key=b"\0", range_end=b"\0").header.revision
+        self.ask("KV.Compact", revision=revision)
+        return revision
 
     def leader(self):
         """The number of the node that leads."""

@@ -9,7 +9,10 @@ REVISIONS = {
     "min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision",
 }
 MEASURED = {"raft_term", "raftTerm", "raftIndex", "raftAppliedIndex", "dbSize", "dbSizeInUse", "hash", "remaining_bytes"}
-MEMBERS = {"member_id", "memberID", "leader", "targetID"}
+MEMBERS = {"member_id", "memberID", "targetID"}
+# etcd has these since a later version than the one beside which Quorate is put here.
+LATER = {"HashKVResponse.hash_revision", "StatusResponse.storageVersion", "StatusResponse.dbSizeQuota",
+         "StatusResponse.downgradeInfo", "SnapshotResponse.version"}
 # What is left of a lease may be this much less than what was granted, so slow is a machine.
 TTL_SLACK_S = 3
 # Longer values are shown by their lengths.
@@ -78,6 +81,8 @@ class Transcript:
         """An answer: one line a field."""
         self.lines.append(f"{sign} {message.DESCRIPTOR.name}")
         for field, value in message.ListFields():
+            if f"{message.DESCRIPTOR.name}.{field.name}" in LATER:
+                continue
             if field.is_repeated:
                 # etcd lists a lease's keys in no order.
                 items = sorted(value) if message.DESCRIPTOR.name == "LeaseTimeToLiveResponse" else value
@@ -113,8 +118,10 @@ class Transcript:
             return self.leases.get(value, str(value))
         if kind == "LeaseTimeToLiveResponse" and name == "TTL" and 0 <= message.grantedTTL - value <= TTL_SLACK_S:
             return "<about what was granted>"
-        if kind in ("StatusResponse", "SnapshotResponse") and name in ("version", "storageVersion"):
+        if kind == "StatusResponse" and name == "version":
             return "<a version>"
+        if name == "leader":
+            return "<a member>" if value in self.members else str(value)
         if isinstance(value, bytes):
             return repr(value)[1:] if len(value) <= SHOWN_BYTES_MAX else f"<{len(value)} bytes>"
         return repr(self.replaced(value)) if isinstance(value, str) else str(value)

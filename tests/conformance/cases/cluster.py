@@ -1,10 +1,29 @@
 """Who the members are, and changes of that. No voter is added or removed: nobody would start it."""
 
+import time
+
+import grpc
+
 from catalogue import case
 
 NOBODY = 0x1234
+SETTLES_WITHIN_S = 20
 
 
+
+
+def settled(s):
+    """Waits until etcd takes changes of members: it does once all members have seen one another for some seconds."""
+    taken = s.server.members[1].peerURLs[0]
+    deadline = time.monotonic() + SETTLES_WITHIN_S
+    while time.monotonic() < deadline:
+        try:
+            s.quietly("Cluster.MemberAdd", peerURLs=[taken], isLearner=True)
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.UNAVAILABLE:
+                return
+        time.sleep(0.05)
+    s.note(f"no change of members was taken within {SETTLES_WITHIN_S} s")
 
 
 @case
@@ -18,6 +37,7 @@ def listed(s):
 
 @case
 def a_learner_comes_and_goes(s):
+    settled(s)
     s.put(b"a")
     added = s.quietly("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:1", "http://127.0.0.1:2"], isLearner=True)
     s.transcript.learn(added)
@@ -34,27 +54,32 @@ def a_learner_comes_and_goes(s):
 
 @case
 def additions_that_are_wrong(s):
+    settled(s)
     s.call("Cluster.MemberAdd", isLearner=True)
-    for url in ("", "127.0.0.1:1", "nonsense", "ftp://127.0.0.1:1", "http://127.0.0.1", "http://127.0.0.1:1/path", "http://:1", "http://host:port"):
+    for url in ("", "127.0.0.1:1", "nonsense", "ftp://127.0.0.1:1", "http://127.0.0.1", "http://127.0.0.1:1/path",
+                "http://host:port"):
         s.call("Cluster.MemberAdd", peerURLs=[url], isLearner=True)
     s.call("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:1", "nonsense"], isLearner=True)
 
 
 @case
 def a_peer_url_that_is_taken(s):
+    settled(s)
     taken = s.server.members[1].peerURLs[0]
     s.call("Cluster.MemberAdd", peerURLs=[taken], isLearner=True)
     s.call("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:1", taken], isLearner=True)
-    added = s.quietly("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:1"], isLearner=True).member.ID
-    s.call("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:1"], isLearner=True)
-    s.quietly("Cluster.MemberRemove", ID=added)
 
 
+# etcd makes the id out of URLs and the second, so that each case has URLs of its own.
 @case
 def a_second_learner(s):
-    added = s.quietly("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:1"], isLearner=True).member.ID
-    s.call("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:2"], isLearner=True)
-    s.quietly("Cluster.MemberRemove", ID=added)
+    settled(s)
+    s.quietly("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:11"], isLearner=True)
+    try:
+        second = s.quietly("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:12"], isLearner=True)
+        s.note(f"taken, beside {len(second.members) - 1} members")
+    except grpc.RpcError as error:
+        s.note(f"{error.code().name}: {error.details()}")
 
 
 @case
@@ -67,12 +92,22 @@ def what_is_no_member(s):
 
 
 @case
+def a_peer_url_without_a_host(s):
+    settled(s)
+    try:
+        s.quietly("Cluster.MemberAdd", peerURLs=["http://:1"], isLearner=True)
+        s.note("taken")
+    except grpc.RpcError as error:
+        s.note(f"{error.code().name}: {error.details()}")
+
+
+# Not asked: updates of a voter to no URLs or to what is none. etcd 3.5.1 takes them, and its nodes no longer find one
+# another.
+@case
 def updates_that_are_wrong(s):
-    voter, other = s.server.members[:2]
-    s.call("Cluster.MemberUpdate", ID=voter.ID)
-    s.call("Cluster.MemberUpdate", ID=voter.ID, peerURLs=["nonsense"])
-    s.call("Cluster.MemberUpdate", ID=voter.ID, peerURLs=[other.peerURLs[0]])
+    settled(s)
     s.call("Cluster.MemberUpdate", ID=NOBODY, peerURLs=["nonsense"])
+    s.call("Cluster.MemberUpdate", ID=s.server.members[0].ID, peerURLs=list(s.server.members[1].peerURLs))
 
 
 @case
@@ -84,8 +119,8 @@ def an_update_to_what_it_is(s):
 
 @case
 def promotions_that_are_wrong(s):
+    settled(s)
     s.call("Cluster.MemberPromote", ID=s.server.members[0].ID)
-    added = s.quietly("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:1"], isLearner=True)
+    added = s.quietly("Cluster.MemberAdd", peerURLs=["http://127.0.0.1:21"], isLearner=True)
     s.transcript.learn(added)
     s.call("Cluster.MemberPromote", ID=added.member.ID)
-    s.quietly("Cluster.MemberRemove", ID=added.member.ID)

@@ -32,7 +32,7 @@ def health(s):
 @case
 def health_under_an_alarm(s):
     member = s.server.members[0].ID
-    s.quietly("Maintenance.Alarm", action="ACTIVATE", memberID=member, alarm="NOSPACE")
+    s.quietly("Maintenance.Alarm", action="ACTIVATE", memberID=member, alarm="CORRUPT")
     for path in ("/health", "/health?exclude=NOSPACE", "/health?exclude=CORRUPT", "/health?exclude=NOSPACE&exclude=CORRUPT",
                  "/health?serializable=true"):
         s.note(f"{path}: {s.http(path)}")
@@ -52,9 +52,11 @@ def metrics(s):
     s.put(b"a")
     status, kind, text = s.http("/metrics")
     s.note(f"{status} {kind}")
-    described = {line.split()[2]: line.split()[3] for line in text.splitlines() if line.startswith("# TYPE ")}
+    # A histogram has no line of its own name, but several that begin so.
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
     for name in METRICS:
-        s.note(f"{name}: {described.get(name)}")
+        is_there = any(line.startswith((f"{name} ", f"{name}{{", f"{name}_bucket{{")) for line in lines)
+        s.note(f"{name}: {'there' if is_there else 'missing'}")
 
 
 @case

@@ -1,5 +1,7 @@
 """Reads, writes, transactions and compaction."""
 
+import grpc
+
 from catalogue import case
 
 ALL = {"key": b"\0", "range_end": b"\0"}
@@ -342,7 +344,7 @@ def transactions_with_too_many_operations(s):
         try:
             answer = s.quietly("KV.Txn", **fields)
             s.note(f"{len(answer.responses)} answers at r{answer.header.revision - s.base:+}")
-        except Exception as error:
+        except grpc.RpcError as error:
             s.note(f"{error.code().name}: {error.details()}")
 
 
