@@ -4,7 +4,7 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["etcdserverpb.proto"], ["proto"])?;
+    let descriptors = protox::compile(["etcdserverpb.proto", "v3lock.proto", "v3election.proto"], ["proto"])?;
     tonic_prost_build::configure()
         // The face dispatches on the method's path itself: see `src/grpc.rs`.
         .build_server(false)

@@ -14,6 +14,21 @@ pub enum Error {
     /// Leadership is to go to a node that is not a member.
     #[error("etcdserver: bad leader transferee")]
     BadLeaderTransferee,
+    /// The node refused something that the face asked it for a client of the Lock or Election service.
+    #[error(transparent)]
+    Relayed(StoreError),
+    /// The key that was to hold a lock, or to lead, is gone: its lease has ended, or somebody has deleted it.
+    #[error("mutex: session is expired")]
+    SessionExpired,
+    /// What only the leader of an election may do was asked by somebody else.
+    #[error("election: not leader")]
+    ElectionNotLeader,
+    /// Nobody leads.
+    #[error("election: no leader")]
+    ElectionNoLeader,
+    /// A request by a leader that doesn't say which.
+    #[error("\"leader\" field must be provided")]
+    MissingLeaderKey,
     /// A method that this server does not have.
     #[error("etcdserver: not supported: {0}")]
     NotSupported(String),
@@ -58,6 +73,12 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::Store(error) => store_code(error),
+            // etcd's own Lock and Election services are clients of etcd, and pass messages on without their codes.
+            Error::Relayed(_)
+            | Error::SessionExpired
+            | Error::ElectionNotLeader
+            | Error::ElectionNoLeader
+            | Error::MissingLeaderKey => Code::Unknown,
             Error::BadLeaderTransferee => Code::FailedPrecondition,
             Error::NotSupported(_) | Error::Compressed => Code::Unimplemented,
             Error::MessageTooLarge { .. } | Error::AnswerTooLarge { .. } => Code::ResourceExhausted,
@@ -65,6 +86,15 @@ impl Error {
                 Code::Internal
             }
             Error::Disconnected => Code::Cancelled,
+        }
+    }
+
+    /// As the Lock and Election services pass it on. That a node cannot serve just now keeps its code, since clients
+    /// decide by it whether to go elsewhere.
+    pub(crate) fn relayed(self) -> Error {
+        match self {
+            Error::Store(error) if store_code(&error) != Code::Unavailable => Error::Relayed(error),
+            other => other,
         }
     }
 }
