@@ -65,6 +65,16 @@ impl Trial {
         }
     }
 
+    /// Waits as long as a lease of so many seconds lives that nobody renews.
+    async fn outlive_a_lease(&mut self, seconds: i64) {
+        let lease = self.client.lease_grant(seconds, None).await.expect("a lease").id();
+        let began = Instant::now();
+        while self.client.lease_time_to_live(lease, None).await.expect("an answer").ttl() >= 0 {
+            assert!(began.elapsed() < SEEN_WITHIN, "the lease of {seconds} s has not ended");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     async fn finish(self) {
         self.cluster.finish().await.expect("every node stops cleanly");
     }
@@ -121,8 +131,8 @@ async fn the_lock_of_a_killed_holder_goes_to_who_waits_with_a_higher_fencing_tok
 
     let _second = trial.run("second", &args);
     trial.in_line("jobs/", 2).await;
-    // It has been renewed for longer than it lives by itself, and nobody else was let in.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // The lock is renewed for longer than it lives by itself, and nobody else is let in.
+    trial.outlive_a_lease(3).await;
     assert_eq!(std::fs::read_to_string(trial.log("second")).expect("its log"), "");
 
     drop(first);

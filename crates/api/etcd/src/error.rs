@@ -29,6 +29,12 @@ pub enum Error {
     /// A request by a leader that doesn't say which.
     #[error("\"leader\" field must be provided")]
     MissingLeaderKey,
+    /// An alarm is raised that says a probe is to fail.
+    #[error("alarm activated: {0}")]
+    Alarmed(&'static str),
+    /// A learner does not serve clients.
+    #[error("etcdserver: the node is a learner")]
+    Learner,
     /// A method that this server does not have.
     #[error("etcdserver: not supported: {0}")]
     NotSupported(String),
@@ -60,6 +66,9 @@ pub enum Error {
     /// A message that does not parse.
     #[error("grpc: the message does not parse: {0}")]
     Malformed(#[from] prost::DecodeError),
+    /// A body that is not the JSON of a request.
+    #[error("{0}")]
+    Json(String),
     /// The client went away while it was sending.
     #[error("grpc: the client went away")]
     Disconnected,
@@ -85,6 +94,8 @@ impl Error {
             Error::Framing(_) | Error::CutShort | Error::Malformed(_) | Error::Accept(_) => {
                 Code::Internal
             }
+            Error::Alarmed(_) | Error::Learner => Code::Unavailable,
+            Error::Json(_) => Code::InvalidArgument,
             Error::Disconnected => Code::Cancelled,
         }
     }

@@ -19,7 +19,7 @@
 //! `Snapshot`. Watch, Lease, Lock and Election: all. Every other method, of these services and of Auth, is answered
 //! `UNIMPLEMENTED` with its name, in one place.
 //!
-//! *Omitted.* TLS, authentication, compressed messages, and the JSON gateway.
+//! *Omitted.* TLS, authentication, and compressed messages.
 
 pub mod convert;
 pub mod proto;
@@ -28,6 +28,7 @@ mod cluster;
 mod election;
 mod error;
 mod face;
+mod gateway;
 mod grpc;
 mod http;
 mod inbound;

@@ -24,7 +24,7 @@ use crate::grpc;
 use crate::inbound::Inbound;
 use crate::proto::etcdserverpb::{self as wire, watch_request::RequestUnion};
 use crate::proto::mvccpb;
-pub(crate) use lookout::{Lookout, Order};
+pub(crate) use lookout::{Lookout, Order, Watched};
 pub(crate) use vigil::Vigil;
 
 /// How many messages may wait for the connection.
