@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use quorate_client::proto::v3electionpb::{CampaignRequest, LeaderResponse};
@@ -11,6 +12,9 @@ use quorate_client::{Client, ClientError};
 use crate::error::CliError;
 use crate::hold::{self, HoldArgs, Stop, Token};
 use crate::{print_bytes, waiting_runtime};
+
+/// How long to wait before asking another node, since the one before may have gone because there is no leader yet.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Lead while a command runs, or see who leads
 #[derive(Debug, Args)]
@@ -70,14 +74,20 @@ async fn listen(client: &Client, name: &[u8]) -> Result<ExitCode, CliError> {
         loop {
             let told = tokio::select! {
                 _ = stop.asked() => return Ok(ExitCode::SUCCESS),
-                told = leaders.message() => told,
+                told = leaders.next() => told,
             };
-            let Ok(Some(LeaderResponse { kv: Some(leader), .. })) = told else { break };
-            // The next node begins with what the one before may have told.
-            if seen != Some(leader.mod_revision) {
-                print_leader(&leader.key, &leader.value)?;
-                seen = Some(leader.mod_revision);
+            match told {
+                Ok(Some(LeaderResponse { kv: Some(leader), .. })) => {
+                    // The next node begins with what the one before may have told.
+                    if seen != Some(leader.mod_revision) {
+                        print_leader(&leader.key, &leader.value)?;
+                        seen = Some(leader.mod_revision);
+                    }
+                }
+                Err(error @ ClientError::Refused { .. }) => return Err(error.into()),
+                Ok(_) | Err(_) => break,
             }
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -199,9 +199,12 @@ impl Client {
                     .await
             })
             .await?;
-        let first = self.0.preferred.load(Ordering::Relaxed);
-        let endpoint = self.0.nodes[first].endpoint.to_string();
-        Ok(Snapshot { pieces, endpoint, timeout: self.0.timeout })
+        Ok(Snapshot { pieces, endpoint: self.preferred_endpoint(), timeout: self.0.timeout })
+    }
+
+    /// The endpoint that has answered last.
+    pub(crate) fn preferred_endpoint(&self) -> String {
+        self.0.nodes[self.0.preferred.load(Ordering::Relaxed)].endpoint.to_string()
     }
 
     /// Asks each endpoint how its node is, all at once; in the order of the endpoints.

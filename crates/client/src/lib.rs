@@ -18,3 +18,4 @@ pub use client::{Client, Options, Snapshot};
 pub use endpoint::Endpoint;
 pub use error::{ClientError, Outcome};
 pub use quorate_api_etcd::proto;
+pub use session::Leaders;

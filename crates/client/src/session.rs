@@ -79,11 +79,25 @@ impl Client {
     }
 
     /// Who leads, and what they proclaim, as it changes: from one node, until the connection to it breaks.
-    pub async fn observe(&self, name: &[u8]) -> Result<Streaming<LeaderResponse>, ClientError> {
+    pub async fn observe(&self, name: &[u8]) -> Result<Leaders, ClientError> {
         let begin = self.call(Repeat::Harmless, |channel| {
             let request = LeaderRequest { name: name.to_vec().into() };
             async move { ElectionClient::new(channel).observe(request).await }
         });
-        begin.await
+        Ok(Leaders { answers: begin.await?, endpoint: self.preferred_endpoint() })
+    }
+}
+
+/// The leaders of an election, as one node tells of them.
+pub struct Leaders {
+    answers: Streaming<LeaderResponse>,
+    endpoint: String,
+}
+
+impl Leaders {
+    /// The next leader, or the next thing that the leader proclaims; none if the node says no more.
+    pub async fn next(&mut self) -> Result<Option<LeaderResponse>, ClientError> {
+        let next = self.answers.message().await;
+        next.map_err(|status| ClientError::from_status(&self.endpoint, &status))
     }
 }
