@@ -41,18 +41,19 @@ pub(crate) struct ElectArgs {
 
 /// `quorate elect`
 pub(crate) fn run(args: ElectArgs) -> Result<ExitCode, CliError> {
-    let name = args.name.into_vec();
+    let ElectArgs { name, value, listen: only_listen, hold: args } = args;
+    let (name, value) = (name.into_vec(), value.unwrap_or_default().into_vec());
     waiting_runtime()?.block_on(async {
-        let client = args.hold.client()?;
-        let Some(value) = args.value.map(OsStringExt::into_vec) else {
+        let client = args.client()?;
+        if only_listen {
             return listen(&client, &name).await;
-        };
+        }
         let campaign = async |client: Client, lease| {
             let (name, value) = (name.clone().into(), value.clone().into());
             campaign(&client, CampaignRequest { name, lease, value }).await
         };
         let show = |token: &Token| print_leader(&token.key, &value);
-        hold::hold(&client, &args.hold, campaign, show).await
+        hold::hold(&client, &args, campaign, show).await
     })
 }
 

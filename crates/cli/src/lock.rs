@@ -32,16 +32,17 @@ pub(crate) struct LockArgs {
 
 /// `quorate lock`
 pub(crate) fn run(args: LockArgs) -> Result<ExitCode, CliError> {
-    let name = args.name.into_vec();
+    let LockArgs { name, hold: args } = args;
+    let name = name.into_vec();
     waiting_runtime()?.block_on(async {
-        let client = args.hold.client()?;
+        let client = args.client()?;
         let take = async |client: Client, lease| take(&client, &name, lease).await;
         let show = |token: &Token| {
             let mut lines = token.key.clone();
             lines.extend(format!("\n{}\n", token.revision).into_bytes());
             print_bytes(&lines)
         };
-        hold::hold(&client, &args.hold, take, show).await
+        hold::hold(&client, &args, take, show).await
     })
 }
 
