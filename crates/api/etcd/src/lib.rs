@@ -16,22 +16,26 @@
 //! Open first: [`convert`], then `grpc.rs`, then `serve.rs`.
 //!
 //! *Coverage.* KV and Cluster: all. Maintenance: `Status`, `MoveLeader`, `Alarm`, `Defragment`, `Hash`, `HashKV` and
-//! `Snapshot`. Every other method, of these services and of Watch, Lease and Auth, is answered `UNIMPLEMENTED` with its
-//! name, in one place.
+//! `Snapshot`. Watch, Lease, Lock and Election: all. Every other method, of these services and of Auth, is answered
+//! `UNIMPLEMENTED` with its name, in one place.
 //!
-//! *Omitted.* TLS, authentication, compressed messages, the JSON gateway, and streams from the client.
+//! *Omitted.* TLS, authentication, and compressed messages.
 
 pub mod convert;
 pub mod proto;
 
 mod cluster;
+mod election;
 mod error;
 mod face;
+mod gateway;
 mod grpc;
 mod http;
 mod inbound;
 mod kv;
 mod lease;
+mod line;
+mod lock;
 mod long_read;
 mod maintenance;
 mod method;

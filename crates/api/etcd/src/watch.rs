@@ -5,6 +5,7 @@
 //! task, which passes requests on and writes notices out, as fast as its client takes them.
 
 mod lookout;
+mod vigil;
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ use crate::grpc;
 use crate::inbound::Inbound;
 use crate::proto::etcdserverpb::{self as wire, watch_request::RequestUnion};
 use crate::proto::mvccpb;
-pub(crate) use lookout::{Lookout, Order};
+pub(crate) use lookout::{Lookout, Order, Watched};
+pub(crate) use vigil::Vigil;
 
 /// How many messages may wait for the connection.
 const QUEUED_MAX: usize = 4;
