@@ -24,7 +24,7 @@ pub enum Error {
     /// A lease that was never granted, or is gone.
     #[error("etcdserver: requested lease not found")]
     LeaseNotFound,
-    /// More operations in one block of a transaction than [`crate::request::TXN_OPERATIONS_MAX`].
+    /// More operations in one block of a transaction than the node takes.
     #[error("etcdserver: too many operations in txn request")]
     TooManyOperations,
     /// A transaction that would write one key twice.

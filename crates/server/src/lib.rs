@@ -16,6 +16,7 @@ pub mod place;
 pub mod restore;
 
 mod codec;
+mod compactor;
 mod desk;
 mod engines;
 mod enquiry;

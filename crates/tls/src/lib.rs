@@ -16,6 +16,7 @@
 //! Open first: [`terms`], [`accept`], [`dial`].
 
 pub mod accept;
+mod complaints;
 pub mod dial;
 mod error;
 mod link;
@@ -28,6 +29,7 @@ mod watched;
 mod x509;
 
 pub use accept::{Accepted, Acceptor, Refusal, looks_like_tls};
+pub use complaints::Complaints;
 pub use dial::Dialer;
 pub use error::TlsError;
 pub use link::Link;

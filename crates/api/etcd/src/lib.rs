@@ -19,7 +19,7 @@
 //! `Snapshot`. Every other method, of these services and of Watch, Lease and Auth, is answered `UNIMPLEMENTED` with its
 //! name, in one place.
 //!
-//! *Omitted.* TLS, authentication, compressed messages, the JSON gateway, and streams from the client.
+//! *Omitted.* Authentication, compressed messages, the JSON gateway, and streams from the client.
 
 pub mod convert;
 pub mod proto;
@@ -35,7 +35,9 @@ mod maintenance;
 mod metrics;
 mod serve;
 mod snapshot;
+mod tls;
 
 pub use error::Error;
 pub use face::{ETCD_VERSION, Face, FaceConfig, MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX};
 pub use serve::serve;
+pub use tls::Entrance;

@@ -27,6 +27,7 @@ use quorate_engine::{Engine, MemoryEngine};
 use quorate_protocols::consensus::raft::{self, Raft};
 
 use crate::error::Error;
+use crate::request::TXN_OPERATIONS_MAX;
 use crate::service::{NodeRequest, NodeResponse};
 use crate::store::applied_in;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub flush_bytes: u64,
     /// How large a store may be, in bytes, until no more writes are taken; none for as large as its disk.
     pub quota_bytes: Option<u64>,
+    /// How many operations one block of a transaction may have.
+    pub operations_max: usize,
 }
 
 impl Config {
@@ -69,6 +72,7 @@ impl Config {
             flush_entries: 1_000_000,
             flush_bytes: 64 << 20,
             quota_bytes: None,
+            operations_max: TXN_OPERATIONS_MAX,
         }
     }
 
