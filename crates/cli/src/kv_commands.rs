@@ -220,7 +220,9 @@ pub(crate) fn put(args: PutArgs) -> Result<(), CliError> {
         ..PutRequest::default()
     };
     let response =
-        waiting_runtime()?.block_on(async { args.endpoints.client()?.put(request).await })?;
+        waiting_runtime()?.block_on(async {
+            Ok::<_, CliError>(args.endpoints.client()?.put(request).await?)
+        })?;
     if args.json {
         let mut fields = with_header(response.header);
         if let Some(previous) = &response.prev_kv {
@@ -244,7 +246,9 @@ pub(crate) fn del(args: DelArgs) -> Result<(), CliError> {
     let request =
         DeleteRangeRequest { key: key.into(), range_end: range_end.into(), prev_kv: args.prev_kv };
     let response = waiting_runtime()?
-        .block_on(async { args.endpoints.client()?.delete_range(request).await })?;
+        .block_on(async {
+            Ok::<_, CliError>(args.endpoints.client()?.delete_range(request).await?)
+        })?;
     if args.json {
         let mut fields = with_header(response.header);
         fields.insert("deleted".into(), response.deleted.into());

@@ -23,6 +23,6 @@ mod enquiry;
 mod keeper;
 mod recovery;
 
-pub use config::{Config, ConfigError, Settings};
+pub use config::{Config, ConfigError, Settings, TlsSettings};
 pub use engines::EnginesError;
 pub use node::{ServerError, serve};

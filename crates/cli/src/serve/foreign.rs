@@ -37,7 +37,8 @@ const NO_V2: &str = "there is no v2 store";
 const NO_DISCOVERY: &str = "members are not discovered; list them in --initial-cluster";
 const NO_PROXY: &str = "this is no proxy";
 const NO_TRACING: &str = "nothing is sent to a collector of traces; /metrics has the figures";
-const NO_CRL: &str = "revoked certificates would be let in; name those who are welcome, or change the authority";
+const NO_CRL: &str =
+    "revoked certificates would be let in; name those who are welcome, or change the authority";
 const ALWAYS_CHECKED: &str = "what is read from the disk is always checked";
 const NO_ROTATION: &str = "log files are not rotated; have the system do it";
 
@@ -46,14 +47,30 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     no_effect("backend-batch-interval", "", NO_BOLT),
     no_effect("backend-batch-limit", "0", NO_BOLT),
     no_effect("backend-bbolt-freelist-type", "map", NO_BOLT),
-    refused("cipher-suites", "", "the suites are those that rustls holds good; --tls-min-version narrows them"),
-    refused("client-cert-file", "", "a node does not dial its own client port, and shows --cert-file to all"),
+    refused(
+        "cipher-suites",
+        "",
+        "the suites are those that rustls holds good; --tls-min-version narrows them",
+    ),
+    refused(
+        "client-cert-file",
+        "",
+        "a node does not dial its own client port, and shows --cert-file to all",
+    ),
     refused("client-crl-file", "", NO_CRL),
-    refused("client-key-file", "", "a node does not dial its own client port, and shows --cert-file to all"),
+    refused(
+        "client-key-file",
+        "",
+        "a node does not dial its own client port, and shows --cert-file to all",
+    ),
     no_effect("compact-hash-check-enabled", "false", ALWAYS_CHECKED),
     no_effect("compact-hash-check-time", "1m", ALWAYS_CHECKED),
     no_effect("compaction-batch-limit", "1000", "compaction takes small steps of its own accord"),
-    no_effect("compaction-sleep-interval", "10ms", "compaction takes small steps of its own accord"),
+    no_effect(
+        "compaction-sleep-interval",
+        "10ms",
+        "compaction takes small steps of its own accord",
+    ),
     no_effect("corrupt-check-time", "0s", ALWAYS_CHECKED),
     no_effect("cors", "*", "there are no pages of other origins to answer"),
     refused("discovery", "", NO_DISCOVERY),
@@ -69,8 +86,16 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     no_effect("experimental-bootstrap-defrag-threshold-megabytes", "0", NO_BOLT),
     no_effect("experimental-compact-hash-check-enabled", "false", ALWAYS_CHECKED),
     no_effect("experimental-compact-hash-check-time", "1m", ALWAYS_CHECKED),
-    no_effect("experimental-compaction-batch-limit", "1000", "compaction takes small steps of its own accord"),
-    no_effect("experimental-compaction-sleep-interval", "10ms", "compaction takes small steps of its own accord"),
+    no_effect(
+        "experimental-compaction-batch-limit",
+        "1000",
+        "compaction takes small steps of its own accord",
+    ),
+    no_effect(
+        "experimental-compaction-sleep-interval",
+        "10ms",
+        "compaction takes small steps of its own accord",
+    ),
     no_effect("experimental-corrupt-check-time", "0s", ALWAYS_CHECKED),
     no_effect("experimental-distributed-tracing-address", "localhost:4317", NO_TRACING),
     no_effect("experimental-distributed-tracing-instance-id", "", NO_TRACING),
@@ -79,22 +104,46 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     no_effect("experimental-downgrade-check-time", "5s", "there is no downgrade to look out for"),
     no_effect("experimental-enable-distributed-tracing", "false", NO_TRACING),
     no_effect("experimental-enable-lease-checkpoint", "false", "leases need no such switch"),
-    no_effect("experimental-enable-lease-checkpoint-persist", "false", "leases need no such switch"),
+    no_effect(
+        "experimental-enable-lease-checkpoint-persist",
+        "false",
+        "leases need no such switch",
+    ),
     refused("experimental-enable-v2v3", "", NO_V2),
     no_effect("experimental-initial-corrupt-check", "false", ALWAYS_CHECKED),
     no_effect("experimental-memory-mlock", "false", "memory is left to the system"),
-    no_effect("experimental-peer-skip-client-san-verification", "false", "a peer's address is not compared with its certificate"),
-    no_effect("experimental-snapshot-catchup-entries", "5000", "how much of the log is kept follows --snapshot-count"),
+    no_effect(
+        "experimental-peer-skip-client-san-verification",
+        "false",
+        "a peer's address is not compared with its certificate",
+    ),
+    no_effect(
+        "experimental-snapshot-catchup-entries",
+        "5000",
+        "how much of the log is kept follows --snapshot-count",
+    ),
     no_effect("experimental-stop-grpc-service-on-defrag", "false", "defragmenting stops nothing"),
     no_effect("experimental-txn-mode-write-with-shared-buffer", "true", NO_BOLT),
     no_effect("experimental-warning-apply-duration", "100ms", "slow requests show in /metrics"),
-    no_effect("experimental-warning-unary-request-duration", "300ms", "slow requests show in /metrics"),
+    no_effect(
+        "experimental-warning-unary-request-duration",
+        "300ms",
+        "slow requests show in /metrics",
+    ),
     no_effect("feature-gates", "", "there are no features to switch"),
-    refused("force-new-cluster", "false", "to go on without a majority, make a cluster of a backup: quorate snapshot restore"),
+    refused(
+        "force-new-cluster",
+        "false",
+        "to go on without a majority, make a cluster of a backup: quorate snapshot restore",
+    ),
     no_effect("grpc-keepalive-min-time", "5s", "a client may ask as often as it likes"),
     no_effect("host-whitelist", "*", "requests are not refused by the host they name"),
     no_effect("initial-election-tick-advance", "true", "an election needs no head start"),
-    refused("listen-client-http-urls", "", "gRPC and HTTP share the ports of --listen-client-urls; for metrics alone there is --listen-metrics-urls"),
+    refused(
+        "listen-client-http-urls",
+        "",
+        "gRPC and HTTP share the ports of --listen-client-urls; for metrics alone there is --listen-metrics-urls",
+    ),
     no_effect("log-rotation-config-json", "", NO_ROTATION),
     no_effect("max-learners", "1", "how many learners there may be is fixed"),
     no_effect("max-snapshots", "5", "as many are kept as are needed"),
@@ -102,7 +151,11 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     no_effect("memory-mlock", "false", "memory is left to the system"),
     no_effect("metrics", "basic", "/metrics has everything, always"),
     refused("peer-crl-file", "", NO_CRL),
-    no_effect("peer-skip-client-san-verification", "false", "a peer's address is not compared with its certificate"),
+    no_effect(
+        "peer-skip-client-san-verification",
+        "false",
+        "a peer's address is not compared with its certificate",
+    ),
     no_effect("pre-vote", "true", "how elections are held is not to be chosen"),
     refused("proxy", "off", NO_PROXY),
     no_effect("proxy-dial-timeout", "1000", NO_PROXY),
@@ -112,13 +165,29 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     no_effect("proxy-write-timeout", "5000", NO_PROXY),
     no_effect("raft-read-timeout", "5s", "a silent peer is left after 5 s"),
     no_effect("raft-write-timeout", "5s", "a silent peer is left after 5 s"),
-    no_effect("snapshot-catchup-entries", "5000", "how much of the log is kept follows --snapshot-count"),
+    no_effect(
+        "snapshot-catchup-entries",
+        "5000",
+        "how much of the log is kept follows --snapshot-count",
+    ),
     no_effect("socket-reuse-address", "false", "a port can be taken again at once as it is"),
-    refused("socket-reuse-port", "false", "two nodes on one port would each get half of the clients"),
-    no_effect("strict-reconfig-check", "true", "a change of members that would lose the majority is always refused"),
+    refused(
+        "socket-reuse-port",
+        "false",
+        "two nodes on one port would each get half of the clients",
+    ),
+    no_effect(
+        "strict-reconfig-check",
+        "true",
+        "a change of members that would lose the majority is always refused",
+    ),
     refused("unsafe-no-fsync", "false", "no switch turns safety off"),
     no_effect("v2-deprecation", "", NO_V2),
-    refused("wal-dir", "", "the log lies in the data directory, whose lock and identity hold for both; mount a disk at DATA_DIR/log"),
+    refused(
+        "wal-dir",
+        "",
+        "the log lies in the data directory, whose lock and identity hold for both; mount a disk at DATA_DIR/log",
+    ),
     no_effect("warning-apply-duration", "100ms", "slow requests show in /metrics"),
     no_effect("warning-unary-request-duration", "300ms", "slow requests show in /metrics"),
 ];
@@ -140,12 +209,14 @@ impl Args for ForeignFlags {
     fn augment_args(mut command: Command) -> Command {
         for flag in FOREIGN {
             let arg = Arg::new(flag.name).long(flag.name).hide(true).action(ArgAction::Set);
-            command = command.arg(if flag.is_switch() {
-                arg.num_args(0..=1).require_equals(true).default_missing_value("true")
-            } else {
-                arg
-            }
-            .help(flag.why));
+            command = command.arg(
+                if flag.is_switch() {
+                    arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+                } else {
+                    arg
+                }
+                .help(flag.why),
+            );
         }
         command
     }
@@ -164,11 +235,14 @@ impl FromArgMatches for ForeignFlags {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for Foreign { name, fate, neutral, why } in FOREIGN {
-            let Some(value) = matches.get_one::<String>(name).filter(|value| value != neutral) else {
+            let Some(value) = matches.get_one::<String>(name).filter(|value| value != neutral)
+            else {
                 continue;
             };
             match fate {
-                Fate::NoEffect => self.warnings.push(format!("--{name}={value} has no effect: {why}")),
+                Fate::NoEffect => {
+                    self.warnings.push(format!("--{name}={value} has no effect: {why}"))
+                }
                 Fate::Refused => {
                     let said = format!("--{name} {value}: {why}\n");
                     return Err(clap::Error::raw(ErrorKind::InvalidValue, said));
@@ -212,7 +286,10 @@ mod tests {
             (&["--force-new-cluster=true"], "snapshot restore"),
         ] {
             let said = parse(flags).unwrap_err();
-            assert!(said.contains(word) && said.contains(flags[0].split('=').next().unwrap()), "{said}");
+            assert!(
+                said.contains(word) && said.contains(flags[0].split('=').next().unwrap()),
+                "{said}"
+            );
         }
     }
 }
