@@ -4,6 +4,8 @@
 
 pub(crate) mod foreign;
 mod logging;
+#[cfg(test)]
+mod page;
 mod tls;
 
 use std::path::PathBuf;

@@ -185,9 +185,11 @@ fn a_node_that_makes_its_own_certificates_keeps_them_and_is_reached_by_who_has_t
     let nodes = Nodes::start(tempfile::tempdir().unwrap(), 3, ("https", "https"), &flags);
     let trusting = ["put", "k", "v", "--insecure-transport=false", "--insecure-skip-tls-verify"];
     nodes.eventually(0, "", &trusting);
-    let said = nodes.eventually(1, "https://", &["get", "k", "--cacert", "n1/fixtures/client/cert.pem"]);
+    let said =
+        nodes.eventually(1, "https://", &["get", "k", "--cacert", "n1/fixtures/client/cert.pem"]);
     assert!(said.contains('v'), "{said}");
-    let said = nodes.refused(1, "https://", &["get", "k", "--cacert", "n0/fixtures/client/cert.pem"]);
+    let said =
+        nodes.refused(1, "https://", &["get", "k", "--cacert", "n0/fixtures/client/cert.pem"]);
     assert!(said.contains("certificate"), "{said}");
     assert!(nodes.file("n2/fixtures/peer/key.pem").exists());
 }
