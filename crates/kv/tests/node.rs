@@ -17,6 +17,7 @@ use quorate_kv::request::{
 };
 use quorate_kv::service::{NodeRequest, NodeResponse, Role};
 use quorate_kv::store::{Measure, Store};
+use quorate_kv::wire;
 use quorate_protocols::consensus::raft::{self, Entry, Index, Message, Origin, Outcome, Term};
 
 const GROUPS: [GroupId; 3] = [GroupId(1), GroupId(2), GroupId(3)];
@@ -121,7 +122,7 @@ impl Driven {
     }
 
     fn hear(&mut self, from: NodeId, group: GroupId, message: Message) {
-        let message = Envelope { messages: vec![(group, message)] };
+        let message = Envelope { messages: vec![(group, message)], unread: 0 };
         self.step(Input::Deliver { from, message });
     }
 }
@@ -390,25 +391,58 @@ fn a_short_read_is_answered_and_a_long_one_handed_out_as_it_was_when_it_was_aske
     }
 }
 
-#[test]
-fn an_entry_that_holds_no_known_command_has_no_effect_and_is_counted() {
-    let mut node = Driven::boot(3);
-    let origin = Some(Origin { node: NodeId(2), boot: 1, request: RequestId(1) });
-    let payload = Bytes::from_static(b"\xff not a command");
-    let entries = vec![Entry { term: Term(1), origin, payload, membership: None }];
+/// Has another node commit commands, the second of which holds a field that no version knows yet.
+fn commit_what_is_unknown(node: &mut Driven) {
+    let known = |key| wire::encode(&put_of(Bytes::from_static(key), Bytes::new()));
+    let unknown = [&known(b"b")[..], &[0x78, 1]].concat();
+    let payloads = [known(b"a"), unknown.into(), known(b"c")];
+    let entries = (1..).zip(payloads).map(|(request, payload)| Entry {
+        term: Term(1),
+        origin: Some(Origin { node: NodeId(2), boot: 1, request: RequestId(request) }),
+        payload,
+        membership: None,
+    });
     let append = raft::Append {
         term: Term(1),
         previous_index: Index(0),
         previous_term: Term(0),
-        entries,
-        commit: Index(1),
+        entries: entries.collect(),
+        commit: Index(3),
         round: 0,
         greeting: Default::default(),
     };
     node.hear(NodeId(2), GROUPS[0], Message::Append(append));
+}
+
+#[test]
+fn a_node_stops_at_a_command_that_it_does_not_know_and_says_why() {
+    let mut node = Driven::boot(3);
+    commit_what_is_unknown(&mut node);
     let shard = node.host.state().shard(GROUPS[0]).expect("the node hosts the shard");
-    assert_eq!((shard.applied(), shard.undecodable()), (Index(1), 1));
-    assert_eq!(shard.store().revision(), Revision(1));
+    assert_eq!((shard.applied(), shard.raft().commit()), (Index(1), Index(3)));
+    assert_eq!(shard.store().revision(), Revision(2), "what came before has its effect");
+    let why = node.host.state().why_halted().expect("it can't go on");
+    for part in ["entry 2 of shard", "2 bytes that this version does not know", "upgrade"] {
+        assert!(why.contains(part), "{part} is missing in: {why}");
+    }
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn a_node_that_skips_what_it_does_not_know_is_caught() {
+    let mut node = Driven::boot(3);
+    node.config.raft.mutants = quorate_core::Mutants::only("skips_unknown_command");
+    commit_what_is_unknown(&mut node);
+    let shard = node.host.state().shard(GROUPS[0]).expect("the node hosts the shard");
+    assert_eq!((shard.applied(), shard.halted()), (Index(3), None), "it is another store now");
+}
+
+#[test]
+fn messages_of_an_unknown_kind_are_counted_and_what_came_with_them_is_taken() {
+    let mut node = Driven::boot(3);
+    let messages = vec![(GROUPS[0], Message::TimeoutNow { term: Term::END })];
+    node.step(Input::Deliver { from: NodeId(2), message: Envelope { messages, unread: 2 } });
+    assert_eq!((node.host.state().unread(), node.host.state().nonsense()), (2, 1));
 }
 
 #[test]

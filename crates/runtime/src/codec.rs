@@ -27,7 +27,7 @@ pub trait Codec<P: Protocol> {
     fn decode_record(bytes: Bytes) -> Result<P::Record, Undecodable>;
 }
 
-/// Whom a node talks to, by what its protocol knows.
+/// What its protocol's state tells of a node: whom it talks to, and whether it can go on.
 pub trait Roster<P: Protocol> {
     /// Counts up whenever what [`Roster::peers`] says changes; 0 for as long as the protocol knows of nobody. It is
     /// asked after every turn, and so must be cheap.
@@ -35,4 +35,8 @@ pub trait Roster<P: Protocol> {
     /// The nodes, and where each listens for peers, as `host:port`, the likeliest first. Whether this node is among them
     /// doesn't matter.
     fn peers(state: &P) -> BTreeMap<NodeId, Vec<String>>;
+    /// Why the node must not go on, if so: the process ends. It is asked every turn, and so must be cheap.
+    fn why_halted(_state: &P) -> Option<String> {
+        None
+    }
 }

@@ -219,6 +219,9 @@ where
     /// Ends a turn: timers, what may leave early, the disk, and what waited for it.
     fn settle(&mut self) -> Result<(), DriverError> {
         self.fire_due();
+        if let Some(why) = C::why_halted(self.host.state()) {
+            return Err(DriverError::Halted { why });
+        }
         self.follow_roster();
         self.world.lines.flush();
         if self.host.persisted() > self.host.durable() {

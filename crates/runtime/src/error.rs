@@ -26,4 +26,10 @@ pub enum DriverError {
         /// What is wrong with it.
         source: Undecodable,
     },
+    /// The protocol can't go on.
+    #[error("the node stopped, and nothing of its data was changed: {why}")]
+    Halted {
+        /// Why.
+        why: String,
+    },
 }

@@ -107,7 +107,13 @@ impl Roster<Sum> for Numbers {
     fn peers(state: &Sum) -> BTreeMap<NodeId, Vec<String>> {
         state.peers.clone()
     }
+    fn why_halted(state: &Sum) -> Option<String> {
+        (state.total > TOTAL_MAX).then(|| format!("it can't count beyond {TOTAL_MAX}"))
+    }
 }
+
+/// A total above this is one that the protocol can't go on with.
+const TOTAL_MAX: u64 = 1_000_000;
 
 /// A node that runs as a task of the test.
 struct Running {
@@ -202,6 +208,16 @@ async fn a_failed_sync_ends_the_loop_and_nothing_that_waited_for_it_leaves() {
     assert_eq!(node.handle.ask(Request::Add(3)).await, Err(Stopped));
     let ended = node.ended.await.expect("the loop does not panic");
     assert!(matches!(ended, Err(DriverError::Log(LogError::Io { .. }))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_protocol_that_cannot_go_on_ends_the_loop_by_name() {
+    let node = start_alone(MemoryVfs::new()).await;
+    assert_eq!(node.handle.ask(Request::Add(TOTAL_MAX)).await, Ok(TOTAL_MAX));
+    assert_eq!(node.handle.ask(Request::Add(1)).await, Err(Stopped));
+    let ended = node.ended.await.expect("the loop does not panic").expect_err("it can't go on");
+    assert!(matches!(ended, DriverError::Halted { .. }), "{ended:?}");
+    assert!(ended.to_string().contains("can't count beyond 1000000"), "{ended}");
 }
 
 #[tokio::test]

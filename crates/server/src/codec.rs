@@ -32,6 +32,10 @@ impl Codec<Node<LsmEngine>> for NodeCodec {
 }
 
 impl Roster<Node<LsmEngine>> for NodeCodec {
+    fn why_halted(state: &Node<LsmEngine>) -> Option<String> {
+        state.why_halted()
+    }
+
     fn version(state: &Node<LsmEngine>) -> u64 {
         state.peers_version()
     }

@@ -47,6 +47,16 @@ counters! {
     reordered,
     /// Messages that took a spike's time.
     spikes,
+    /// Messages that travelled as bytes. None, unless the bounds mix versions; neither is any of the four that follow.
+    encoded,
+    /// Messages between nodes of different versions.
+    between_versions,
+    /// Messages that said nothing that the receiver's version knows.
+    unread,
+    /// Nodes restarted as the next version.
+    upgrades,
+    /// Nodes restarted as this version again.
+    downgrades,
     /// Timers that fired.
     fired,
     /// Turns that took more than one input.

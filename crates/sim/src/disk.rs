@@ -17,6 +17,7 @@ use quorate_core::Protocol;
 use thiserror::Error;
 
 use crate::rng::{Ppm, Rng};
+use crate::wire::Version;
 
 /// How disks behave in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +155,8 @@ pub trait SimDisk<P: Protocol> {
     /// What a node that boots finds.
     fn recover(&mut self) -> Result<Recovery<P>, Self::Error>;
 
+    /// The node that boots next is of that version, and so is what it writes.
+    fn write_as(&mut self, _version: Version) {}
     /// Does something wrong, if it is one of what this disk can do.
     fn afflict(&mut self, fault: DiskFault, rng: &mut Rng);
     /// Does nothing wrong from here on. What is spoilt stays spoilt.

@@ -21,6 +21,8 @@ pub enum Rule {
     Answer,
     /// A disk gives back what it took.
     Disk,
+    /// A message is read as it was written, as far as its reader knows the words.
+    Wire,
     /// Time passes: a cluster doesn't do things for ever in one instant.
     Time,
 }
@@ -33,6 +35,7 @@ impl fmt::Display for Rule {
             Rule::Assertion => "assertion",
             Rule::Answer => "answer",
             Rule::Disk => "disk",
+            Rule::Wire => "wire",
             Rule::Time => "time",
         })
     }

@@ -18,6 +18,7 @@ use crate::disk::{DiskMix, Ruin};
 use crate::network::NetworkMix;
 use crate::rng::{Ppm, Rng};
 use crate::time::Time;
+use crate::wire::Version;
 
 /// The most faults that a schedule has.
 pub const FAULTS_MAX: usize = 400;
@@ -159,6 +160,15 @@ pub enum Fault {
         /// How long it is down then.
         down: Duration,
     },
+    /// A node is stopped and goes on as another version. Nothing happens if it is of that version.
+    ChangeVersion {
+        /// The node.
+        node: NodeId,
+        /// The version.
+        to: Version,
+        /// How long the node is down.
+        down: Duration,
+    },
 }
 
 impl Fault {
@@ -181,7 +191,8 @@ impl Fault {
             | Fault::FailSync { .. }
             | Fault::BadReads { .. }
             | Fault::ClockJump { .. }
-            | Fault::Ruin { .. } => None,
+            | Fault::Ruin { .. }
+            | Fault::ChangeVersion { .. } => None,
         }
     }
 }
@@ -217,6 +228,7 @@ enum Kind {
     FullDisk,
     ClockJump,
     Ruin(Ruin),
+    ChangeVersion,
 }
 
 /// What ruins a disk.
@@ -259,6 +271,8 @@ pub struct FaultMix {
     pub linger_max: Duration,
     /// How many inputs a node takes in one turn at the most.
     pub batch_max: usize,
+    /// Whether messages are encoded on their way, where the simulation was told how.
+    pub wire: bool,
     /// The mean time between two faults of a kind, for the kinds that are on.
     mean_gaps: Vec<(Kind, Duration)>,
 }
@@ -274,6 +288,7 @@ impl FaultMix {
             linger: Ppm::NEVER,
             linger_max: Duration::ZERO,
             batch_max: 64,
+            wire: false,
             mean_gaps: Vec::new(),
         }
     }
@@ -298,6 +313,7 @@ impl FaultMix {
             linger: *rng.pick(&[Ppm::NEVER, Ppm::percent(1), Ppm::percent(20)]),
             linger_max: *rng.pick(&[Duration::from_micros(50), Duration::from_millis(2)]),
             batch_max: *rng.pick(&[1, 4, 64, 1024]),
+            wire: false,
             mean_gaps,
         }
     }
@@ -311,6 +327,14 @@ impl FaultMix {
                 self.mean_gaps.push((Kind::Ruin(ruin), rng.duration_by_magnitude(&gaps)));
             }
         }
+    }
+
+    /// Has messages encoded, and nodes change their version: so often that all do within a run, or so seldom that most
+    /// of the run is of two versions.
+    pub(crate) fn mix_versions(&mut self, rng: &mut Rng) {
+        let gaps = Duration::from_millis(200)..Duration::from_secs(3);
+        self.wire = true;
+        self.mean_gaps.push((Kind::ChangeVersion, rng.duration_by_magnitude(&gaps)));
     }
 
     /// The schedule of faults for a phase of that length, in the order of their times.
@@ -375,6 +399,10 @@ impl Kind {
             Kind::Ruin(ruin) => {
                 let after = rng.duration_by_magnitude(&LASTS);
                 Fault::Ruin { node, ruin, after, down: lasts }
+            }
+            Kind::ChangeVersion => {
+                let to = *rng.pick(&[Version::Next, Version::Next, Version::This]);
+                Fault::ChangeVersion { node, to, down: lasts }
             }
         })
     }
@@ -441,6 +469,9 @@ impl fmt::Display for Fault {
             Fault::Ruin { node, ruin, after, down } => {
                 write!(f, "ruin the disk of {node} ({ruin}), crash within {after:?} for {down:?}")
             }
+            Fault::ChangeVersion { node, to, down } => {
+                write!(f, "restart {node} as {to} after {down:?}")
+            }
         }
     }
 }
@@ -478,6 +509,7 @@ impl fmt::Display for List<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Bounds, Plan};
 
     fn schedule(seed: u64, nodes: usize) -> Vec<Scheduled> {
         let mut rng = Rng::new(seed);
@@ -503,6 +535,24 @@ mod tests {
         }
         // Crashes of one, at a write, and of all begin with the same word.
         assert_eq!(drawn.len(), KINDS.len() - 1, "{drawn:?}");
+    }
+
+    #[test]
+    fn versions_change_only_where_they_are_mixed_and_shift_no_other_fault() {
+        let draw = |is_mixed: bool| {
+            let bounds = Bounds { mixed_versions: is_mixed, ..Bounds::default() };
+            let plans = (0..20).map(move |seed| Plan::draw(seed, &bounds).faults);
+            plans.map(|faults| faults.into_iter().map(|scheduled| (scheduled.at, scheduled.fault)))
+        };
+        let mut changes = 0;
+        for (mixed, pure) in draw(true).zip(draw(false)) {
+            let is_change =
+                |(_, fault): &(Time, Fault)| matches!(fault, Fault::ChangeVersion { .. });
+            let (changed, others): (Vec<_>, Vec<_>) = mixed.partition(is_change);
+            changes += changed.len();
+            assert_eq!(others, pure.collect::<Vec<_>>());
+        }
+        assert!(changes > 50, "{changes} changes in 20 runs");
     }
 
     #[test]

@@ -107,6 +107,9 @@ where
                 self.processes[place_of(node)].jump(is_ahead, by, &mut self.shared);
             }
             Fault::Ruin { node, ruin, after, down } => self.ruin(node, ruin, after, down),
+            Fault::ChangeVersion { node, to, down } => {
+                self.change_version(place_of(node), to, down);
+            }
         }
     }
 

@@ -40,6 +40,11 @@
 //! until then no other is struck. Only protocols that survive that should be asked to. See [`disk::Loss`] for what
 //! such a node can know of it.
 //!
+//! # Mixed versions
+//!
+//! If [`Bounds::mixed_versions`] is set, messages are encoded on their way, and nodes are restarted as the next version
+//! and back, in any order. See [`wire`].
+//!
 //! # Invariants of this crate
 //!
 //! - No clock, no thread, no system randomness, no order that a hash decides; only [`seeds`] spreads whole runs over
@@ -73,6 +78,7 @@ pub mod shrink;
 pub mod simulation;
 pub mod time;
 pub mod trace;
+pub mod wire;
 pub mod workload;
 
 pub use counters::Counters;
@@ -88,4 +94,5 @@ pub use shrink::{Shrunk, shrink};
 pub use simulation::{Outcome, Simulation};
 pub use time::Time;
 pub use trace::{Describe, Digest};
+pub use wire::{Encoded, Version, Wire};
 pub use workload::{Clients, Cluster, Workload};

@@ -19,6 +19,7 @@ use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::time::{Time, nanos};
 use crate::trace::{Digest, Trace};
+use crate::wire::{Parcel, Version, Wire};
 
 /// What can happen next. Nodes are places here, counted from zero. An event with a boot number is void after the
 /// node's next crash.
@@ -46,6 +47,8 @@ pub(crate) struct Letter<P: Protocol> {
     /// Its name in the trace, if there is one.
     pub(crate) id: MessageId,
     pub(crate) message: P::Message,
+    /// The message as bytes, if it travels so. Boxed, so that letters stay small.
+    pub(crate) parcel: Option<Box<Parcel<P::Message>>>,
 }
 
 /// What waits for a node's next turn.
@@ -67,6 +70,8 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) counters: Counters,
     pub(crate) digest: Digest,
     pub(crate) trace: Option<Trace<P>>,
+    /// None if messages are handed over as they are.
+    pub(crate) wire: Option<Box<dyn Wire<P>>>,
     /// Answers that the workload has yet to see.
     pub(crate) replies: VecDeque<(NodeId, RequestId, P::Response)>,
     /// The faults of the schedule, and behind them those that the workload has inflicted.
@@ -125,6 +130,8 @@ pub(crate) struct Process<P: Protocol> {
     /// Which boot this is. Raised by each crash.
     pub(crate) boot: u32,
     pub(crate) is_up: bool,
+    /// Which version it runs, or will when it boots.
+    pub(crate) version: Version,
     /// How fast its clock runs: so many parts in a million of true time pass for a timer that waits for all.
     pub(crate) clock: u64,
     pub(crate) inbox: VecDeque<Waiting<P>>,
@@ -156,6 +163,7 @@ impl<P: Protocol> Process<P> {
             place,
             boot: 0,
             is_up: false,
+            version: Version::default(),
             clock,
             inbox: VecDeque::new(),
             timers: BTreeMap::new(),
@@ -178,11 +186,11 @@ impl<P: Protocol> Process<P> {
         NodeId(u64::from(self.place) + 1)
     }
 
-    /// Forgets everything but the node's name and clock. Returns the requests that were not answered.
+    /// Forgets everything but the node's name, version and clock. Returns the requests that were not answered.
     pub(crate) fn crash(&mut self) -> BTreeSet<RequestId> {
         let orphans = std::mem::take(&mut self.outstanding);
-        let boot = self.boot + 1;
-        *self = Process { boot, ..Process::new(self.place, self.clock) };
+        let (boot, version) = (self.boot + 1, self.version);
+        *self = Process { boot, version, ..Process::new(self.place, self.clock) };
         orphans
     }
 
@@ -317,6 +325,9 @@ where
                 return;
             }
         };
+        let by = self.process.version;
+        let wire = shared.wire.as_mut();
+        let parcel = wire.map(|wire| Box::new(Parcel { by, encoded: wire.encode(by, &message) }));
         if again {
             shared.counters.duplicated += 1;
             let second =
@@ -325,7 +336,8 @@ where
             match second {
                 Ok(second) => {
                     let (to, connection) = (place as u32, second.connection);
-                    let copy = Letter { from, to, connection, id, message: message.clone() };
+                    let (message, parcel) = (message.clone(), parcel.clone());
+                    let copy = Letter { from, to, connection, id, message, parcel };
                     shared.queue.schedule(second.at, Event::Arrive(copy));
                 }
                 Err(dropped) => {
@@ -337,7 +349,7 @@ where
         }
         shared.digest.add(passage.at.0 ^ place.rotate_right(16));
         let (to, connection) = (place as u32, passage.connection);
-        let letter = Letter { from, to, connection, id, message };
+        let letter = Letter { from, to, connection, id, message, parcel };
         shared.queue.schedule(passage.at, Event::Arrive(letter));
     }
 }

@@ -23,6 +23,7 @@ pub(crate) mod purpose {
     pub(crate) const WORKLOAD: u64 = 3;
     pub(crate) const CLOCKS: u64 = 4;
     pub(crate) const MEMORY: u64 = 5;
+    pub(crate) const VERSIONS: u64 = 6;
 }
 
 /// What all seeds of a campaign have in common.
@@ -40,6 +41,8 @@ pub struct Bounds {
     pub invariant_every: u32,
     /// Whether disks lose what they have promised to keep. Nobody survives that who has not provided for it.
     pub memory_loss: bool,
+    /// Whether nodes change their version, and messages are encoded on their way.
+    pub mixed_versions: bool,
     /// The command that replays a run, with `{replay}` where the replay goes.
     pub command: String,
 }
@@ -53,6 +56,7 @@ impl Default for Bounds {
             operations: 100,
             invariant_every: 1,
             memory_loss: false,
+            mixed_versions: false,
             command: "replay {replay}".to_owned(),
         }
     }
@@ -83,6 +87,9 @@ impl Plan {
         let mut mix = FaultMix::draw(&mut rng);
         if bounds.memory_loss {
             mix.lose_memory(&mut Rng::for_purpose(replay.seed, purpose::MEMORY));
+        }
+        if bounds.mixed_versions {
+            mix.mix_versions(&mut Rng::for_purpose(replay.seed, purpose::VERSIONS));
         }
         let mut faults = mix.schedule(bounds.nodes, bounds.safety, &mut rng);
         let mut bounds = bounds.clone();
@@ -142,11 +149,13 @@ pub enum Calm {
     Hints,
     /// Nodes take an input as soon as it arrives.
     Linger,
+    /// Messages are handed over as they are.
+    Wire,
 }
 
 impl Calm {
     /// Every part of the mix that can be taken away.
-    pub const ALL: [Calm; 8] = [
+    pub const ALL: [Calm; 9] = [
         Calm::Loss,
         Calm::Duplicates,
         Calm::Spikes,
@@ -155,6 +164,7 @@ impl Calm {
         Calm::Stalls,
         Calm::Hints,
         Calm::Linger,
+        Calm::Wire,
     ];
 
     fn apply(self, mix: &mut FaultMix) {
@@ -167,6 +177,7 @@ impl Calm {
             Calm::Stalls => mix.disk.stall = Ppm::NEVER,
             Calm::Hints => mix.hints = Ppm::NEVER,
             Calm::Linger => mix.linger = Ppm::NEVER,
+            Calm::Wire => mix.wire = false,
         }
     }
 
@@ -180,6 +191,7 @@ impl Calm {
             Calm::Stalls => "stalls",
             Calm::Hints => "hints",
             Calm::Linger => "linger",
+            Calm::Wire => "wire",
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::rng::Rng;
 use crate::seeds::panicked_at;
 use crate::time::Time;
 use crate::trace::{Describe, Digest, Trace};
+use crate::wire::Wire;
 use crate::workload::{Clients, Cluster, Workload};
 
 /// The most events of one instant. More are taken for a cluster that will never let time pass.
@@ -77,6 +78,7 @@ where
             counters: Default::default(),
             digest: Digest::default(),
             trace: None,
+            wire: None,
             replies: VecDeque::new(),
             faults: plan.faults.clone(),
             inflicted: 0,
@@ -100,6 +102,14 @@ where
     /// Keeps a log of the run's steps, which marks the step after which a rule was found broken.
     pub fn tracing(mut self, describe: Describe<P>) -> Self {
         self.shared.trace = Some(Trace::new(describe, self.plan.bounds.nodes));
+        self
+    }
+
+    /// Has messages look like this on their way, if the plan's mix says that they are encoded.
+    pub fn over(mut self, wire: impl Wire<P> + 'static) -> Self {
+        if self.plan.mix.wire {
+            self.shared.wire = Some(Box::new(wire));
+        }
         self
     }
 
@@ -229,8 +239,8 @@ where
     }
 
     #[inline]
-    fn arrive(&mut self, letter: Letter<P>) -> Result<(), Broken> {
-        let Letter { from, to, connection, id, message } = letter;
+    fn arrive(&mut self, mut letter: Letter<P>) -> Result<(), Broken> {
+        let Letter { from, to, connection, id, .. } = letter;
         if !self.processes[to as usize].is_up {
             self.shared.counters.undeliverable += 1;
             self.shared.log(|log| log.lose(id, Why::Down));
@@ -241,6 +251,13 @@ where
             self.shared.log(|log| log.lose(id, Why::Cut));
             return Ok(());
         }
+        let message = match letter.parcel.take() {
+            None => letter.message,
+            Some(parcel) => match self.read(letter, *parcel)? {
+                Some(message) => message,
+                None => return Ok(()),
+            },
+        };
         self.put(to, Waiting::Message { from, id, message })
     }
 
@@ -378,6 +395,7 @@ where
     /// Boots a node from what its disk has.
     fn boot(&mut self, place: usize) -> Result<(), Broken> {
         let id = self.processes[place].id();
+        self.disks[place].write_as(self.processes[place].version);
         let recovery = self.disks[place].recover().map_err(|error| Broken {
             rule: Rule::Disk,
             what: format!("{id} cannot boot from its disk: {error}"),

@@ -326,9 +326,11 @@ fn a_protocol_that_asks_its_peers_survives_the_loss_of_memory() {
     let campaign = run_seeds(0..150, 2, Until::AllSeeds, |seed| run(seed, Bug::None, None));
     println!("{campaign}");
     assert!(campaign.failures.is_empty(), "{campaign}");
-    for (name, count) in campaign.counters.each() {
-        assert!(count > 0, "no run saw any {name}: {campaign}");
-    }
+    // A fault that never occurred was not survived. Versions mix only where that is asked for.
+    let missing = campaign.counters.each().filter(|(_, count)| *count == 0);
+    let missing: Vec<&str> = missing.map(|(name, _)| name).collect();
+    let versions = ["encoded", "between_versions", "unread", "upgrades", "downgrades"];
+    assert_eq!(missing, versions, "{campaign}");
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn data(model: &Model) -> String {
                 Fate::Lost(Why::Cut) => 2,
                 Fate::Lost(Why::Dropped) => 3,
                 Fate::Lost(Why::Down) => 4,
+                Fate::Lost(Why::Unread) => 5,
             });
             json.flag(arrow.is_copy);
         });

@@ -30,6 +30,8 @@ pub enum Why {
     Dropped,
     /// The receiver was down.
     Down,
+    /// The receiver could not read it: its version doesn't know what it says.
+    Unread,
 }
 
 impl fmt::Display for Why {
@@ -38,6 +40,7 @@ impl fmt::Display for Why {
             Why::Cut => "cut",
             Why::Dropped => "dropped",
             Why::Down => "down",
+            Why::Unread => "unread",
         })
     }
 }

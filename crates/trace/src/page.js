@@ -9,7 +9,7 @@ const marks = D.marks.map(([row, lane, name, label, number]) => ({ row, lane, na
 const states = D.states.map(([row, lane, role, label, detail]) => ({ row, lane, role, label, detail }));
 const kinds = D.kinds.map(([name, timer, routine, count, shown]) => ({ name, timer, routine, count, shown: !!shown }));
 const failed = D.failed.length ? { row: D.failed[0], rule: D.failed[1], what: D.failed[2] } : null;
-const FATES = ['arrived', 'was still on its way when the run ended', 'was lost: the link was cut', 'was lost: the network dropped it', 'was lost: the receiver was down'];
+const FATES = ['arrived', 'was still on its way when the run ended', 'was lost: the link was cut', 'was lost: the network dropped it', 'was lost: the receiver was down', 'was lost: the receiver could not read it'];
 // Okabe and Ito's colours, which people tell apart whatever their eyes; shapes, dashes and words say the same.
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#b8548d', '#3a9bd9', '#c98500'];
 const ROW = 15, DECADE = 9, GAP_MAX = 60, TOP = 46, AXIS = 118;

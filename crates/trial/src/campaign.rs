@@ -15,6 +15,7 @@ use crate::engines::Engines;
 use crate::hunt::{Hunt, Leaders, Quarry, Voters};
 use crate::losses::Losses;
 use crate::setting::{Hunted, Setting};
+use crate::versions::Versions;
 use crate::words;
 use crate::workload::{ENGINES, OPERATOR, Trial};
 
@@ -46,6 +47,7 @@ pub fn bounds(seed: u64, command: &str) -> Bounds {
         operations: setting.operations,
         invariant_every: 1,
         memory_loss: setting.hazards.memory_loss,
+        mixed_versions: setting.hazards.mixed_versions,
         command: command.to_owned(),
     }
 }
@@ -68,8 +70,9 @@ pub fn describe(seed: u64) -> String {
     let losses = if hazards.memory_loss { ", memory lost" } else { "" };
     let engines = if hazards.engines { ", engines spoilt" } else { "" };
     let leases = if hazards.leases { ", leases" } else { "" };
+    let versions = if hazards.mixed_versions { ", versions mixed" } else { "" };
     format!(
-        "{nodes} nodes{churn}, {shards} shard{plural}, elections after {timeout} ms{alone}{hunted}{losses}{engines}{leases}"
+        "{nodes} nodes{churn}, {shards} shard{plural}, elections after {timeout} ms{alone}{hunted}{losses}{engines}{leases}{versions}"
     )
 }
 
@@ -107,16 +110,20 @@ fn simulation(suspect: Suspect, plan: &Plan) -> Simulation<Node, NodeDisk, Trial
     });
     let hunt = quarry.map(|quarry| Hunt::new(seed, quarry, groups[0], *election_timeout));
     let word = Word::default();
+    let versions = Versions::new(seed);
     let engines: BTreeMap<NodeId, EngineDisks> =
         nodes.map(|node| (node, EngineDisks::new(groups))).collect();
-    let losses = Losses::new(groups.clone(), word.clone());
+    let losses = Losses::new(seed, groups.clone(), word.clone());
     let trial = Trial::new(groups, plan.bounds.operations, losses)
         .hunting(hunt)
         .churning(hazards.churn.then(|| Churn::new(OPERATOR, groups.clone())))
-        .spoiling(hazards.engines.then(|| Engines::new(ENGINES, groups.clone(), engines.clone())));
-    let disk =
-        |node| NodeDisk::new(node, log_options(suspect), engines[&node].clone(), word.clone());
-    Simulation::new(plan, configs, disk, trial)
+        .spoiling(hazards.engines.then(|| Engines::new(ENGINES, groups.clone(), engines.clone())))
+        .mixing(versions.clone());
+    let disk = |node| {
+        let (engines, word) = (engines[&node].clone(), word.clone());
+        NodeDisk::new(node, log_options(suspect), engines, word, versions.clone())
+    };
+    Simulation::new(plan, configs, disk, trial).over(versions.clone())
 }
 
 /// What a node knows before it starts. Those that join later know nobody, as in production.

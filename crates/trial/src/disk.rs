@@ -3,8 +3,8 @@
 //! A node whose log is found out to be damaged is told that it has lost its memory. Of a log that is whole and too old
 //! nothing can be seen, and what becomes of it depends on what Raft promises (`raft::memory`):
 //!
-//! - A disk that was wiped is found out by whoever has heard of the node. So nobody says anything, unless the judges see
-//!   that somebody has not, or the node crashes again before anybody could tell it ([`Word`]).
+//! - A disk that was wiped is found out by whoever has heard of the node, however often it crashes before it is told. So
+//!   nobody says anything, unless the judges see that somebody has not heard of it ([`Word`]).
 //! - A disk that was replaced by an older copy of itself, and one that never wrote what it said it had, need somebody
 //!   who says so: the copy may be of the very run that was the last, and then its peers know of no later one. Raft
 //!   promises nothing for a loss that nobody can know of, so here somebody always says so.
@@ -18,10 +18,10 @@ use quorate_engine::{MemoryDisk, MemoryEngine};
 use quorate_kv::node::{self, Node, Record};
 use quorate_sim::disk::{Damage, DiskFault, Loss, Recovery, Ruin, SimDisk, SyncEnd};
 use quorate_sim::log_disk::LogDiskError;
-use quorate_sim::{LogDisk, Rng};
+use quorate_sim::{LogDisk, Rng, Version};
 use quorate_storage::log::LogOptions;
 
-use crate::codec::NodeRecords;
+use crate::versions::{NodeRecords, Versions, Writer};
 
 /// What a node's stores lie in, by shard. It is a handle: clones are of the same disks.
 #[derive(Clone)]
@@ -77,6 +77,7 @@ impl Word {
 pub(crate) struct NodeDisk {
     node: NodeId,
     log: LogDisk<Node, NodeRecords>,
+    writer: Writer,
     engines: EngineDisks,
     /// What takes the place of the engines at the next crash.
     engines_to_be: Option<EngineDisks>,
@@ -85,25 +86,31 @@ pub(crate) struct NodeDisk {
     /// Whether the data directory bears the mark that memory is lost.
     is_marked: bool,
     word: Word,
-    /// Whether the node has lost its memory, and has neither been told nor been whole since.
-    is_in_the_dark: bool,
     /// Whether the node was told, and has yet to write that it knows.
     is_told: bool,
 }
 
 impl NodeDisk {
-    pub(crate) fn new(node: NodeId, options: LogOptions, engines: EngineDisks, word: Word) -> Self {
+    pub(crate) fn new(
+        node: NodeId,
+        options: LogOptions,
+        engines: EngineDisks,
+        word: Word,
+        versions: Versions,
+    ) -> Self {
         let found = engines.clone();
-        let log = LogDisk::with_options(NodeRecords, options, move || found.base());
+        let writer = Writer::default();
+        let records = writer.records(versions);
+        let log = LogDisk::with_options(records, options, move || found.base());
         NodeDisk {
             node,
             log,
+            writer,
             engines,
             engines_to_be: None,
             ruin: None,
             is_marked: false,
             word,
-            is_in_the_dark: false,
             is_told: false,
         }
     }
@@ -113,14 +120,9 @@ impl NodeDisk {
         let has_word = self.word.take_for(self.node);
         match loss {
             // The log says so itself.
-            Some(Loss::Known) => (self.is_marked, self.is_in_the_dark) = (true, false),
-            Some(Loss::Unknown) if self.ruin == Some(Ruin::Wiped) && !has_word => {
-                self.is_in_the_dark = true;
-            }
-            Some(Loss::Unknown) => self.is_told = true,
-            // Runs are counted anew on an empty disk. If this is the second, and others have heard of one before the
-            // loss, nothing looks wrong to them.
-            None => self.is_told |= std::mem::take(&mut self.is_in_the_dark) || has_word,
+            Some(Loss::Known) => self.is_marked = true,
+            Some(Loss::Unknown) => self.is_told |= has_word || self.ruin != Some(Ruin::Wiped),
+            None => self.is_told |= has_word,
         }
         self.is_told
     }
@@ -173,6 +175,10 @@ impl SimDisk<Node> for NodeDisk {
         Ok(recovery)
     }
 
+    fn write_as(&mut self, version: Version) {
+        self.writer.be(version);
+    }
+
     fn afflict(&mut self, fault: DiskFault, rng: &mut Rng) {
         if let DiskFault::Ruin(ruin) = fault {
             self.ruin = Some(ruin);
@@ -195,7 +201,6 @@ impl SimDisk<Node> for NodeDisk {
     fn regain(&mut self) -> Result<bool, LogDiskError> {
         let is_regained = self.log.regain()?;
         self.is_marked &= !is_regained;
-        self.is_in_the_dark &= !is_regained;
         Ok(is_regained)
     }
 }

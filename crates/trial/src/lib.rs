@@ -10,13 +10,12 @@
 //! because the simulator is kind.
 //!
 //! Open first: [`campaign`], [`workload`], `setting.rs`; then the hazards: `hunt.rs`, `churn.rs`, `losses.rs`,
-//! `engines.rs`.
+//! `engines.rs`, `versions.rs`.
 
 pub mod campaign;
 pub mod workload;
 
 mod churn;
-mod codec;
 mod disk;
 mod engines;
 mod hunt;
@@ -24,9 +23,11 @@ mod losses;
 mod members;
 mod operation;
 mod setting;
+mod versions;
 mod words;
 
 pub use campaign::{Suspect, bounds, describe, judge, plan, run, run_traced};
 pub use churn::ChurnTally;
 pub use engines::EngineTally;
+pub use versions::VersionTally;
 pub use workload::{Tally, Trial};

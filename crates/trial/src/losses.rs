@@ -3,17 +3,24 @@
 //! The simulator ruins one disk at a time, and no other before it is told that the node is whole. A node is whole once
 //! every replica of it lives another life than before, is named under that life, or not at all, in every member's log, and
 //! has caught up with the rest: from then on, whatever is committed is held by a majority that has forgotten nothing.
+//!
+//! Runs are counted, and a node that was wiped counts anew. It must be found out even if it has come to count more runs
+//! than it has forgotten, which chance hardly ever brings about: so some of its first runs are cut short, once the disk
+//! knows of them and before anybody can have told the node anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_core::{GroupId, NodeId};
 use quorate_kv::node::Node;
 use quorate_protocols::consensus::raft::{Raft, Standing};
-use quorate_sim::{Clients, Cluster, Fault};
+use quorate_sim::{Clients, Cluster, Fault, Rng};
 
 use crate::disk::Word;
 use crate::members;
+
+/// Sets what is drawn here apart from all else that the seed decides.
+const PURPOSE: u64 = 0x6c_6f_73_73;
 
 /// What the judges know of losses.
 pub(crate) struct Losses {
@@ -25,12 +32,33 @@ pub(crate) struct Losses {
     pub(crate) found_out: u64,
     /// Nodes that were told because nobody else could have known.
     pub(crate) told: u64,
+    /// Runs of such nodes that were cut short before.
+    pub(crate) cut_short: u64,
     is_in_the_dark: bool,
+    /// Who has ever lost its memory.
+    ever_lost: BTreeSet<NodeId>,
+    /// Who began another life and never had.
+    reborn_for_nothing: Option<NodeId>,
+    /// How many runs of the node that lost its memory are yet to be cut short.
+    to_cut_short: u64,
+    rng: Rng,
 }
 
 impl Losses {
-    pub(crate) fn new(groups: Vec<GroupId>, word: Word) -> Self {
-        Losses { groups, word, lost: None, found_out: 0, told: 0, is_in_the_dark: false }
+    pub(crate) fn new(seed: u64, groups: Vec<GroupId>, word: Word) -> Self {
+        Losses {
+            groups,
+            word,
+            lost: None,
+            found_out: 0,
+            told: 0,
+            cut_short: 0,
+            is_in_the_dark: false,
+            ever_lost: BTreeSet::new(),
+            reborn_for_nothing: None,
+            to_cut_short: 0,
+            rng: Rng::for_purpose(seed, PURPOSE),
+        }
     }
 
     /// A node has booted and has lost its memory.
@@ -41,8 +69,7 @@ impl Losses {
             (*group, named.unwrap_or_default())
         });
         self.lost = Some((node, over.collect()));
-        let of_node = |group: &GroupId| members::raft(*group, node, &cluster);
-        self.is_in_the_dark = self.groups.iter().filter_map(of_node).any(|raft| raft.life() == 0);
+        self.is_in_the_dark = !self.knows(node, &cluster);
         // Raft promises to find a loss out only if a run before it was heard of by those who count on the node. Who is
         // down may not have heard of any.
         let has_met = |other: NodeId, group: &GroupId| {
@@ -60,15 +87,64 @@ impl Losses {
             let down = Duration::from_millis(1);
             clients.inflict(Fault::Crash { node, down, mid_write: false });
         }
+        let is_spared = !self.is_in_the_dark || self.rng.below(2) == 0;
+        self.to_cut_short = if is_spared { 0 } else { self.rng.within(1..16) };
     }
 
-    /// Looks whether the node that is damaged is whole again.
-    pub(crate) fn stepped(&mut self, clients: &mut Clients<'_, Node>) {
+    /// Whether all replicas of a node know that they have lost their memory.
+    fn knows(&self, node: NodeId, cluster: &Cluster<'_, Node>) -> bool {
+        let of_node = |group: &GroupId| members::raft(*group, node, cluster);
+        self.groups.iter().filter_map(of_node).all(|raft| raft.life() != 0)
+    }
+
+    /// Looks whether the node that is damaged is whole again, or its run is to be cut short.
+    pub(crate) fn stepped(&mut self, stepped: NodeId, clients: &mut Clients<'_, Node>) {
+        self.look_at_life(stepped, clients);
         let Some(node) = clients.damaged() else { return };
+        if node == stepped && self.to_cut_short > 0 {
+            self.cut_short(node, clients);
+        }
         if self.is_whole(node, &clients.cluster()) {
             self.found_out += u64::from(std::mem::take(&mut self.is_in_the_dark));
             self.lost = None;
             clients.mark_whole(node);
+        }
+    }
+
+    fn look_at_life(&mut self, node: NodeId, clients: &Clients<'_, Node>) {
+        // One that lost it more than once may be told late what it knew before the first loss, and then begins anew once
+        // more.
+        if clients.damaged() == Some(node) {
+            self.ever_lost.insert(node);
+        }
+        let cluster = clients.cluster();
+        let has_new_life =
+            |group: &GroupId| members::raft(*group, node, &cluster).is_some_and(|r| r.life() != 0);
+        if !self.ever_lost.contains(&node) && self.groups.iter().any(has_new_life) {
+            self.reborn_for_nothing = Some(node);
+        }
+    }
+
+    /// Who has forgotten nothing goes on under its first life: one that begins another counts for nothing for a while.
+    pub(crate) fn invariant(&self) -> Result<(), String> {
+        match self.reborn_for_nothing {
+            Some(node) => Err(format!("{node} has never lost its memory, and began another life")),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the run of a node as soon as it is on the disk.
+    fn cut_short(&mut self, node: NodeId, clients: &mut Clients<'_, Node>) {
+        let cluster = clients.cluster();
+        let is_on_disk = cluster.host(node).is_some_and(|host| host.durable() == host.persisted());
+        let is_over = clients.is_healed() || self.knows(node, &cluster);
+        if is_over {
+            self.to_cut_short = 0;
+        } else if is_on_disk {
+            self.to_cut_short -= 1;
+            self.cut_short += 1;
+            let down = self.rng.duration(&(Duration::from_micros(100)..Duration::from_millis(5)));
+            clients.inflict(Fault::Crash { node, down, mid_write: false });
         }
     }
 

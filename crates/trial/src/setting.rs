@@ -8,6 +8,10 @@ use quorate_sim::Rng;
 
 /// Sets the chance of hazards apart from that of all else which the seed decides.
 const PURPOSE: u64 = 0x6861_7a61_7264;
+/// And the chance of mixed versions apart from that of the other hazards.
+const VERSIONS: u64 = 0x6d69_7865_6473;
+/// In how many of a hundred runs versions mix. Messages that are encoded take their time, so it can't be in all.
+const MIXED_PERCENT: u64 = 8;
 
 /// What a run meets beside the plan's faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,14 +24,18 @@ pub(crate) struct Hazards {
     pub(crate) engines: bool,
     /// Leaders trust their clocks to save reads a round.
     pub(crate) leases: bool,
+    /// Nodes change their version.
+    pub(crate) mixed_versions: bool,
 }
 
 impl Hazards {
-    /// A third of the runs meets some, and every fifth, whether among those or not, has leases. An engine that rots while a log is lost elsewhere might be one loss too many, so
-    /// no run has both.
+    /// A third of the runs meets some. Whether among those or not, every fifth has leases, and some mix versions. An
+    /// engine that rots while a log is lost elsewhere might be one loss too many, so no run has both.
     fn draw(seed: u64) -> Self {
         let mut rng = Rng::for_purpose(seed, PURPOSE);
-        let none = Hazards { leases: rng.below(100) < 20, ..Hazards::default() };
+        let is_mixed = Rng::for_purpose(seed, VERSIONS).below(100) < MIXED_PERCENT;
+        let leases = rng.below(100) < 20;
+        let none = Hazards { leases, mixed_versions: is_mixed, ..Hazards::default() };
         match rng.below(100) {
             0..9 => Hazards { churn: true, ..none },
             9..17 => Hazards { churn: true, memory_loss: true, ..none },

@@ -18,6 +18,7 @@ use crate::churn::{Churn, ChurnTally};
 use crate::engines::{EngineTally, Engines};
 use crate::hunt::Hunt;
 use crate::losses::Losses;
+use crate::versions::{VersionTally, Versions};
 use crate::{members, operation};
 
 /// The clients that are at work at one time. A run may have as many nodes, since each client reads from one in the end.
@@ -43,6 +44,7 @@ pub struct Trial {
     churn: Option<Churn>,
     losses: Losses,
     engines: Option<Engines>,
+    versions: Option<Versions>,
 }
 
 /// What a run's hazards came to; the tests demand that they were real.
@@ -52,16 +54,21 @@ pub struct Tally {
     pub churn: ChurnTally,
     /// What happened to engines.
     pub engines: EngineTally,
+    /// What was new to nodes of this version.
+    pub versions: VersionTally,
     /// Losses of memory that only others could know of, and that they made known.
     pub losses_found_out: u64,
     /// Losses that nobody could know of, so that the node was told.
     pub losses_told: u64,
+    /// Runs after a loss that ended before the node could be told.
+    pub runs_cut_short: u64,
 }
 
 impl Tally {
     /// Each number with its name.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let Tally { churn, engines, losses_found_out, losses_told } = *self;
+        let Tally { churn, engines, versions, losses_found_out, losses_told, runs_cut_short } =
+            *self;
         [
             ("members added", churn.added),
             ("members added again", churn.added_again),
@@ -76,8 +83,11 @@ impl Tally {
             ("engines restored", engines.restored),
             ("engines full", engines.full),
             ("requests refused for want of space", engines.refused),
+            ("messages of an unknown kind beside others", versions.skipped),
+            ("records of the next version", versions.records),
             ("losses found out by others", losses_found_out),
             ("losses told", losses_told),
+            ("runs cut short after a loss", runs_cut_short),
         ]
         .into_iter()
     }
@@ -128,6 +138,7 @@ impl Trial {
             churn: None,
             losses,
             engines: None,
+            versions: None,
         }
     }
 
@@ -149,13 +160,21 @@ impl Trial {
         self
     }
 
+    /// Has nodes run different versions.
+    pub(crate) fn mixing(mut self, versions: Versions) -> Self {
+        self.versions = Some(versions);
+        self
+    }
+
     /// What the hazards of the run came to.
     pub fn tally(&self) -> Tally {
         Tally {
             churn: self.churn.as_ref().map(|churn| churn.tally).unwrap_or_default(),
             engines: self.engines.as_ref().map(|engines| engines.tally).unwrap_or_default(),
+            versions: self.versions.as_ref().map(Versions::tally).unwrap_or_default(),
             losses_found_out: self.losses.found_out,
             losses_told: self.losses.told,
+            runs_cut_short: self.losses.cut_short,
         }
     }
 
@@ -409,7 +428,7 @@ impl Workload<Node> for Trial {
         if let Some(hunt) = self.hunt.as_mut().filter(|_| !clients.is_healed()) {
             hunt.stepped(node, clients);
         }
-        self.losses.stepped(clients);
+        self.losses.stepped(node, clients);
     }
 
     fn healed(&mut self, _: &mut Clients<'_, Node>) {
@@ -421,6 +440,7 @@ impl Workload<Node> for Trial {
 
     // After every step of every node, so it is enough to look at the one that took it.
     fn invariant(&mut self, stepped: NodeId, cluster: &Cluster<'_, Node>) -> Result<(), String> {
+        self.losses.invariant()?;
         for (group, shard) in &mut self.shards {
             if let Some(member) = members::raft(*group, stepped, cluster) {
                 shard.properties.observe_member(stepped, member)?;
@@ -434,6 +454,10 @@ impl Workload<Node> for Trial {
     }
 
     fn verdict(&mut self, cluster: &Cluster<'_, Node>) -> Result<(), String> {
+        let mut halted = cluster.live().filter_map(|(id, node)| Some((id, node.why_halted()?)));
+        if let Some((id, why)) = halted.next() {
+            return Err(format!("{id} must stop: {why}"));
+        }
         if !self.is_over {
             let states: Vec<String> = cluster
                 .live()

@@ -21,6 +21,7 @@ const WORK: &[(&str, &str)] = &[
     ("delivered", "messages delivered"),
     ("fired", "timers fired"),
     ("batches", "turns with more than one input"),
+    ("encoded", "messages that travelled as bytes"),
     ("persisted", "records written"),
     ("syncs", "disk syncs"),
 ];
@@ -57,6 +58,10 @@ const FAULTS: &[(&str, &str)] = &[
     ("duplicated", "messages delivered twice"),
     ("reordered", "messages that overtook another"),
     ("spikes", "messages delayed long"),
+    ("upgrades", "nodes restarted as the next version"),
+    ("downgrades", "nodes restarted as this version again"),
+    ("between_versions", "messages between nodes of different versions"),
+    ("unread", "messages that the receiver's version could not read"),
 ];
 
 /// One line on how a campaign is getting on.

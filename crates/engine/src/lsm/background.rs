@@ -17,7 +17,7 @@ use lsm_tree::{AbstractTree, AnyTree, InternalValue, SeqNo, Table, ValueType};
 
 use super::fault;
 use super::home::{self, Home};
-use super::memtable::{ChangeNumber, Memtable};
+use super::memtable::Memtable;
 use super::scan::Merge;
 use super::tables::Tables;
 use crate::{BatchNumber, EngineError, Result};
@@ -250,7 +250,7 @@ impl Shared {
     fn write_tables(&self, sealed: &[Sealed]) -> Result<()> {
         let everything = (Bound::Unbounded, Bound::Unbounded);
         let sources = sealed.iter().rev().map(|sealed| -> Box<dyn Iterator<Item = _>> {
-            Box::new(sealed.memtable.ascending(&everything, ChangeNumber::MAX).map(Ok))
+            Box::new(sealed.memtable.ascending(&everything).map(Ok))
         });
         let number = highest_number(&self.tree.tree) + 1;
         let changes = Merge::new(sources, true).map(|change: Result<_>| {

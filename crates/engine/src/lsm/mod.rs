@@ -39,7 +39,7 @@ use lsm_tree::{Cache, CompressionType, Config, SequenceNumberCounter};
 use crate::{Batch, BatchNumber, Engine, Result, Size, View};
 use background::{Background, OpenTree, Retired, Sealed, StopFilter};
 use home::Home;
-use memtable::{ChangeNumber, Memtable};
+use memtable::Memtable;
 use scan::Snapshot;
 
 pub use import::LsmImport;
@@ -108,7 +108,7 @@ impl LsmEngine {
             home::point_to(&dir, &tree.home)?;
         }
         let (background, tables) = Background::start(tree, BatchNumber(0))?;
-        let now = Snapshot { memtables: vec![Arc::default()], tables, upto: 0 };
+        let now = Snapshot { memtables: vec![Arc::default()], tables };
         Ok(LsmEngine {
             dir,
             options,
@@ -171,13 +171,10 @@ impl Engine for LsmEngine {
     type Import = LsmImport;
 
     fn write(&mut self, batch: &mut Batch) -> BatchNumber {
-        let mut number: ChangeNumber = self.now.upto;
-        let active = self.now.memtables[0].clone();
+        let active = Arc::make_mut(&mut self.now.memtables[0]);
         for (key, value) in batch.drain() {
-            number += 1;
-            active.insert(key, number, value);
+            active.insert(key, value);
         }
-        self.now.upto = number;
         self.written.0 += 1;
         self.written
     }
@@ -235,7 +232,7 @@ impl Engine for LsmEngine {
             return Err(error);
         }
         let old = std::mem::replace(&mut self.background, background);
-        let new = Snapshot { memtables: vec![Arc::default()], tables, upto: self.now.upto };
+        let new = Snapshot { memtables: vec![Arc::default()], tables };
         let now = std::mem::replace(&mut self.now, new);
         old.home().give_up(true);
         old.retire(Retired { memtables: now.memtables, tables: vec![now.tables] });

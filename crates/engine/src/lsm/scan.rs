@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::memtable::{Change, ChangeNumber, Memtable};
+use super::memtable::{Change, Memtable};
 use super::tables::Tables;
 use crate::Result;
 
@@ -15,21 +15,16 @@ pub(super) struct Snapshot {
     /// Newest first. The first may still be written to.
     pub(super) memtables: Vec<Arc<Memtable>>,
     pub(super) tables: Arc<Tables>,
-    /// The last change that is seen.
-    pub(super) upto: ChangeNumber,
 }
 
 type Source<'a> = Box<dyn Iterator<Item = Result<Change>> + 'a>;
 
 impl Snapshot {
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        let key = Bytes::copy_from_slice(key);
-        for memtable in &self.memtables {
-            if let Some(value) = memtable.get(&key, self.upto) {
-                return Ok(value);
-            }
+        match self.memtables.iter().find_map(|memtable| memtable.get(key)) {
+            Some(value) => Ok(value.clone()),
+            None => Ok(self.tables.get(key)?.flatten()),
         }
-        Ok(self.tables.get(&key)?.flatten())
     }
 
     /// The pairs of a range.
@@ -48,9 +43,9 @@ impl Snapshot {
     fn merge(&self, range: &(Bound<Bytes>, Bound<Bytes>), is_rising: bool) -> Merge<'_> {
         let in_memory = self.memtables.iter().map(|memtable| -> Source<'_> {
             if is_rising {
-                Box::new(memtable.ascending(range, self.upto).map(Ok))
+                Box::new(memtable.ascending(range).map(Ok))
             } else {
-                Box::new(memtable.descending(range, self.upto).map(Ok))
+                Box::new(memtable.descending(range).map(Ok))
             }
         });
         Merge::new(in_memory.chain(self.tables.sources(range, is_rising)), is_rising)

@@ -35,7 +35,12 @@ use outbox::Outbox;
 pub use shard::Shard;
 
 /// The names of all deliberate bugs that [`Config::raft`]'s mutants can switch on in this crate's own code.
-pub const MUTANTS: &[&str] = &["applies_twice_after_restart", "reads_without_waiting"];
+pub const MUTANTS: &[&str] = &[
+    "applies_twice_after_restart",
+    "reads_without_waiting",
+    "deaf_to_newer",
+    "skips_unknown_command",
+];
 
 /// The shard that holds the keyspace `default`, which the etcd face speaks to.
 pub const DEFAULT_GROUP: GroupId = GroupId(1);
@@ -86,6 +91,8 @@ impl Config {
 pub struct Envelope {
     /// In order, each with the group it belongs to.
     pub messages: Vec<(GroupId, raft::Message)>,
+    /// How many more there were that this version can't read. They are lost, as any message may be.
+    pub unread: u32,
 }
 
 /// The timers of a node.
@@ -170,6 +177,8 @@ pub struct Node<E: Engine = MemoryEngine> {
     releases: Releases,
     /// What came for groups that are not here.
     strays: u64,
+    /// What this version could not read.
+    unread: u64,
 }
 
 impl<E: Engine> Node<E> {
@@ -191,6 +200,14 @@ impl<E: Engine> Node<E> {
         })
     }
 
+    /// Why this node must stop: it is of a version that can't apply what the cluster has agreed upon.
+    pub fn why_halted(&self) -> Option<String> {
+        self.shards.iter().find_map(|(group, shard)| {
+            let (index, error) = shard.halted()?;
+            Some(format!("entry {index} of shard {group} can't be applied: {error}"))
+        })
+    }
+
     /// What the stores lie in, of a node that has stopped.
     pub fn into_engines(self) -> impl Iterator<Item = (GroupId, E)> {
         self.shards.into_iter().map(|(group, shard)| (group, shard.into_engine()))
@@ -209,6 +226,11 @@ impl<E: Engine> Node<E> {
     /// The number of messages that made no sense, or came for groups that are not here.
     pub fn nonsense(&self) -> u64 {
         self.strays + self.shards.values().map(|shard| shard.raft().nonsense()).sum::<u64>()
+    }
+
+    /// The number of messages that were of a kind which this version doesn't know.
+    pub fn unread(&self) -> u64 {
+        self.unread
     }
 
     fn ask(
@@ -440,6 +462,7 @@ impl<E: Engine> Protocol for Node<E> {
             is_collect_armed: false,
             releases: Releases::default(),
             strays: 0,
+            unread: 0,
         };
         for &group in &config.groups {
             let engine = durable.engines.remove(&group).expect("a shard was given no engine");
@@ -465,8 +488,10 @@ impl<E: Engine> Protocol for Node<E> {
 
     fn step(&mut self, config: &Config, input: Input<Self>, out: &mut Out<'_, Self>) {
         match input {
-            Input::Deliver { from, message: Envelope { messages } } => {
-                for (group, message) in messages {
+            Input::Deliver { from, message: Envelope { messages, unread } } => {
+                self.unread += u64::from(unread);
+                let is_deaf = unread > 0 && config.mutants().has("deaf_to_newer");
+                for (group, message) in messages.into_iter().filter(|_| !is_deaf) {
                     self.step_group(config, group, Input::Deliver { from, message }, out);
                 }
             }

@@ -34,7 +34,7 @@ impl Outbox {
                 letter.payload_bytes += payload_bytes;
             }
             None => {
-                let envelope = Envelope { messages: vec![(group, message)] };
+                let envelope = Envelope { messages: vec![(group, message)], unread: 0 };
                 self.letters.push(Letter { to, gate, envelope, payload_bytes });
             }
         }

@@ -18,7 +18,8 @@ use crate::long_read::{LongDigest, LongRead, SHORT};
 use crate::request::{Command, Query, Response, Revision};
 use crate::service::{NodeRequest, NodeResponse, Role, Status};
 use crate::store::{Read, Store};
-use crate::{validate, wire};
+use crate::validate;
+use crate::wire::{self, WireError};
 
 /// The number of changes that one step of removing garbage looks at.
 const COLLECTED_PER_STEP: usize = 1000;
@@ -46,8 +47,9 @@ pub struct Shard<E: Engine = MemoryEngine> {
     /// The leader that was last known, and how often another one took its place.
     leader: Option<NodeId>,
     leader_changes: u64,
-    /// Entries that hold no command this version knows.
-    undecodable: u64,
+    /// The committed entry that this version can't apply, and why. Nothing is applied from there on: a replica that left
+    /// it out would no longer be the same store as the others.
+    halted: Option<(Index, WireError)>,
 }
 
 /// A query that waits for the store.
@@ -83,9 +85,9 @@ impl<E: Engine> Shard<E> {
         self.applied
     }
 
-    /// The number of committed entries that hold no command this version knows; they had no effect.
-    pub fn undecodable(&self) -> u64 {
-        self.undecodable
+    /// The committed entry that this version can't apply, if there is one, and why. The node is to be stopped.
+    pub fn halted(&self) -> Option<(Index, &WireError)> {
+        self.halted.as_ref().map(|(index, error)| (*index, error))
     }
 
     /// Why this replica's own state can't be read, if so. It waits for another's.
@@ -181,7 +183,7 @@ impl<E: Engine> Shard<E> {
             readable: BTreeMap::new(),
             leader: None,
             leader_changes: 0,
-            undecodable: 0,
+            halted: None,
         };
         if let Some(error) = failed {
             shard.fail(config, error.into(), lift, out);
@@ -410,18 +412,26 @@ impl<E: Engine> Shard<E> {
         lift: &mut Lift<'_>,
         out: &mut Out<'_, Node<E>>,
     ) {
-        if self.applied >= self.raft.commit() || self.has_failed() || self.raft.needs_snapshot() {
+        let is_stopped = self.halted.is_some() || self.has_failed() || self.raft.needs_snapshot();
+        if self.applied >= self.raft.commit() || is_stopped {
             return;
         }
         let mut has_compacted = false;
         while self.applied < self.raft.commit() {
             let index = self.applied.next();
             let response = match self.apply(index) {
-                Err(error @ Error::Storage(_)) => {
+                Ok(Err(error @ Error::Storage(_))) => {
                     self.fail(config, error, lift, out);
                     break;
                 }
-                response => response,
+                Ok(response) => response,
+                Err(_) if config.mutants().has("skips_unknown_command") => {
+                    Err(Error::Unsupported("a command of another version"))
+                }
+                Err(error) => {
+                    self.halted = Some((index, error));
+                    break;
+                }
             };
             self.applied = index;
             has_compacted |= matches!(&response, Ok(Response::Compact(_)));
@@ -439,6 +449,7 @@ impl<E: Engine> Shard<E> {
         assert!(
             self.committed.is_empty()
                 || self.has_failed()
+                || self.halted.is_some()
                 || config.mutants().has("applies_twice_after_restart"),
             "a command was committed at an index that was applied before"
         );
@@ -495,21 +506,15 @@ impl<E: Engine> Shard<E> {
         has_more
     }
 
-    /// Applies one committed entry. The empty entry that opens a term is nobody's command.
-    fn apply(&mut self, index: Index) -> Result<Response, Error> {
+    /// Applies one committed entry, if it holds a command that this version knows. The empty entry that opens a term is
+    /// nobody's command.
+    fn apply(&mut self, index: Index) -> Result<Result<Response, Error>, WireError> {
         let payload = match self.raft.log().get(index) {
             Some(entry) if entry.origin.is_some() => entry.payload.clone(),
-            Some(_) => return Err(Error::Unsupported("an empty entry")),
+            Some(_) => return Ok(Err(Error::Unsupported("an empty entry"))),
             None => unreachable!("an entry was compacted before it was applied"),
         };
-        match wire::decode(payload) {
-            Ok(command) => self.apply_command(&command),
-            // The same on every replica of this version: the entry has no effect.
-            Err(_) => {
-                self.undecodable += 1;
-                Err(Error::Unsupported("a command of another version"))
-            }
-        }
+        Ok(self.apply_command(&wire::decode(payload)?))
     }
 
     /// Where a revision comes from is decided here, and only here: with one shard it is counted.

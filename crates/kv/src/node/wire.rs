@@ -1,10 +1,23 @@
 //! How nodes' messages and records look on the wire and on the disk.
 //!
 //! Protocol buffers, by derive: fields may be added under new numbers, and a version that doesn't know them skips
-//! them; a number is never used again. An unknown kind of message or record is an error, so a new kind must wait until
-//! every node knows it.
+//! them; a number is never used again.
+//!
+//! What a version makes of a *kind* that it doesn't know depends on what it would lose:
+//!
+//! - **A message** may get lost at any time, and nobody minds. The part of an envelope that can't be read is skipped and
+//!   counted, and the rest is taken: else the first node of a new version would find that all others are deaf to
+//!   whatever leaves together with its new kind of message.
+//! - **A record** is durable state. It is refused by name, and the node doesn't start.
+//! - **A command** (`crate::wire`) would part the replicas. The node stops at it.
+//!
+//! So a new kind of message may be sent at once by whoever can do without an answer, and a new kind of record or command
+//! must wait until every member knows it; so must a new field in what is passed on or kept, since whoever doesn't know it
+//! passes it on without.
 
 mod membership;
+mod memory;
+pub mod newer;
 mod snapshot;
 
 use std::sync::Arc;
@@ -12,13 +25,12 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 use prost::{Message as _, Oneof};
 use quorate_core::{GroupId, NodeId, RequestId};
-use quorate_protocols::consensus::raft::{
-    self, Entry, Greeting, Index, Met, Origin, Outcome, Term, Ticket,
-};
+use quorate_protocols::consensus::raft::{self, Entry, Index, Origin, Outcome, Term, Ticket};
 use thiserror::Error;
 
 use super::{Envelope, Record};
 use membership::WireMembership;
+use memory::{WireGreeting, WireMet, born_in, greeting, met, wire_greeting, wire_met};
 use snapshot::{WireChunksTaken, WireCompacted, WireInstallSnapshot, WireSnapshot};
 
 /// Bytes that hold no message or record of this version.
@@ -42,22 +54,29 @@ pub fn encode_envelope(envelope: &Envelope, buffer: &mut impl BufMut) {
     WireEnvelope { parts }.encode_raw(buffer);
 }
 
-/// Reads an envelope; payloads share the memory of `bytes`.
+/// Reads an envelope; payloads share the memory of `bytes`. Parts of a kind that this version doesn't know are counted.
 pub fn decode_envelope(bytes: Bytes) -> Result<Envelope, WireError> {
-    let parts = WireEnvelope::decode(bytes)?.parts.into_iter();
-    let messages = parts.map(|part| {
-        let message = part.message.ok_or(WireError::Unknown("kind of message"))?;
-        Ok((GroupId(part.group), message.try_into()?))
-    });
-    Ok(Envelope { messages: messages.collect::<Result<_, WireError>>()? })
+    let parts = WireEnvelope::decode(bytes)?.parts;
+    let mut envelope = Envelope { messages: Vec::with_capacity(parts.len()), unread: 0 };
+    for part in parts {
+        match part.message.and_then(|message| raft::Message::try_from(message).ok()) {
+            Some(message) => envelope.messages.push((GroupId(part.group), message)),
+            None => envelope.unread += 1,
+        }
+    }
+    Ok(envelope)
 }
 
 /// Adds a record to `buffer`.
 pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
+    let born = match &record.record {
+        raft::Record::Booted { born, .. } => Some(*born),
+        _ => None,
+    };
     let kind = match &record.record {
-        raft::Record::Booted { boot } => WireRecordKind::Booted(*boot),
+        raft::Record::Booted { boot, .. } => WireRecordKind::Booted(*boot),
         raft::Record::Reborn { life, boot } => {
-            WireRecordKind::Reborn(WireMet { peer: 0, life: *life, boot: *boot })
+            WireRecordKind::Reborn(WireMet { life: *life, boot: *boot, ..WireMet::default() })
         }
         raft::Record::Met { peer, met } => WireRecordKind::Met(wire_met(*peer, *met)),
         raft::Record::Voted { term, vote } => {
@@ -70,20 +89,29 @@ pub fn encode_record(record: &Record, buffer: &mut impl BufMut) {
                 commit: commit.0,
             })
         }
-        raft::Record::Compacted { snapshot, keeps_tail, life, boot, met, term, vote, commit } => {
-            WireRecordKind::Compacted(WireCompacted {
-                snapshot: Some(snapshot.into()),
-                keeps_tail: *keeps_tail,
-                boot: *boot,
-                term: term.0,
-                vote: vote.map(|node| node.0),
-                commit: commit.0,
-                life: *life,
-                met: met.iter().map(|(peer, met)| wire_met(*peer, *met)).collect(),
-            })
-        }
+        raft::Record::Compacted {
+            snapshot,
+            keeps_tail,
+            life,
+            born,
+            boot,
+            met,
+            term,
+            vote,
+            commit,
+        } => WireRecordKind::Compacted(WireCompacted {
+            snapshot: Some(snapshot.into()),
+            keeps_tail: *keeps_tail,
+            boot: *boot,
+            term: term.0,
+            vote: vote.map(|node| node.0),
+            commit: commit.0,
+            life: *life,
+            met: met.iter().map(|(peer, met)| wire_met(*peer, *met)).collect(),
+            born: Some(*born),
+        }),
     };
-    WireRecord { group: record.group.0, kind: Some(kind) }.encode_raw(buffer);
+    WireRecord { group: record.group.0, kind: Some(kind), born }.encode_raw(buffer);
 }
 
 /// What a state stands for, as its store keeps it.
@@ -98,9 +126,9 @@ pub(super) fn decode_snapshot(bytes: Bytes) -> Result<raft::Snapshot, WireError>
 
 /// Reads a record; payloads share the memory of `bytes`.
 pub fn decode_record(bytes: Bytes) -> Result<Record, WireError> {
-    let WireRecord { group, kind } = WireRecord::decode(bytes)?;
+    let WireRecord { group, kind, born } = WireRecord::decode(bytes)?;
     let record = match kind.ok_or(WireError::Unknown("kind of record"))? {
-        WireRecordKind::Booted(boot) => raft::Record::Booted { boot },
+        WireRecordKind::Booted(boot) => raft::Record::Booted { boot, born: born_in(born, boot) },
         WireRecordKind::Reborn(WireMet { life, boot, .. }) => raft::Record::Reborn { life, boot },
         WireRecordKind::Met(said) => {
             let (peer, met) = met(said);
@@ -232,17 +260,6 @@ struct WireAnswer {
     greeting: Option<WireGreeting>,
 }
 
-/// What is not there is zero, as it is in messages of versions that knew of no lives.
-#[derive(Clone, PartialEq, prost::Message)]
-struct WireGreeting {
-    #[prost(uint64, tag = "1")]
-    life: u64,
-    #[prost(uint64, tag = "2")]
-    boot: u64,
-    #[prost(uint64, tag = "3")]
-    met: u64,
-}
-
 #[derive(Clone, PartialEq, Oneof)]
 enum WireOutcome {
     #[prost(uint64, tag = "3")]
@@ -303,6 +320,9 @@ struct WireRecord {
     group: u32,
     #[prost(oneof = "WireRecordKind", tags = "2, 3, 4, 5, 6, 7")]
     kind: Option<WireRecordKind>,
+    /// Of a member that booted: the run in which its life began.
+    #[prost(uint64, optional, tag = "8")]
+    born: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -319,16 +339,6 @@ enum WireRecordKind {
     Reborn(WireMet),
     #[prost(message, tag = "7")]
     Met(WireMet),
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct WireMet {
-    #[prost(uint64, tag = "1")]
-    peer: u64,
-    #[prost(uint64, tag = "2")]
-    life: u64,
-    #[prost(uint64, tag = "3")]
-    boot: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -507,26 +517,6 @@ impl TryFrom<WireMessage> for raft::Message {
             }
         })
     }
-}
-
-/// Nothing, if there is nothing to say.
-fn wire_greeting(greeting: Greeting) -> Option<WireGreeting> {
-    let Greeting { life, boot, met } = greeting;
-    (greeting != Greeting::default()).then_some(WireGreeting { life, boot, met })
-}
-
-fn greeting(greeting: Option<WireGreeting>) -> Greeting {
-    let WireGreeting { life, boot, met } = greeting.unwrap_or_default();
-    Greeting { life, boot, met }
-}
-
-fn wire_met(peer: NodeId, met: Met) -> WireMet {
-    WireMet { peer: peer.0, life: met.life, boot: met.boot }
-}
-
-fn met(said: WireMet) -> (NodeId, Met) {
-    let WireMet { peer, life, boot } = said;
-    (NodeId(peer), Met { life, boot })
 }
 
 impl WireTicket {

@@ -69,13 +69,13 @@ impl<E: Engine> Store<E> {
         for (raw, place, change) in changes {
             let is_new = place.revision > meta.collected;
             if let Some((ended, bytes)) = change.ended.filter(|_| is_new) {
-                self.batch.delete(history_key(&change.key, ended));
+                self.batch.delete(history_key(&mut self.arena, &change.key, ended));
                 meta.bytes -= bytes;
             }
             if place.revision < meta.collecting {
                 self.batch.delete(raw);
                 if change.is_deletion {
-                    self.batch.delete(history_key(&change.key, place));
+                    self.batch.delete(history_key(&mut self.arena, &change.key, place));
                 }
             }
             meta.next = Place { sub: place.sub.saturating_add(1), ..place };

@@ -2,9 +2,10 @@
 
 use std::ops::Bound;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use quorate_engine::EngineError;
 
+use super::arena::Arena;
 use crate::request::{KeyRange, RangeEnd, Revision};
 
 /// What each key of a family begins with.
@@ -80,6 +81,14 @@ pub(super) fn live_key(key: &[u8]) -> Bytes {
     raw.into()
 }
 
+/// As [`live_key`], to be kept.
+pub(super) fn live_key_in(arena: &mut Arena, key: &[u8]) -> Bytes {
+    arena.lay(1 + key.len(), |raw| {
+        raw.put_u8(LIVE);
+        raw.put_slice(key);
+    })
+}
+
 /// The key in a key of the live family.
 pub(super) fn key_of_live(mut raw: Bytes) -> Bytes {
     raw.advance(1);
@@ -91,23 +100,28 @@ pub(super) fn key_of_live(mut raw: Bytes) -> Bytes {
 pub(super) fn history_prefix(key: &[u8], into: &mut Vec<u8>) {
     into.clear();
     into.reserve(1 + key.len() + END.len() + PLACE_BYTES);
-    into.push(HISTORY);
+    put_history_prefix(key, into);
+}
+
+fn put_history_prefix(key: &[u8], into: &mut impl BufMut) {
+    into.put_u8(HISTORY);
     let mut rest = key;
     while let Some(zero) = rest.iter().position(|byte| *byte == 0) {
-        into.extend_from_slice(&rest[..=zero]);
-        into.push(ESCAPED_ZERO);
+        into.put_slice(&rest[..=zero]);
+        into.put_u8(ESCAPED_ZERO);
         rest = &rest[zero + 1..];
     }
-    into.extend_from_slice(rest);
-    into.extend_from_slice(&END);
+    into.put_slice(rest);
+    into.put_slice(&END);
 }
 
 /// Where an older version of a key is.
-pub(super) fn history_key(key: &[u8], place: Place) -> Bytes {
-    let mut raw = Vec::new();
-    history_prefix(key, &mut raw);
-    raw.extend_from_slice(&place.falling());
-    raw.into()
+pub(super) fn history_key(arena: &mut Arena, key: &[u8], place: Place) -> Bytes {
+    // Each byte of the key may be a zero.
+    arena.lay(1 + 2 * key.len() + END.len() + PLACE_BYTES, |raw| {
+        put_history_prefix(key, raw);
+        raw.put_slice(&place.falling());
+    })
 }
 
 /// The key of the newest version at or before a place, or where it would be.
@@ -150,11 +164,15 @@ pub(super) fn key_of_history(prefix: &[u8]) -> Bytes {
 }
 
 /// Where a change is noted.
-pub(super) fn index_key(place: Place) -> Bytes {
-    let mut raw = Vec::with_capacity(1 + PLACE_BYTES);
-    raw.push(INDEX);
-    raw.extend_from_slice(&place.rising());
-    raw.into()
+fn index_key(place: Place) -> [u8; 1 + PLACE_BYTES] {
+    let mut raw = [INDEX; 1 + PLACE_BYTES];
+    raw[1..].copy_from_slice(&place.rising());
+    raw
+}
+
+/// The same, to be kept.
+pub(super) fn index_key_in(arena: &mut Arena, place: Place) -> Bytes {
+    arena.lay(1 + PLACE_BYTES, |raw| raw.put_slice(&index_key(place)))
 }
 
 /// The place in a key of the index.
@@ -171,7 +189,8 @@ pub(super) fn place_of_index(raw: &[u8]) -> Result<Place, EngineError> {
 
 /// The part of the index from a place to another, both included.
 pub(super) fn index_bounds(from: Place, to: Place) -> Bounds {
-    (Bound::Included(index_key(from)), Bound::Included(index_key(to)))
+    let key = |place| Bytes::copy_from_slice(&index_key(place));
+    (Bound::Included(key(from)), Bound::Included(key(to)))
 }
 
 /// Where the newest versions of a range of keys are, unless it is empty by its bounds alone.
@@ -240,13 +259,14 @@ mod tests {
             (a, b) in (any_key(), any_key()),
             (at, than) in (any_place(), any_place()),
         ) {
-            let found = history_key(&a, at).cmp(&history_key(&b, than));
+            let mut arena = Arena::default();
+            let found = history_key(&mut arena, &a, at).cmp(&history_key(&mut arena, &b, than));
             prop_assert_eq!(found, a.cmp(&b).then(than.cmp(&at)));
         }
 
         #[test]
         fn a_key_and_a_place_come_back_from_the_history(key in any_key(), place in any_place()) {
-            let raw = history_key(&key, place);
+            let raw = history_key(&mut Arena::default(), &key, place);
             let (prefix, at) = split_history(&raw).expect("a key of the history");
             prop_assert_eq!(&key_of_history(prefix)[..], &key[..]);
             prop_assert_eq!(at, place);

@@ -66,6 +66,7 @@
 //!
 //! Read next: `layout.rs`, `write.rs`, `txn.rs`, `read.rs`, `compaction.rs`.
 
+mod arena;
 mod compaction;
 mod digest;
 mod layout;
@@ -86,6 +87,7 @@ use quorate_engine::{Batch, BatchNumber, Engine, EngineError, MemoryEngine, Size
 
 use crate::error::Error;
 use crate::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
+use arena::Arena;
 pub use digest::PreparedDigest;
 use layout::{META_KEY, all_keys, damaged};
 use map::Map;
@@ -112,6 +114,8 @@ pub struct Store<E: Engine = MemoryEngine> {
     engine: E,
     /// What was applied since the last batch.
     pending: Pending,
+    /// Where what is applied lies until the engine forgets it.
+    arena: Arena,
     /// The next batch; empty but while it is being made.
     batch: Batch,
     /// The last batch.
@@ -168,6 +172,7 @@ impl<E: Engine> Store<E> {
         Store {
             engine,
             pending: Pending::default(),
+            arena: Arena::default(),
             batch: Batch::default(),
             written: BatchNumber(0),
             meta,

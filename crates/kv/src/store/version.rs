@@ -4,6 +4,7 @@ use bytes::{Buf, BufMut, Bytes};
 use prost::encoding::{decode_varint, encode_varint};
 use quorate_engine::EngineError;
 
+use super::arena::Arena;
 use super::layout::{Place, damaged};
 use crate::request::{KeyValue, LeaseId, Revision};
 
@@ -53,9 +54,8 @@ impl Version {
         }
     }
 
-    /// The record of this version, in memory of its own and of the right size: what the value was a part of is not kept
-    /// for its sake.
-    pub(super) fn encode(&self) -> Bytes {
+    /// The record of this version. What the value was a part of is not kept for its sake.
+    pub(super) fn encode_in(&self, arena: &mut Arena) -> Bytes {
         let mut header = [0; HEADER_BYTES_MAX];
         let mut rest = &mut header[..];
         rest.put_u8(if self.is_live() { VALUE } else { TOMBSTONE });
@@ -67,10 +67,10 @@ impl Version {
         encode_varint(self.lease.0.cast_unsigned(), &mut rest);
         let header_bytes = HEADER_BYTES_MAX - rest.len();
         let value = self.value.as_deref().unwrap_or_default();
-        let mut record = Vec::with_capacity(header_bytes + value.len());
-        record.extend_from_slice(&header[..header_bytes]);
-        record.extend_from_slice(value);
-        record.into()
+        arena.lay(header_bytes + value.len(), |record| {
+            record.put_slice(&header[..header_bytes]);
+            record.put_slice(value);
+        })
     }
 
     /// The version in a record. Its value shares the record's memory.
@@ -116,7 +116,8 @@ const ENDS: u8 = 2;
 
 impl Change {
     /// The record of a change of `key` at `place`.
-    pub(super) fn encode(
+    pub(super) fn encode_in(
+        arena: &mut Arena,
         key: &[u8],
         is_deletion: bool,
         ended: Option<(Place, u64)>,
@@ -134,7 +135,10 @@ impl Change {
         }
         let unused = rest.len();
         let header = &header[..header.len() - unused];
-        [header, key].concat().into()
+        arena.lay(header.len() + key.len(), |record| {
+            record.put_slice(header);
+            record.put_slice(key);
+        })
     }
 
     /// The change in a record that was noted at `place`.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_engine::{Engine, EngineError};
 
 use super::Store;
-use super::layout::{Place, history_key, index_key, key_of_live, live_key};
+use super::layout::{Place, history_key, index_key_in, key_of_live, live_key, live_key_in};
 use super::version::{Change, Version};
 use crate::error::Error;
 use crate::request::{
@@ -64,7 +64,7 @@ impl<E: Engine> Store<E> {
         step: &mut Step,
     ) -> Result<PutResponse, EngineError> {
         let (value, lease) = self.content(request, step)?;
-        let raw = live_key(&request.key);
+        let raw = live_key_in(&mut self.arena, &request.key);
         let record = self.map().get(&raw)?;
         let before = record.clone().map(Version::decode).transpose()?;
         let place = step.take_place();
@@ -76,10 +76,10 @@ impl<E: Engine> Store<E> {
         }
         self.meta.bytes += version.size(&request.key);
         match (record, &before) {
-            (Some(record), Some(before)) => self.retire(&request.key, before, record),
+            (Some(record), Some(before)) => self.retire(&request.key, before.place, record),
             _ => self.meta.live_keys += 1,
         }
-        self.pending.set(raw, Some(version.encode()));
+        self.pending.set(raw, Some(version.encode_in(&mut self.arena)));
         self.note(&request.key, false, before.as_ref(), place);
         let prev_kv = before.filter(|_| request.prev_kv);
         let prev_kv = prev_kv.map(|before| before.into_key_value(request.key.clone(), false));
@@ -139,10 +139,11 @@ impl<E: Engine> Store<E> {
         let mut prev_kvs = Vec::new();
         for (key, version, record) in doomed {
             let place = step.take_place();
-            self.pending.set(live_key(&key), None);
-            self.pending.set(history_key(&key, place), Some(version.ended_at(place).encode()));
+            self.pending.set(live_key_in(&mut self.arena, &key), None);
+            let tombstone = version.ended_at(place).encode_in(&mut self.arena);
+            self.retire(&key, place, tombstone);
             self.note(&key, true, Some(&version), place);
-            self.retire(&key, &version, record);
+            self.retire(&key, version.place, record);
             if request.prev_kv {
                 prev_kvs.push(version.into_key_value(key, false));
             }
@@ -151,15 +152,15 @@ impl<E: Engine> Store<E> {
         Ok(DeleteRangeResponse { revision: step.now(), deleted, prev_kvs })
     }
 
-    /// Moves the record of a version that is the newest no longer.
-    fn retire(&mut self, key: &[u8], version: &Version, record: Bytes) {
-        self.pending.set(history_key(key, version.place), Some(record));
+    /// Adds the record of a version to its key's history.
+    fn retire(&mut self, key: &[u8], place: Place, record: Bytes) {
+        self.pending.set(history_key(&mut self.arena, key, place), Some(record));
     }
 
     /// Notes a change, and the version that ended with it.
     fn note(&mut self, key: &[u8], is_deletion: bool, ended: Option<&Version>, place: Place) {
         let ended = ended.map(|version| (version.place, version.size(key)));
-        let change = Change::encode(key, is_deletion, ended, place);
-        self.pending.note(index_key(place), change);
+        let change = Change::encode_in(&mut self.arena, key, is_deletion, ended, place);
+        self.pending.note(index_key_in(&mut self.arena, place), change);
     }
 }

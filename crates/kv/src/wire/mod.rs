@@ -1,8 +1,9 @@
 //! Commands as the bytes of a log entry, and back.
 //!
-//! The format is protobuf's, so that fields can be added while versions mix; `messages.rs` is the schema. Decoding
-//! shares the keys and values with the entry instead of copying them. It refuses what it does not fully understand:
-//! a replica that guessed would no longer be the same store as the others.
+//! The format is protobuf's, so that fields can be added by later versions; `messages.rs` is the schema. Decoding
+//! shares the keys and values with the entry instead of copying them. It refuses what it does not fully understand, be it
+//! a kind of command or a single field: a replica that guessed would no longer be the same store as the others. So
+//! neither may be proposed before every member knows it.
 //!
 //! Omitted: checks of the content. [`crate::validate`] has made them before the command was proposed, and the store
 //! gives the same answer everywhere to a command that slipped through.
@@ -34,6 +35,9 @@ pub enum WireError {
         /// Its content.
         value: u64,
     },
+    /// There is more in it than this version knows.
+    #[error("log entry has {0} bytes that this version does not know; upgrade this node")]
+    UnknownFields(usize),
     /// Transactions lie in each other deeper than [`TXN_DEPTH_MAX`].
     #[error("log entry nests transactions more than {TXN_DEPTH_MAX} deep, which no node proposes")]
     TooDeep,
@@ -57,5 +61,13 @@ pub fn encode_into(command: &Command, buffer: &mut BytesMut) {
 /// # Errors
 /// See [`WireError`]. No input makes it panic.
 pub fn decode(entry: Bytes) -> Result<Command, WireError> {
-    decoding::command(messages::Command::decode(entry)?)
+    let bytes = entry.len();
+    let message = messages::Command::decode(entry)?;
+    // Fields that are not known are skipped, and what is left is shorter than it was: every version encodes what it
+    // knows in the same way. A whole kind that is not known has a better name.
+    let unknown = bytes.saturating_sub(message.encoded_len());
+    if unknown > 0 && message.request.is_some() {
+        return Err(WireError::UnknownFields(unknown));
+    }
+    decoding::command(message)
 }

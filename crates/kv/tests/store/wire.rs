@@ -68,10 +68,16 @@ fn the_bytes_of_a_put_stay_what_they_are() {
 }
 
 #[test]
-fn fields_of_a_later_version_are_passed_over() {
-    let mut entry = encode(&Command::Put(put("k", "v"))).to_vec();
-    entry.extend([0x98, 0x06, 7]);
-    assert_eq!(decode(entry.into()), Ok(Command::Put(put("k", "v"))));
+fn a_command_with_a_field_of_a_later_version_is_refused() {
+    let entry = encode(&Command::Put(put("k", "v"))).to_vec();
+    let field = [0x98, 0x06, 7];
+    // Beside the kind of command, and in it.
+    let beside = [&entry[..], &field].concat();
+    let mut within = beside.clone();
+    within[1] += field.len() as u8;
+    for entry in [beside, within] {
+        assert_eq!(decode(entry.into()), Err(WireError::UnknownFields(3)));
+    }
 }
 
 #[test]

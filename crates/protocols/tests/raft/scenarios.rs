@@ -121,6 +121,9 @@ scenarios! {
     a_follower_keeps_its_promise_over_a_crash,
     a_member_that_lost_its_disk_is_readmitted,
     an_older_copy_of_a_disk_is_found_out,
+    an_older_copy_whose_runs_were_cut_short_is_found_out,
+    a_wiped_member_whose_runs_were_cut_short_is_found_out,
+    a_run_is_told_only_once_it_is_durable_to_whom,
     a_wiped_member_does_not_vote,
     a_member_that_was_wiped_unknowingly_learns_it_from_who_asks_for_its_vote,
     a_new_life_is_remembered_over_a_compaction,
@@ -161,6 +164,8 @@ pub(crate) const MUTANTS_TOLD: &[(&str, &str)] = &[
         "forgets_whom_it_met",
         "a_member_that_was_wiped_unknowingly_learns_it_from_who_asks_for_its_vote",
     ),
+    ("counts_past_forgotten_runs", "a_wiped_member_whose_runs_were_cut_short_is_found_out"),
+    ("tells_its_run_early", "a_run_is_told_only_once_it_is_durable_to_whom"),
     ("forgets_life_when_compacting", "a_new_life_is_remembered_over_a_compaction"),
     (
         "forgets_whom_it_met_when_compacting",

@@ -73,6 +73,8 @@ struct Script {
     acknowledged: Index,
     /// Copies of disks.
     copies: BTreeMap<NodeId, (Disk, State)>,
+    /// Members whose disks are not what they were.
+    ruined: BTreeSet<NodeId>,
     properties: Properties,
     log: StepLog,
     story: Story,
@@ -91,6 +93,7 @@ impl Script {
             asked: BTreeMap::new(),
             acknowledged: Index(0),
             copies: BTreeMap::new(),
+            ruined: BTreeSet::new(),
             properties: Properties::default(),
             log: StepLog::in_order([]),
             story: Story::default(),
@@ -98,6 +101,9 @@ impl Script {
     }
 
     fn command(&mut self, words: &[&str]) -> Result<(), String> {
+        if let ["wipe", node, ..] | ["put", "back", node] = *words {
+            self.ruined.insert(member(node));
+        }
         match *words {
             ["quietly", ref rest @ ..] => {
                 self.command(rest)?;
@@ -385,6 +391,9 @@ impl Script {
 
     fn act(&mut self, id: NodeId, act: impl FnOnce(&mut Member) -> Deeds) -> Result<(), String> {
         self.take_step(id, act)?;
+        if !self.ruined.contains(&id) && self.member(id).raft().is_some_and(|r| r.life() != 0) {
+            return Err(format!("{id} has forgotten nothing, and began another life"));
+        }
         self.finish(id)
     }
 

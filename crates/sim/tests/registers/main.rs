@@ -6,3 +6,4 @@ mod log_disk;
 mod protocol;
 mod scenarios;
 mod verdicts;
+mod wire;

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use quorate_core::NodeId;
 use quorate_protocols::consensus::raft::{self, Index, InstallSnapshot, Snapshot, Term};
 
+use super::WireError;
 use super::membership::WireMembership;
-use super::{WireError, WireGreeting, WireMet, greeting, met, wire_greeting};
+use super::memory::{WireGreeting, WireMet, born_in, greeting, met, wire_greeting};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct WireSnapshot {
@@ -64,6 +65,8 @@ pub(super) struct WireCompacted {
     pub(super) life: u64,
     #[prost(message, repeated, tag = "8")]
     pub(super) met: Vec<WireMet>,
+    #[prost(uint64, optional, tag = "9")]
+    pub(super) born: Option<u64>,
 }
 
 impl From<&Snapshot> for WireSnapshot {
@@ -120,6 +123,7 @@ impl TryFrom<WireCompacted> for raft::Record {
             snapshot: required(compacted.snapshot)?,
             keeps_tail: compacted.keeps_tail,
             life: compacted.life,
+            born: born_in(compacted.born, compacted.boot),
             boot: compacted.boot,
             met: compacted.met.into_iter().map(met).collect(),
             term: Term(compacted.term),

@@ -40,6 +40,8 @@ pub const MUTANTS: &[&str] = &[
     "votes_after_memory_loss",
     "counts_other_lives",
     "forgets_whom_it_met",
+    "counts_past_forgotten_runs",
+    "tells_its_run_early",
     "forgets_life_when_compacting",
     "forgets_whom_it_met_when_compacting",
     "counts_learners",

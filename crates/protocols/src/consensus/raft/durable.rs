@@ -16,6 +16,9 @@ pub enum Record {
     Booted {
         /// Counted from 1.
         boot: u64,
+        /// The run in which its life began; 0 for the first. Who has written none says its newest run: it doesn't know
+        /// whom it told of which.
+        born: u64,
     },
     /// The member lost its memory, and goes on under another life.
     Reborn {
@@ -24,11 +27,11 @@ pub enum Record {
         /// The run, instead of [`Record::Booted`].
         boot: u64,
     },
-    /// The member heard of a newer run of another.
+    /// The member heard of a newer run of another, or was told, for the first time in a run, what that one knew.
     Met {
         /// The other.
         peer: NodeId,
-        /// What it heard.
+        /// What it remembers of it from now on.
         met: Met,
     },
     /// The member entered a term, or voted in it.
@@ -56,6 +59,8 @@ pub enum Record {
         /// As in [`Record::Reborn`].
         life: u64,
         /// As in [`Record::Booted`].
+        born: u64,
+        /// As in [`Record::Booted`].
         boot: u64,
         /// All that [`Record::Met`] ever said.
         met: BTreeMap<NodeId, Met>,
@@ -75,6 +80,8 @@ pub struct Durable {
     pub boot: u64,
     /// The life of its memory; 0 is that of a member that never lost it.
     pub life: u64,
+    /// The run in which that life began; 0 for the first.
+    pub born: u64,
     /// Whether something that was durable is lost. For the world to say, if it knows; the rest may then be nothing.
     pub memory_lost: bool,
     /// What it has heard of the others.
@@ -96,10 +103,10 @@ pub struct Durable {
 
 impl Hash for Durable {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Durable { boot, life, memory_lost, met, term, vote, commit, log, needed, applied } =
-            self;
+        let Durable { boot, life, born, memory_lost, met, term, vote, commit, log, .. } = self;
+        let Durable { needed, applied, .. } = self;
         NodeId::hash_each(met, state);
-        (boot, life, memory_lost, term, vote, commit, log, needed, applied).hash(state);
+        (boot, life, born, memory_lost, term, vote, commit, log, needed, applied).hash(state);
     }
 }
 
@@ -107,9 +114,13 @@ impl Durable {
     /// Takes in one more record, of this number.
     pub(super) fn fold(&mut self, number: u64, record: Record) {
         match record {
-            Record::Booted { boot } => self.boot = boot,
+            Record::Booted { boot, born } => {
+                self.boot = boot;
+                self.born = born;
+            }
             Record::Reborn { life, boot } => {
                 self.life = life;
+                self.born = boot;
                 self.boot = boot;
                 self.memory_lost = false;
             }
@@ -128,8 +139,19 @@ impl Durable {
                 self.needed.appended(number, self.log.last_index());
                 self.commit = self.commit.max(commit);
             }
-            Record::Compacted { snapshot, keeps_tail, life, boot, met, term, vote, commit } => {
+            Record::Compacted {
+                snapshot,
+                keeps_tail,
+                life,
+                born,
+                boot,
+                met,
+                term,
+                vote,
+                commit,
+            } => {
                 self.life = life;
+                self.born = born;
                 self.boot = boot;
                 self.met = met;
                 self.term = term;
@@ -141,6 +163,16 @@ impl Durable {
             }
         }
     }
+
+    /// What is lost may be the very record that stood for the beginning of the log, when those before it had been
+    /// released. What follows an unknown beginning is then of no use.
+    pub(super) fn drop_groundless_log(&mut self) {
+        if self.memory_lost && self.log.base().index > Index(0) && self.log.base().term == Term(0) {
+            self.log = Log::default();
+            self.commit = Index(0);
+            self.needed = Needed::default();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -148,15 +180,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_log_whose_beginning_was_lost_is_dropped_only_if_memory_was() {
+        let entry =
+            Entry { term: Term(2), origin: None, payload: Default::default(), membership: None };
+        let record = Record::Appended { after: Index(7), entries: vec![entry], commit: Index(8) };
+        let mut durable = Durable { boot: 3, ..Durable::default() };
+        durable.fold(9, record);
+        durable.drop_groundless_log();
+        assert_eq!(
+            durable.log.last_index(),
+            Index(8),
+            "that is a bug of ours, and is seen at the start"
+        );
+        durable.memory_lost = true;
+        durable.drop_groundless_log();
+        let nothing = Durable { boot: 3, memory_lost: true, ..Durable::default() };
+        assert_eq!(durable, nothing);
+    }
+
+    #[test]
     fn a_loss_that_was_taken_note_of_stays_so_once_the_log_is_compacted() {
         let mut durable = Durable { memory_lost: true, ..Durable::default() };
-        durable.fold(9, Record::Booted { boot: 1 });
+        durable.fold(9, Record::Booted { boot: 1, born: 0 });
         assert!(durable.memory_lost, "nobody has taken note");
         // The record of the new life is released; this one repeats it.
         let compacted = Record::Compacted {
             snapshot: Snapshot::default(),
             keeps_tail: false,
             life: 7,
+            born: 3,
             boot: 3,
             met: BTreeMap::new(),
             term: Term(1),

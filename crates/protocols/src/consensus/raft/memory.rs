@@ -18,10 +18,18 @@
 //! How a loss is found out. The world may say so ([`Durable::memory_lost`]). If it doesn't know, the others may: each run
 //! of a member has a number, its boot, and each member remembers, durably, the highest boot it has heard of each other.
 //! All that is said about votes and copies carries a [`Greeting`]: the sender's life and boot, and the boot that it knows
-//! of the receiver. A member tells a peer its boot only once the peer, in this run, has told what it knew. So if it is told
-//! a higher boot than its own, or its own before it has told it, then there was a run that it has forgotten. A member that
-//! starts asks everybody what they know of it ([`Message::Hello`]), and before it gives anybody a vote or an
-//! acknowledgement, that one has told it.
+//! of the receiver. A member tells a peer its boot only once the peer, in this run, has told what it knew, and the disk
+//! knows that it has ([`Met::told_in`]). So the disk of a member that has forgotten nothing knows, of each peer, the newest
+//! run that the peer can have heard of. If the peer has heard of a newer one, that one was forgotten. A member that starts
+//! asks everybody what they know of it ([`Message::Hello`]), and before it gives anybody a vote or an acknowledgement,
+//! that one has told it.
+//!
+//! To compare with the number of the member's own run would not do. One that was wiped, or given back an older copy of its
+//! disk, counts its runs anew, and comes to count more than it has forgotten if enough of them are cut short: before
+//! anybody has told it anything, or when only those have who had heard of nothing. What the disk knows of a peer doesn't
+//! change meanwhile. It is of the time before the forgotten run, and so less than that run's number, until the peer tells
+//! again; and the first that it then tells is that number, or a higher one. Only what was before the life began is let
+//! pass: it was forgotten, and that is known.
 //!
 //! The log's disk and the application's may fail apart. A state that the application still has is as good as any
 //! snapshot, whatever the log forgot: the member begins its log there ([`Durable::applied`]), and counts for nothing
@@ -30,11 +38,10 @@
 //! What is found out, then: that a run was forgotten, by the time a member that has heard of that run counts on the one
 //! that forgot it. What is not: a loss within the last run that is left (a copy of the disk taken while the run went on,
 //! put back before another began), and a run that nobody heard of who can be reached now: all who did are down, cut off,
-//! or have lost their memory too. Nor is a wiped member found out whose new runs, cut short before anybody told it what
-//! they knew, have come to be more than its forgotten ones: runs are counted, and it counts past them. Whoever puts back a
-//! copy of a disk should say so.
+//! or have lost their memory too. Nor is one that a peer first heard of between sending a message and its arrival, if the
+//! message outlives the loss: it passes for what the peer knows now. Whoever puts back a copy of a disk should say so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use quorate_core::{NodeId, Out};
@@ -62,20 +69,24 @@ pub struct Met {
     pub life: u64,
     /// Its newest run.
     pub boot: u64,
+    /// The newest run of our own in which it has told us what it knew of us: none that it can have heard of is newer.
+    pub told_in: u64,
 }
 
-/// The life and the run of a member that starts with `durable`, and the record that says so.
+/// What a member that starts with `durable` remembers, its run, and the record that says which run that is.
 pub(super) fn start(
     config: &Config,
     durable: &Durable,
     out: &mut Out<'_, Raft>,
-) -> (u64, u64, Record) {
+) -> (Memory, u64, Record) {
+    let met = durable.met.clone();
     if durable.memory_lost && !config.mutants.has("votes_after_memory_loss") {
         let (life, boot) = draw_life(durable.boot, out);
-        return (life, boot, Record::Reborn { life, boot });
+        let memory = Memory { life, born: boot, met, unsynced: None };
+        return (memory, boot, Record::Reborn { life, boot });
     }
-    let boot = durable.boot + 1;
-    (durable.life, boot, Record::Booted { boot })
+    let (life, born, boot) = (durable.life, durable.born, durable.boot + 1);
+    (Memory { life, born, met, unsynced: None }, boot, Record::Booted { boot, born })
 }
 
 /// A life that nobody ever lived, and a run that is not one of those forgotten: more than `boot`, by a leap at random.
@@ -89,32 +100,51 @@ fn draw_life(boot: u64, out: &mut Out<'_, Raft>) -> (u64, u64) {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Memory {
     pub(super) life: u64,
+    /// The run in which that life began; 0 for the first.
+    pub(super) born: u64,
     pub(super) met: BTreeMap<NodeId, Met>,
-    /// Who has told us, in this run, what it knows of us.
-    told_by: BTreeSet<NodeId>,
+    /// The newest record that somebody has told us, until it is durable.
+    unsynced: Option<u64>,
 }
 
 impl Hash for Memory {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Memory { life, met, told_by } = self;
-        life.hash(state);
+        let Memory { life, born, met, unsynced } = self;
         NodeId::hash_each(met, state);
-        NodeId::hash_each(told_by, state);
+        (life, born, unsynced).hash(state);
     }
 }
 
 impl Memory {
-    pub(super) fn new(life: u64, met: BTreeMap<NodeId, Met>) -> Self {
-        Memory { life, met, told_by: BTreeSet::new() }
+    fn of(&self, peer: NodeId) -> Met {
+        self.met.get(&peer).copied().unwrap_or_default()
     }
 
-    /// What is told to `peer`, in the run `boot`, with all that is about votes and copies.
-    pub(super) fn greeting_for(&self, boot: u64, peer: NodeId) -> Greeting {
-        Greeting {
-            life: self.life,
-            boot: if self.told_by.contains(&peer) { boot } else { 0 },
-            met: self.met.get(&peer).map_or(0, |met| met.boot),
+    /// What is told to `peer`, in the run `boot`, with all that is about votes and copies, and waits for the disk.
+    fn greeting_for(&self, boot: u64, peer: NodeId) -> Greeting {
+        let Met { boot: met, told_in, .. } = self.of(peer);
+        Greeting { life: self.life, boot: if told_in == boot { boot } else { 0 }, met }
+    }
+
+    /// What is told to `peer` with what doesn't wait: our run only if the disk knows that `peer` may hear of it.
+    pub(super) fn early_greeting_for(&self, boot: u64, peer: NodeId) -> Greeting {
+        let greeting = self.greeting_for(boot, peer);
+        if self.unsynced.is_some() { Greeting { boot: 0, ..greeting } } else { greeting }
+    }
+
+    /// The records up to and including `upto` are durable.
+    pub(super) fn on_synced(&mut self, upto: u64) {
+        self.unsynced.take_if(|number| *number <= upto);
+    }
+
+    /// Whether `peer`, which has heard of our run `met`, can only have heard of it in a run that we have forgotten. What
+    /// was before this life began was forgotten, and is known to be.
+    fn has_forgotten(&self, config: &Config, boot: u64, peer: NodeId, met: u64) -> bool {
+        let told_in = self.of(peer).told_in;
+        if config.mutants.has("counts_past_forgotten_runs") {
+            return met > boot || (met == boot && told_in != boot);
         }
+        met > told_in.max(self.born)
     }
 }
 
@@ -126,7 +156,7 @@ impl Raft {
 
     /// The newest run of another member that this one has heard of; 0 if none.
     pub fn met(&self, peer: NodeId) -> u64 {
-        self.memory.met.get(&peer).map_or(0, |met| met.boot)
+        self.memory.of(peer).boot
     }
 
     /// Whether this member has a vote, as far as it knows, and speaks under the life that the members know.
@@ -169,31 +199,34 @@ impl Raft {
         if boot.max(met) >= Term::END.0 {
             return false;
         }
-        let is_known = self.memory.told_by.contains(&from);
-        if met > self.boot || (met == self.boot && !is_known) {
+        if self.memory.has_forgotten(config, self.boot, from, met) {
             self.be_reborn(config, met, out);
         }
-        if !is_known {
-            self.memory.told_by.insert(from);
-        }
-        if self.memory.met.get(&from).map_or(0, |met| met.boot) < boot {
-            self.memory.met.insert(from, Met { life, boot });
-            if !config.mutants.has("forgets_whom_it_met") {
-                out.persist(Record::Met { peer: from, met: Met { life, boot } });
+        let known = self.memory.of(from);
+        let newest = if boot > known.boot { Met { life, boot, ..known } } else { known };
+        let newest = Met { told_in: self.boot, ..newest };
+        if newest != known {
+            self.memory.met.insert(from, newest);
+            let forgets = config.mutants.has("forgets_whom_it_met");
+            let met = if forgets { Met { life: 0, boot: 0, ..newest } } else { newest };
+            let number = out.persist(Record::Met { peer: from, met });
+            let is_told = newest.told_in != known.told_in;
+            if is_told && !config.mutants.has("tells_its_run_early") {
+                self.memory.unsynced = Some(number);
             }
         }
         true
     }
 
-    /// There was a run up to `met` that this one knows nothing of.
+    /// There was a run, `met`, that this one knows nothing of.
     fn be_reborn(&mut self, config: &Config, met: u64, out: &mut Out<'_, Self>) {
         if config.mutants.has("votes_after_memory_loss") {
             return;
         }
         let (life, boot) = draw_life(met.max(self.boot), out);
         self.memory.life = life;
+        self.memory.born = boot;
         self.boot = boot;
-        self.memory.told_by.clear();
         out.persist(Record::Reborn { life, boot });
         // Our proposals bear the number of a run that is over; submitted again, they would pass for others.
         self.proposals.give_up_all(|id, response| out.reply(id, response));

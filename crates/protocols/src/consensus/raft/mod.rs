@@ -103,6 +103,8 @@ pub const MUTANTS: &[&str] = &[
     "votes_after_memory_loss",
     "counts_other_lives",
     "forgets_whom_it_met",
+    "counts_past_forgotten_runs",
+    "tells_its_run_early",
 ];
 
 /// What a member knows before it starts.
@@ -463,9 +465,10 @@ impl Protocol for Raft {
         durable.fold(number, record);
     }
 
-    fn recover(config: &Config, durable: Durable, out: &mut Out<'_, Self>) -> Self {
-        let (life, boot, record) = memory::start(config, &durable, out);
-        let Durable { met, term, vote, commit, mut log, needed, applied, .. } = durable;
+    fn recover(config: &Config, mut durable: Durable, out: &mut Out<'_, Self>) -> Self {
+        durable.drop_groundless_log();
+        let (memory, boot, record) = memory::start(config, &durable, out);
+        let Durable { term, vote, commit, mut log, needed, applied, .. } = durable;
         assert!(commit <= log.last_index(), "the durable commit index is beyond the durable log");
         assert!(
             log.base().index == Index(0) || log.base().term > Term(0),
@@ -475,7 +478,7 @@ impl Protocol for Raft {
         let memberships = changes::memberships_of(config.me, &log, commit);
         let mut raft = Raft {
             boot,
-            memory: Memory::new(life, met),
+            memory,
             term,
             vote,
             durable: log.last_index(),

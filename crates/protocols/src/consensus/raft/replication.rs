@@ -226,7 +226,7 @@ impl Raft {
                         entries: Vec::new(),
                         commit: self.commit,
                         round,
-                        greeting: self.memory.greeting_for(self.boot, *peer),
+                        greeting: self.memory.early_greeting_for(self.boot, *peer),
                     };
                     // As below.
                     out.send_early(*peer, Message::Append(append));
@@ -258,7 +258,7 @@ impl Raft {
                     entries,
                     commit: self.commit,
                     round,
-                    greeting: self.memory.greeting_for(self.boot, *peer),
+                    greeting: self.memory.early_greeting_for(self.boot, *peer),
                 };
                 // May overtake our own disk: we count ourselves only once our copy is durable (`on_synced`), and what
                 // others hold is theirs to answer for (thesis §10.2.1).
@@ -497,6 +497,7 @@ impl Raft {
             self.durable = self.durable.max(*last);
             self.unsynced.pop_front();
         }
+        self.memory.on_synced(upto);
         self.release(upto, out);
         self.on_vote_synced(config, upto, out);
         self.advance_commit(config, out);

@@ -143,6 +143,7 @@ impl Raft {
             snapshot,
             keeps_tail,
             life: self.memory.life,
+            born: self.memory.born,
             boot: self.boot,
             met: self.memory.met.clone(),
             term: self.term,

@@ -186,7 +186,7 @@ impl Raft {
         transfer.last = chunk.is_last.then_some(chunk.number).or(transfer.last);
         transfer.in_flight.push_back(chunk.bytes.len());
         let Chunk { number, bytes, is_last } = chunk;
-        let greeting = self.memory.greeting_for(self.boot, peer);
+        let greeting = self.memory.early_greeting_for(self.boot, peer);
         let install = InstallSnapshot {
             term: self.term,
             transfer: transfer.number,

@@ -123,9 +123,11 @@ pub fn timer(timer: Timer) -> &'static str {
 /// A record in one line.
 pub fn record(record: &Record, payload: Payload) -> String {
     match record {
-        Record::Booted { boot } => format!("boot={boot}"),
+        Record::Booted { boot, .. } => format!("boot={boot}"),
         Record::Reborn { boot, .. } => format!("reborn boot={}", self::boot(*boot)),
-        Record::Met { peer, met } => format!("met {peer} boot={}", boot(met.boot)),
+        Record::Met { peer, met } => {
+            format!("met {peer} boot={} told in {}", boot(met.boot), boot(met.told_in))
+        }
         Record::Voted { term, vote: None } => format!("term={term}"),
         Record::Voted { term, vote: Some(vote) } => format!("term={term} vote={vote}"),
         Record::Appended { after, entries, .. } => {
