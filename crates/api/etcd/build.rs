@@ -7,7 +7,8 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["etcdserverpb.proto", "v3lock.proto", "v3election.proto"], ["proto"])?;
+    let descriptors =
+        protox::compile(["etcdserverpb.proto", "v3lock.proto", "v3election.proto"], ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // The JSON gateway reads there what each message is like.
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;

@@ -219,8 +219,8 @@ pub(crate) fn put(args: PutArgs) -> Result<(), CliError> {
         prev_kv: args.prev_kv,
         ..PutRequest::default()
     };
-    let response =
-        waiting_runtime()?.block_on(async { args.endpoints.client()?.put(request).await })?;
+    let response = waiting_runtime()?
+        .block_on(async { Ok::<_, CliError>(args.endpoints.client()?.put(request).await?) })?;
     if args.json {
         let mut fields = with_header(response.header);
         if let Some(previous) = &response.prev_kv {
@@ -243,8 +243,9 @@ pub(crate) fn del(args: DelArgs) -> Result<(), CliError> {
     let (key, range_end) = bounds(args.key.into_vec(), span);
     let request =
         DeleteRangeRequest { key: key.into(), range_end: range_end.into(), prev_kv: args.prev_kv };
-    let response = waiting_runtime()?
-        .block_on(async { args.endpoints.client()?.delete_range(request).await })?;
+    let response = waiting_runtime()?.block_on(async {
+        Ok::<_, CliError>(args.endpoints.client()?.delete_range(request).await?)
+    })?;
     if args.json {
         let mut fields = with_header(response.header);
         fields.insert("deleted".into(), response.deleted.into());

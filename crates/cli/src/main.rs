@@ -14,6 +14,7 @@ mod bench;
 mod config_file;
 mod elect;
 mod endpoints;
+mod environment;
 mod error;
 mod explore;
 mod hold;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::config_file::Format;
 use crate::error::CliError;
 
 /// A distributed database in one binary, spoken to with the clients of etcd v3.
@@ -101,28 +103,39 @@ fn carry_out(cli: Cli) -> Result<ExitCode, CliError> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// Reads the command line. What `serve --config` names is read as if it had been written on the command line, except
-/// that flags and environment variables win over it.
+/// Reads the command line. What etcd's variables and a file say to `serve` is read as if it had been written on the
+/// command line, except that flags and this program's variables win over it.
 fn parse(args: Vec<OsString>) -> Result<Cli, CliError> {
     let command = Cli::command();
     let matches = command.clone().get_matches_from(&args);
-    let Some((serve, path)) = matches
-        .subcommand_matches("serve")
-        .and_then(|serve| Some((serve, serve.get_one::<std::path::PathBuf>("config")?)))
-    else {
+    let Some(serve) = matches.subcommand_matches("serve") else {
         return Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()));
     };
-    let known = command.find_subcommand("serve").expect("serve is a subcommand");
-    let mut extended = args.clone();
-    extended.extend(config_file::as_flags(path, known, serve)?);
+    let known = command.find_subcommand("serve").expect("serve is a subcommand").clone();
+    let mut extended = args;
+    let variables = environment::as_flags(&known, serve, |name| std::env::var_os(name));
+    let matches = if variables.is_empty() {
+        matches
+    } else {
+        extended.extend(variables);
+        command.clone().get_matches_from(&extended)
+    };
+    let serve = matches.subcommand_matches("serve").expect("it was there before");
+    let file = |id: &str| serve.get_one::<std::path::PathBuf>(id);
+    let Some(path) = file("config").or_else(|| file("config_file")) else {
+        return Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()));
+    };
+    let format = if file("config").is_some() { Format::Toml } else { Format::Yaml };
+    extended.extend(config_file::as_flags(path, format, &known, serve)?);
     // The command line was good by itself, so whatever is wrong now came from the file.
-    let matches = command.try_get_matches_from(extended).map_err(|error| {
+    let wrong = |error: clap::Error| {
         let said = error.to_string();
         let said = said.strip_prefix("error: ").unwrap_or(&said);
         let said = said.lines().next().unwrap_or_default().to_string();
         CliError::ConfigFile { path: path.clone(), fault: said }
-    })?;
-    Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    };
+    let matches = command.try_get_matches_from(extended).map_err(wrong)?;
+    Cli::from_arg_matches(&matches).map_err(wrong)
 }
 
 /// A runtime of one thread, for commands that mostly wait.

@@ -1,20 +1,29 @@
 //! `quorate serve`: one node, in the foreground.
+//!
+//! Open first: [`ServeArgs`], then [`foreign`] for what etcd has and this has not.
 
-use std::io::IsTerminal;
+pub(crate) mod foreign;
+mod logging;
+#[cfg(test)]
+mod page;
+mod tls;
+
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::TypedValueParser;
 use quorate_server::{Config, Settings};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::error::CliError;
+use foreign::ForeignFlags;
+use logging::LogArgs;
+use tls::TlsArgs;
 
 /// Run one node of a cluster
 ///
-/// Flags are named as etcd's are. Each can also be set by an environment variable (QUORATE_ and its name) or in the
-/// file that --config names; a flag wins over a variable, and a variable over the file.
+/// Flags are named as etcd's are; docs/FLAGS.md tells where they differ. Each can also be set by an environment variable
+/// (QUORATE_ or ETCD_ and its name) or in a file; a flag wins over a variable, and a variable over the file.
 #[derive(Debug, Args)]
 #[command(after_help = "Example, the first of three nodes:\n  \
 quorate serve --name n1 --data-dir n1 --listen-client-urls http://10.0.0.1:2379 \\\n    \
@@ -24,6 +33,10 @@ pub(crate) struct ServeArgs {
     /// A TOML file with the same names as keys
     #[arg(long, value_name = "FILE", env = "QUORATE_CONFIG")]
     config: Option<PathBuf>,
+
+    /// A YAML file as etcd has it
+    #[arg(long, value_name = "FILE", env = "QUORATE_CONFIG_FILE", conflicts_with = "config")]
+    config_file: Option<PathBuf>,
 
     /// This node's name, one of those in --initial-cluster
     #[arg(long, env = "QUORATE_NAME", default_value_t = Settings::default().name)]
@@ -92,9 +105,69 @@ pub(crate) struct ServeArgs {
     #[arg(default_value_t = Settings::default().quota_backend_bytes)]
     quota_backend_bytes: u64,
 
-    /// error, warn, info, debug or trace; also by module, as in info,quorate_server=debug
-    #[arg(long, value_name = "LEVEL", env = "QUORATE_LOG_LEVEL", default_value = "info")]
-    log_level: String,
+    /// Where to be asked for metrics and health, and for nothing else, by address
+    #[arg(long, value_name = "URLS", value_delimiter = ',', env = "QUORATE_LISTEN_METRICS_URLS")]
+    listen_metrics_urls: Vec<String>,
+
+    /// How many operations a block of a transaction may have
+    #[arg(long, value_name = "N", env = "QUORATE_MAX_TXN_OPS")]
+    #[arg(default_value_t = Settings::default().max_txn_ops)]
+    max_txn_ops: usize,
+
+    /// How many calls one connection may have under way
+    #[arg(long, value_name = "N", env = "QUORATE_MAX_CONCURRENT_STREAMS")]
+    #[arg(default_value_t = Settings::default().max_concurrent_streams)]
+    max_concurrent_streams: u32,
+
+    /// How often a silent client is asked whether it is still there; 0 for never
+    #[arg(long, value_name = "TIME", env = "QUORATE_GRPC_KEEPALIVE_INTERVAL")]
+    #[arg(default_value_t = Settings::default().grpc_keepalive_interval)]
+    grpc_keepalive_interval: String,
+
+    /// How long it may take to answer that until its connection is closed
+    #[arg(long, value_name = "TIME", env = "QUORATE_GRPC_KEEPALIVE_TIMEOUT")]
+    #[arg(default_value_t = Settings::default().grpc_keepalive_timeout)]
+    grpc_keepalive_timeout: String,
+
+    /// How often a watcher that asks for it is told how far the store is
+    #[arg(long, value_name = "TIME", env = "QUORATE_WATCH_PROGRESS_NOTIFY_INTERVAL")]
+    #[arg(alias = "experimental-watch-progress-notify-interval")]
+    #[arg(default_value_t = Settings::default().watch_progress_notify_interval)]
+    watch_progress_notify_interval: String,
+
+    /// What --auto-compaction-retention counts: periodic (time) or revision
+    #[arg(long, value_name = "MODE", env = "QUORATE_AUTO_COMPACTION_MODE")]
+    #[arg(default_value_t = Settings::default().auto_compaction_mode)]
+    auto_compaction_mode: String,
+
+    /// How much history is kept: hours, a time such as 30m, or so many revisions; 0: all of it
+    #[arg(long, value_name = "HISTORY", env = "QUORATE_AUTO_COMPACTION_RETENTION")]
+    #[arg(default_value_t = Settings::default().auto_compaction_retention)]
+    auto_compaction_retention: String,
+
+    /// How users prove who they are: simple, or jwt and its options
+    #[arg(long, value_name = "TYPE", env = "QUORATE_AUTH_TOKEN")]
+    #[arg(default_value_t = Settings::default().auth_token)]
+    auth_token: String,
+
+    /// For how long such a proof holds, in seconds
+    #[arg(long, value_name = "SECONDS", env = "QUORATE_AUTH_TOKEN_TTL")]
+    #[arg(default_value_t = Settings::default().auth_token_ttl)]
+    auth_token_ttl: u64,
+
+    /// How much work it is to check a password, 4 to 31
+    #[arg(long, value_name = "COST", env = "QUORATE_BCRYPT_COST")]
+    #[arg(default_value_t = Settings::default().bcrypt_cost)]
+    bcrypt_cost: u32,
+
+    #[command(flatten)]
+    tls: TlsArgs,
+
+    #[command(flatten)]
+    log: LogArgs,
+
+    #[command(flatten)]
+    foreign: ForeignFlags,
 
     /// Stop when the standard input ends: how the nodes of `quorate up` end with it, however it ends
     #[arg(long, hide = true)]
@@ -119,14 +192,31 @@ impl ServeArgs {
             max_request_bytes: self.max_request_bytes,
             snapshot_count: self.snapshot_count,
             quota_backend_bytes: self.quota_backend_bytes,
+            client_tls: self.tls.client(),
+            peer_tls: self.tls.peer(),
+            tls_min_version: self.tls.tls_min_version.clone(),
+            tls_max_version: self.tls.tls_max_version.clone(),
+            self_signed_cert_validity: self.tls.self_signed_cert_validity,
+            listen_metrics_urls: self.listen_metrics_urls.clone(),
+            max_txn_ops: self.max_txn_ops,
+            max_concurrent_streams: self.max_concurrent_streams,
+            grpc_keepalive_interval: self.grpc_keepalive_interval.clone(),
+            grpc_keepalive_timeout: self.grpc_keepalive_timeout.clone(),
+            watch_progress_notify_interval: self.watch_progress_notify_interval.clone(),
+            auto_compaction_mode: self.auto_compaction_mode.clone(),
+            auto_compaction_retention: self.auto_compaction_retention.clone(),
+            auth_token: self.auth_token.clone(),
+            auth_token_ttl: self.auth_token_ttl,
+            bcrypt_cost: self.bcrypt_cost,
         }
     }
 }
 
 /// Runs a node until it stops.
 pub(crate) fn run(args: ServeArgs) -> Result<(), CliError> {
-    let config = Config::from_settings(args.settings())?;
-    start_log(&args.log_level)?;
+    let mut config = Config::from_settings(args.settings())?;
+    args.log.start()?;
+    config.warnings.extend(args.foreign.warnings);
     // One thread: what a node does for a request is less than handing it to another thread would cost.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -163,18 +253,4 @@ fn told_to_stop(exit_with_stdin: bool) -> std::io::Result<impl Future<Output = (
             _ = parent_ended => tracing::info!("the standard input ended, and so does this node"),
         }
     })
-}
-
-fn start_log(level: &str) -> Result<(), CliError> {
-    let filter = EnvFilter::try_new(level).map_err(|error| {
-        CliError::Misuse(format!(
-            "--log-level {level}: {error}; write error, warn, info, debug or trace"
-        ))
-    })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    Ok(())
 }

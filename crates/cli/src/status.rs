@@ -64,7 +64,7 @@ impl Role {
 /// `quorate status`
 pub(crate) fn run(args: StatusArgs) -> Result<(), CliError> {
     let statuses = waiting_runtime()?
-        .block_on(async { Ok::<_, ClientError>(args.endpoints.client()?.statuses().await) })?;
+        .block_on(async { Ok::<_, CliError>(args.endpoints.client()?.statuses().await) })?;
     let statuses: Vec<(String, Result<StatusResponse, ClientError>)> =
         statuses.into_iter().map(|(endpoint, status)| (endpoint.to_string(), status)).collect();
     if args.json {

@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use quorate_tls::Dialer;
 use tonic::transport::{Channel, Endpoint as Transport};
 
 use crate::ClientError;
+use crate::connector::Connector;
 
 /// Responses are as large as the caller asked for; a limit of the client's own would turn an answered request
 /// into a failed one.
@@ -19,11 +21,21 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long such a question may go unanswered.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where one node is reached: `HOST:PORT`, with or without `http://` before it.
+/// Where one node is reached: `HOST:PORT`, with `http://`, `https://` or neither before it.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     authority: String,
+    /// Whether it said which of the two.
+    scheme: Option<Scheme>,
+    /// Who shakes hands, if TLS is spoken.
+    dialer: Option<Dialer>,
     transport: Transport,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
 }
 
 impl PartialEq for Endpoint {
@@ -45,10 +57,12 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, ClientError> {
         let bad = |fault| ClientError::BadEndpoint { value: text.into(), fault };
-        if text.starts_with("https://") {
-            return Err(bad("https is not supported yet"));
-        }
-        let authority = text.strip_prefix("http://").unwrap_or(text);
+        let (scheme, authority) =
+            match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+                (Some(rest), _) => (Some(Scheme::Https), rest),
+                (None, Some(rest)) => (Some(Scheme::Http), rest),
+                (None, None) => (None, text),
+            };
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (host, port) = authority.rsplit_once(':').ok_or(bad("it has no port"))?;
         if !port.parse::<u16>().is_ok_and(|port| port != 0) {
@@ -59,26 +73,54 @@ impl FromStr for Endpoint {
         }
         let transport = Transport::from_shared(format!("http://{authority}"))
             .map_err(|_| bad("its host is neither a name nor an address"))?;
-        Ok(Endpoint { authority: authority.into(), transport })
+        Ok(Endpoint { authority: authority.into(), scheme, dialer: None, transport })
     }
 }
 
 impl Endpoint {
+    /// Whether it says itself that TLS is spoken there.
+    pub fn is_https(&self) -> bool {
+        self.scheme == Some(Scheme::Https)
+    }
+
+    /// The same, spoken to in TLS unless it says `http://`.
+    pub fn with_tls(mut self, dialer: &Dialer) -> Self {
+        if self.scheme != Some(Scheme::Http)
+            && let Ok(origin) = format!("https://{}", self.authority).parse()
+        {
+            self.transport = self.transport.origin(origin);
+            self.dialer = Some(dialer.clone());
+        }
+        self
+    }
+
+    /// How it is connected to in TLS, if it is.
+    fn connector(&self) -> Option<Connector> {
+        let (authority, dialer) = (self.authority.clone(), self.dialer.clone()?);
+        Some(Connector { authority, dialer })
+    }
+
     /// A connection that is made when it is first used, and again whenever it has broken.
     ///
     /// Must be called within a tokio runtime, which then drives the connection.
     pub fn channel(&self, connect_timeout: Duration) -> Channel {
         let transport = self.transport.clone().tcp_nodelay(true).connect_timeout(connect_timeout);
-        transport
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .connect_lazy()
+        let transport =
+            transport.http2_keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
+        match self.connector() {
+            Some(connector) => transport.connect_with_connector_lazy(connector),
+            None => transport.connect_lazy(),
+        }
     }
 
     /// A connection made now.
     pub async fn connect(&self, connect_timeout: Duration) -> Result<Channel, ClientError> {
         let transport = self.transport.clone().tcp_nodelay(true).connect_timeout(connect_timeout);
-        transport.connect().await.map_err(|error| ClientError::Unreachable {
+        let connected = match self.connector() {
+            Some(connector) => transport.connect_with_connector(connector).await,
+            None => transport.connect().await,
+        };
+        connected.map_err(|error| ClientError::Unreachable {
             endpoint: self.to_string(),
             reason: crate::error::innermost(&error),
         })
@@ -98,9 +140,15 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_says_itself_whether_it_is_secure_or_leaves_it_open() {
+        let is_https = |text: &str| text.parse::<Endpoint>().unwrap().is_https();
+        assert!(is_https("https://127.0.0.1:2379/"));
+        assert!(!is_https("http://127.0.0.1:2379") && !is_https("127.0.0.1:2379"));
+    }
+
+    #[test]
     fn an_endpoint_that_is_not_one_says_which_part_is_wrong() {
         for (written, fault) in [
-            ("https://127.0.0.1:2379", "https is not supported yet"),
             ("127.0.0.1", "no port"),
             ("127.0.0.1:0", "between 1 and 65535"),
             (":2379", "host"),

@@ -10,6 +10,7 @@
 //! Open first: [`client`], then [`error`], then `session.rs`.
 
 pub mod client;
+mod connector;
 pub mod endpoint;
 pub mod error;
 mod session;
@@ -18,4 +19,5 @@ pub use client::{Client, Options, Snapshot};
 pub use endpoint::Endpoint;
 pub use error::{ClientError, Outcome};
 pub use quorate_api_etcd::proto;
+pub use quorate_tls::Dialer;
 pub use session::Leaders;

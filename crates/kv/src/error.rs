@@ -30,7 +30,7 @@ pub enum Error {
     /// A lease for longer than [`crate::request::LEASE_TTL_SECONDS_MAX`].
     #[error("etcdserver: too large lease TTL")]
     LeaseTtlTooLarge,
-    /// More operations in one block of a transaction than [`crate::request::TXN_OPERATIONS_MAX`].
+    /// More operations in one block of a transaction than the node takes.
     #[error("etcdserver: too many operations in txn request")]
     TooManyOperations,
     /// A transaction that would write one key twice.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 /// client's and somewhat more.
 pub const KEY_BYTES_MAX: usize = 32_000;
 
-/// The number of conditions, and of operations in one block, of a transaction, at most. A nested transaction may have
+/// The number of conditions, and of operations in one block, of a transaction, at most, unless a node is told otherwise. A nested transaction may have
 /// so many less the largest of these three numbers of the transaction around it.
 pub const TXN_OPERATIONS_MAX: usize = 128;
 

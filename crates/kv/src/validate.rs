@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::request::{
     Command, DeleteRangeRequest, KEY_BYTES_MAX, KeyRange, LEASE_TTL_SECONDS_MAX, LeaseId,
-    Operation, PutRequest, Query, RangeEnd, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, TxnRequest,
+    Operation, PutRequest, Query, RangeEnd, TXN_DEPTH_MAX, TxnRequest,
 };
 
 /// A request of either kind, by reference.
@@ -35,16 +35,18 @@ impl<'a> From<&'a Query> for Request<'a> {
     }
 }
 
-/// Checks a request.
+/// Checks a request. A block of a transaction may have up to `operations_max` operations.
 ///
 /// # Errors
 /// `EmptyKey`, `KeyTooLong`, `ValueProvided`, `LeaseProvided`, `LeaseTtlTooLarge`, `TooManyOperations` (for a transaction nested too deep as well) and
 /// `DuplicateKey`.
-pub fn validate<'a>(request: impl Into<Request<'a>>) -> Result<(), Error> {
+pub fn validate<'a>(request: impl Into<Request<'a>>, operations_max: usize) -> Result<(), Error> {
     match request.into() {
         Request::Command(Command::Put(put)) => check_put(put),
         Request::Command(Command::DeleteRange(delete)) => check_range(&delete.range),
-        Request::Command(Command::Txn(txn)) | Request::Query(Query::Txn(txn)) => check_txn(txn),
+        Request::Command(Command::Txn(txn)) | Request::Query(Query::Txn(txn)) => {
+            check_txn(txn, operations_max)
+        }
         Request::Command(Command::LeaseGrant(grant)) => match grant.ttl_seconds {
             ttl if ttl > LEASE_TTL_SECONDS_MAX => Err(Error::LeaseTtlTooLarge),
             _ if grant.id == LeaseId(0) => Err(Error::Unsupported("a lease without an id")),
@@ -97,8 +99,8 @@ fn check_put(put: &PutRequest) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_txn(txn: &TxnRequest) -> Result<(), Error> {
-    check_operations(txn, TXN_OPERATIONS_MAX, TXN_DEPTH_MAX)?;
+fn check_txn(txn: &TxnRequest, operations_max: usize) -> Result<(), Error> {
+    check_operations(txn, operations_max, TXN_DEPTH_MAX)?;
     // Only now, since the work below is bounded by the number of operations.
     Writes::of(&txn.success)?;
     Writes::of(&txn.failure)?;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quorate_core::{Host, Input, NodeId, Protocol, RequestId, Visible, World};
 use quorate_storage::vfs::Vfs;
-use tokio::net::TcpListener;
+use quorate_tls::Dialer;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::Identity;
@@ -31,7 +31,7 @@ use crate::handle::{Handle, Question};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::peer::PeerEvent;
-use crate::peer::incoming::{Acceptor, CALLS_MAX};
+use crate::peer::incoming::{Acceptor, CALLS_MAX, PeerListener};
 use crate::peer::lines::Lines;
 use crate::recovered::Recovered;
 use crate::timers::Timers;
@@ -46,14 +46,16 @@ const PEER_EVENTS_MAX: usize = 1024;
 pub struct Options {
     /// Who it is to its peers.
     pub identity: Identity,
-    /// Who its peers are, and where they listen, as `host:port`, until the protocol knows (see [`Roster`]).
+    /// Who its peers are, and where they listen, as [`Identity`] has it, until the protocol knows (see [`Roster`]).
     pub addresses: BTreeMap<NodeId, Vec<String>>,
     /// How long after the protocol has stopped naming a peer its line is given up: it may still be told why.
     pub hang_up_after: Duration,
     /// Who answers what is asked of it by those who are no peers.
     pub enquiries: Handle<Bytes, Bytes>,
     /// Where it listens for them.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<PeerListener>,
+    /// Who shakes hands with those that listen with TLS; they cannot be reached without.
+    pub dialer: Option<Dialer>,
 }
 
 /// Asks a node that runs the protocol `P`.
@@ -98,12 +100,12 @@ where
         options: Options,
     ) -> (Self, NodeHandle<P>) {
         let Recovered { journal, metrics, durable } = recovered;
-        let Options { identity, addresses, hang_up_after, enquiries, listeners } = options;
+        let Options { identity, addresses, hang_up_after, enquiries, listeners, dialer } = options;
         let (events, peer_events) = mpsc::channel(PEER_EVENTS_MAX);
         let (handle, questions) = Handle::channel();
         let identity = Arc::new(identity);
         let mut lines =
-            Lines::new(identity.clone(), hang_up_after, events.clone(), metrics.clone());
+            Lines::new(identity.clone(), hang_up_after, dialer, events.clone(), metrics.clone());
         lines.name(addresses);
         let acceptor = Acceptor {
             identity,
@@ -111,6 +113,7 @@ where
             metrics: metrics.clone(),
             enquiries,
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            complaints: Arc::default(),
         };
         for listener in listeners {
             tokio::spawn(acceptor.clone().run::<P, C>(listener));

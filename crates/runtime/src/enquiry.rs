@@ -7,11 +7,12 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use quorate_tls::{Dialer, Stream};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::peer;
 use crate::peer::frame::{self, FrameError, Kind};
 
 /// Why an enquiry has no answer. Once the other side was reached, what was asked *may have* happened.
@@ -47,24 +48,25 @@ impl From<FrameError> for EnquiryError {
     }
 }
 
-/// Asks the node that listens for its peers at `address`, which is `host:port`.
+/// Asks the node that listens for its peers at `address`, which is `host:port`; in TLS, if that is `https://host:port`.
 pub async fn enquire(
     address: &str,
+    dialer: Option<&Dialer>,
     question: &[u8],
     within: Duration,
 ) -> Result<Bytes, EnquiryError> {
-    let stream = match timeout(within, TcpStream::connect(address)).await {
+    let stream = match timeout(within, peer::connect(address, dialer)).await {
         Ok(connected) => connected.map_err(EnquiryError::Unreachable)?,
         Err(_) => return Err(EnquiryError::Unreachable(io::ErrorKind::TimedOut.into())),
     };
     timeout(within, converse(stream, question)).await.unwrap_or(Err(EnquiryError::Late))
 }
 
-async fn converse(mut stream: TcpStream, question: &[u8]) -> Result<Bytes, EnquiryError> {
-    stream.set_nodelay(true)?;
+async fn converse(mut stream: Stream, question: &[u8]) -> Result<Bytes, EnquiryError> {
     let mut buffer = BytesMut::new();
     frame::put(&mut buffer, Kind::Enquiry, |buffer| buffer.extend_from_slice(question));
     stream.write_all(&buffer).await?;
+    stream.flush().await?;
     buffer.clear();
     loop {
         match frame::take(&mut buffer, frame::ANSWER_BYTES_MAX)? {

@@ -28,6 +28,7 @@ pub use enquiry::{EnquiryError, enquire};
 pub use error::DriverError;
 pub use handle::{Handle, Stopped};
 pub use metrics::Metrics;
+pub use peer::incoming::PeerListener;
 pub use recovered::Recovered;
 
 /// Who a node is to its peers.
@@ -37,6 +38,6 @@ pub struct Identity {
     pub cluster: u64,
     /// The node.
     pub me: NodeId,
-    /// Where peers reach the node, as `host:port`.
+    /// Where peers reach the node, as `host:port`; with `https://` before it if they are to speak TLS there.
     pub address: String,
 }

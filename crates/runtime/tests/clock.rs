@@ -107,6 +107,7 @@ async fn a_deadline_that_passes_while_inputs_are_taken_fires_before_the_end_of_t
         hang_up_after: Duration::ZERO,
         enquiries: Handle::channel().0,
         listeners: Vec::new(),
+        dialer: None,
     };
     let recovered = Recovered::open::<Nothing>(
         MemoryVfs::new(),

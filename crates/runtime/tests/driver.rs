@@ -152,7 +152,8 @@ fn start(
         addresses: addresses.iter().map(|(peer, at)| (*peer, vec![at.clone()])).collect(),
         hang_up_after: std::time::Duration::ZERO,
         enquiries: echo(),
-        listeners: vec![listener],
+        listeners: vec![listener.into()],
+        dialer: None,
     };
     let metrics = Arc::<Metrics>::default();
     let recovered = Recovered::open::<Numbers>(vfs, "log".into(), log, 0, metrics.clone());
@@ -354,12 +355,13 @@ async fn a_node_that_knows_of_nobody_answers_whoever_calls() {
 async fn whoever_enquires_is_answered_without_being_a_peer() {
     let (_node, address) = start_without_peers(NodeId(1)).await;
     let within = std::time::Duration::from_secs(10);
-    let answer = enquire(&address, b"who am I", within).await.expect("it answers");
+    let answer = enquire(&address, None, b"who am I", within).await.expect("it answers");
     assert_eq!(answer, "who am I");
-    let refused = enquire(&address, b"silence", within).await;
+    let refused = enquire(&address, None, b"silence", within).await;
     assert!(matches!(refused, Err(EnquiryError::HungUp)), "{refused:?}");
     let (listener, nobody) = listen().await;
     drop(listener);
-    let unreachable = enquire(&nobody, b"anybody", within).await.expect_err("nobody is there");
+    let unreachable =
+        enquire(&nobody, None, b"anybody", within).await.expect_err("nobody is there");
     assert!(unreachable.did_not_happen(), "{unreachable:?}");
 }

@@ -45,7 +45,7 @@ impl Roster<Node<LsmEngine>> for NodeCodec {
         urls.map(|(node, urls)| {
             // A URL that this version cannot use was agreed upon by others, who may.
             let usable = urls.iter().filter_map(|url| url.parse::<HttpUrl>().ok());
-            (node, usable.map(|url| url.authority()).collect())
+            (node, usable.map(|url| url.address()).collect())
         })
         .collect()
     }

@@ -9,7 +9,7 @@
 //!
 //! A node that joins a cluster has its ids from there; those that are computed here then only tell members apart.
 //!
-//! Omitted: TLS, several peer URLs a member. Each is refused by name.
+//! Omitted: several peer URLs a member. They are refused by name.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,15 +17,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_core::NodeId;
-use thiserror::Error;
 
+mod error;
 mod identity;
+mod limits;
+mod tls;
 mod url;
 
 #[cfg(test)]
 mod tests;
 
+pub use error::ConfigError;
 pub use identity::{Beginning, cluster_id, member_id};
+pub use limits::{AuthToken, AutoCompaction, BadValue};
+pub use tls::{SelfSigned, TlsConfig, TlsFault, TlsSettings};
 pub use url::{HttpUrl, UrlFault};
 
 /// How many heartbeats an election timeout must span, so that one late heartbeat does not unseat a leader.
@@ -76,6 +81,38 @@ pub struct Settings {
     pub snapshot_count: u64,
     /// `--quota-backend-bytes`; 0 for none.
     pub quota_backend_bytes: u64,
+    /// What is said about TLS for clients.
+    pub client_tls: TlsSettings,
+    /// What is said about TLS between peers.
+    pub peer_tls: TlsSettings,
+    /// `--tls-min-version`
+    pub tls_min_version: String,
+    /// `--tls-max-version`; the latest if empty.
+    pub tls_max_version: String,
+    /// `--self-signed-cert-validity`, in years.
+    pub self_signed_cert_validity: u32,
+    /// `--listen-metrics-urls`
+    pub listen_metrics_urls: Vec<String>,
+    /// `--max-txn-ops`
+    pub max_txn_ops: usize,
+    /// `--max-concurrent-streams`
+    pub max_concurrent_streams: u32,
+    /// `--grpc-keepalive-interval`; 0 for never.
+    pub grpc_keepalive_interval: String,
+    /// `--grpc-keepalive-timeout`
+    pub grpc_keepalive_timeout: String,
+    /// `--watch-progress-notify-interval`
+    pub watch_progress_notify_interval: String,
+    /// `--auto-compaction-mode`: `periodic` or `revision`.
+    pub auto_compaction_mode: String,
+    /// `--auto-compaction-retention`; 0 for no automatic compaction.
+    pub auto_compaction_retention: String,
+    /// `--auth-token`
+    pub auth_token: String,
+    /// `--auth-token-ttl`, in seconds.
+    pub auth_token_ttl: u64,
+    /// `--bcrypt-cost`
+    pub bcrypt_cost: u32,
 }
 
 impl Default for Settings {
@@ -95,6 +132,22 @@ impl Default for Settings {
             max_request_bytes: 1_572_864,
             snapshot_count: 1_000_000,
             quota_backend_bytes: 0,
+            client_tls: TlsSettings::default(),
+            peer_tls: TlsSettings::default(),
+            tls_min_version: "TLS1.2".into(),
+            tls_max_version: String::new(),
+            self_signed_cert_validity: 1,
+            listen_metrics_urls: Vec::new(),
+            max_txn_ops: 128,
+            max_concurrent_streams: 1 << 16,
+            grpc_keepalive_interval: "60s".into(),
+            grpc_keepalive_timeout: "20s".into(),
+            watch_progress_notify_interval: "10m".into(),
+            auto_compaction_mode: "periodic".into(),
+            auto_compaction_retention: "0".into(),
+            auth_token: "simple".into(),
+            auth_token_ttl: 300,
+            bcrypt_cost: 10,
         }
     }
 }
@@ -119,6 +172,15 @@ pub enum ClusterState {
     Existing,
 }
 
+/// Where a node listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The address to bind.
+    pub address: SocketAddr,
+    /// Whether TLS is spoken there.
+    pub is_tls: bool,
+}
+
 /// What one node runs with. Immutable, and consistent in itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -139,9 +201,11 @@ pub struct Config {
     /// Everything that the node keeps is under this directory. It need not exist yet.
     pub data_dir: PathBuf,
     /// Where clients are listened for. At least one, and none twice.
-    pub listen_client: Vec<SocketAddr>,
+    pub listen_client: Vec<Listener>,
     /// Where peers are listened for. At least one, none twice, and none that is for clients.
-    pub listen_peer: Vec<SocketAddr>,
+    pub listen_peer: Vec<Listener>,
+    /// Where metrics are asked for, and nothing else is; none that is listened on otherwise.
+    pub listen_metrics: Vec<Listener>,
     /// What clients are told to connect to.
     pub advertise_client_urls: Vec<HttpUrl>,
     /// How often a leader lets its followers know that it lives.
@@ -154,152 +218,30 @@ pub struct Config {
     pub snapshot_count: u64,
     /// How large the store may be, in bytes on the disk, until no more writes are taken.
     pub quota_bytes: Option<u64>,
-}
-
-/// Why a node cannot start with what it was told. Nothing has been touched on the disk or the network.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ConfigError {
-    /// A URL that a node cannot use.
-    #[error("--{flag} {value}: {fault}")]
-    Url {
-        /// Without its dashes.
-        flag: &'static str,
-        /// As it was written.
-        value: String,
-        /// What is wrong.
-        fault: UrlFault,
-    },
-    /// A flag that needs a URL has none.
-    #[error("--{flag} is empty; give at least one URL such as http://127.0.0.1:2379")]
-    NoUrl {
-        /// Without its dashes.
-        flag: &'static str,
-    },
-    /// One address is listened on twice.
-    #[error(
-        "--{flag} {url}: the address is already listened on through --{other}; give each its own port"
-    )]
-    AddressTwice {
-        /// Where the second one is.
-        flag: &'static str,
-        /// The second one.
-        url: String,
-        /// Where the first one is.
-        other: &'static str,
-    },
-    /// A name that could not be written in `--initial-cluster`.
-    #[error("--name {name:?}: a name must not be empty nor contain '=', ',' or white space")]
-    BadName {
-        /// As it was written.
-        name: String,
-    },
-    /// A member that is not `NAME=URL`.
-    #[error(
-        "--initial-cluster {value}: write each member as NAME=URL, as in n1=http://127.0.0.1:2380"
-    )]
-    MalformedMember {
-        /// As it was written.
-        value: String,
-    },
-    /// Two members with one name.
-    #[error(
-        "--initial-cluster names {name} twice; each member has one name and one peer URL, so rename or remove one"
-    )]
-    DuplicateName {
-        /// The name.
-        name: String,
-    },
-    /// Two members with one peer URL.
-    #[error(
-        "--initial-cluster gives {url} to both {first} and {second}; each member needs a peer URL of its own"
-    )]
-    DuplicatePeerUrl {
-        /// The URL.
-        url: HttpUrl,
-        /// A member that has it.
-        first: String,
-        /// Another that has it.
-        second: String,
-    },
-    /// Two members whose ids are equal by chance.
-    #[error(
-        "--initial-cluster-token {token}: {first} and {second} happen to get the same id; choose another token"
-    )]
-    DuplicateId {
-        /// The token.
-        token: String,
-        /// A member with the id.
-        first: String,
-        /// Another with the id.
-        second: String,
-    },
-    /// This node is not a member.
-    #[error(
-        "--name {name}: no such member in --initial-cluster, which has {known}; give one of these names, or add NAME=URL there"
-    )]
-    NotAMember {
-        /// This node's name.
-        name: String,
-        /// The members' names.
-        known: String,
-    },
-    /// This node advertises another peer URL than its fellows know.
-    #[error(
-        "--initial-advertise-peer-urls {advertised}: --initial-cluster has {listed} for {name}; make the two the same"
-    )]
-    OwnPeerUrlDiffers {
-        /// This node's name.
-        name: String,
-        /// What the flag says.
-        advertised: HttpUrl,
-        /// What the list of members says.
-        listed: HttpUrl,
-    },
-    /// More than one peer URL of its own.
-    #[error(
-        "--initial-advertise-peer-urls {value}: a member has one peer URL; leave only the one that --initial-cluster has"
-    )]
-    SeveralPeerUrls {
-        /// As it was written.
-        value: String,
-    },
-    /// Neither `new` nor `existing`.
-    #[error("--initial-cluster-state {value}: write 'new' or 'existing'")]
-    UnknownClusterState {
-        /// As it was written.
-        value: String,
-    },
-    /// A heartbeat that never waits.
-    #[error("--heartbeat-interval 0: give at least 1 (milliseconds)")]
-    HeartbeatZero,
-    /// An election timeout too close to the heartbeat.
-    #[error(
-        "--election-timeout {election_ms}: must be at least 5 times --heartbeat-interval ({heartbeat_ms} ms); \
-         give {least_ms} or more, or a shorter heartbeat"
-    )]
-    ElectionTimeoutTooShort {
-        /// In milliseconds.
-        election_ms: u64,
-        /// In milliseconds.
-        heartbeat_ms: u64,
-        /// The shortest that goes with this heartbeat, in milliseconds.
-        least_ms: u64,
-    },
-    /// An election timeout beyond all use.
-    #[error("--election-timeout {election_ms}: must not exceed 50000 (milliseconds)")]
-    ElectionTimeoutTooLong {
-        /// In milliseconds.
-        election_ms: u64,
-    },
-    /// A store that would be made durable after nothing.
-    #[error("--snapshot-count 0: give at least 1 (entries)")]
-    SnapshotCountZero,
-    /// A limit for requests that none or too many would pass.
-    #[error("--max-request-bytes {value}: must be between 1 and 33554432 (32 MiB)")]
-    MaxRequestBytes {
-        /// As it was written.
-        value: u64,
-    },
+    /// TLS on the client port, if it is spoken there.
+    pub client_tls: Option<TlsConfig>,
+    /// TLS between peers, if it is spoken to any.
+    pub peer_tls: Option<TlsConfig>,
+    /// How many operations a block of a transaction may have.
+    pub txn_operations_max: usize,
+    /// How many calls one connection may have under way.
+    pub calls_per_connection_max: u32,
+    /// How often a client that is silent is asked whether it is still there; none for never.
+    pub keep_alive_interval: Option<Duration>,
+    /// How long it may take to answer that.
+    pub keep_alive_timeout: Duration,
+    /// How often a watcher that asks for it is told how far the store is.
+    pub progress_notify_interval: Duration,
+    /// How history is compacted by itself, if it is.
+    pub auto_compaction: Option<AutoCompaction>,
+    /// How users prove who they are.
+    pub auth_token: AuthToken,
+    /// For how long such a proof holds.
+    pub auth_token_ttl: Duration,
+    /// How much work it is to check a password: 4 to 31, one more for twice as much.
+    pub bcrypt_cost: u32,
+    /// What was said and has no effect, for a person to read.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
@@ -320,8 +262,14 @@ impl Config {
             return Err(ConfigError::SnapshotCountZero);
         }
 
-        let client = parse_listeners("listen-client-urls", &settings.listen_client_urls, None)?;
-        let peer = parse_listeners("listen-peer-urls", &settings.listen_peer_urls, Some(&client))?;
+        let client = parse_listeners("listen-client-urls", &settings.listen_client_urls, &[])?;
+        let taken: &[_] = &[("listen-client-urls", &client[..])];
+        let peer = parse_listeners("listen-peer-urls", &settings.listen_peer_urls, taken)?;
+        let taken: &[_] = &[taken[0], ("listen-peer-urls", &peer[..])];
+        let metrics = match settings.listen_metrics_urls.as_slice() {
+            [] => Vec::new(),
+            urls => parse_listeners("listen-metrics-urls", urls, taken)?,
+        };
         let advertise_client_urls = parse_advertised(
             "advertise-client-urls",
             &settings.advertise_client_urls,
@@ -337,6 +285,17 @@ impl Config {
             return Err(ConfigError::SeveralPeerUrls { value });
         };
 
+        let data_dir = settings
+            .data_dir
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(format!("{}.quorate", settings.name)));
+        let mut warnings = Vec::new();
+        let client_tls = client_side(&settings)?.plan(&settings, &data_dir, &mut warnings)?;
+        let peer_tls = peer_side(&settings)?.plan(&settings, &data_dir, &mut warnings)?;
+        let times = limits::Times::read(&settings)?;
+        let auto_compaction = limits::auto_compaction(&settings)?;
+        let auth_token = limits::auth_token(&settings.auth_token)?;
+
         let members = parse_members(&settings, own_peer_url)?;
         let node = own_member(&members, &settings.name, own_peer_url)?;
         Ok(Config {
@@ -346,20 +305,67 @@ impl Config {
             cluster: cluster_id(&settings.initial_cluster_token, &members),
             token: settings.initial_cluster_token,
             members,
-            data_dir: settings
-                .data_dir
-                .unwrap_or_else(|| PathBuf::from(format!("{}.quorate", settings.name))),
+            data_dir,
             name: settings.name,
             listen_client: client,
             listen_peer: peer,
+            listen_metrics: metrics,
             advertise_client_urls,
             heartbeat_interval: Duration::from_millis(settings.heartbeat_interval_ms),
             election_timeout: Duration::from_millis(settings.election_timeout_ms),
             max_request_bytes,
             snapshot_count: settings.snapshot_count,
             quota_bytes: (settings.quota_backend_bytes > 0).then_some(settings.quota_backend_bytes),
+            client_tls,
+            peer_tls,
+            txn_operations_max: limits::check_range(
+                "max-txn-ops",
+                settings.max_txn_ops,
+                1,
+                1 << 20,
+            )?,
+            calls_per_connection_max: settings.max_concurrent_streams.max(1),
+            keep_alive_interval: (!times.keep_alive_interval.is_zero())
+                .then_some(times.keep_alive_interval),
+            keep_alive_timeout: times.keep_alive_timeout,
+            progress_notify_interval: times.progress_notify_interval,
+            auto_compaction,
+            auth_token,
+            auth_token_ttl: Duration::from_secs(settings.auth_token_ttl),
+            bcrypt_cost: limits::check_range("bcrypt-cost", settings.bcrypt_cost as usize, 4, 31)?
+                as u32,
+            warnings,
         })
     }
+}
+
+fn urls_of(flag: &'static str, urls: &[String]) -> Result<Vec<HttpUrl>, ConfigError> {
+    urls.iter().map(|url| parse_url(flag, url)).collect()
+}
+
+/// Clients' port as TLS sees it. What listens for metrics shows the same certificate.
+fn client_side(settings: &Settings) -> Result<tls::Side<'_>, ConfigError> {
+    let mut listens_at = urls_of("listen-client-urls", &settings.listen_client_urls)?;
+    listens_at.extend(urls_of("listen-metrics-urls", &settings.listen_metrics_urls)?);
+    Ok(tls::Side {
+        said: &settings.client_tls,
+        prefix: "",
+        dir: "client",
+        allowed_flags: ["client-cert-allowed-cn", "client-cert-allowed-hostname"],
+        protocols: &["h2", "http/1.1"],
+        listens_at,
+    })
+}
+
+fn peer_side(settings: &Settings) -> Result<tls::Side<'_>, ConfigError> {
+    Ok(tls::Side {
+        said: &settings.peer_tls,
+        prefix: "peer-",
+        dir: "peer",
+        allowed_flags: ["peer-cert-allowed-cn", "peer-cert-allowed-hostname"],
+        protocols: &[],
+        listens_at: urls_of("listen-peer-urls", &settings.listen_peer_urls)?,
+    })
 }
 
 fn check_name(name: &str) -> Result<(), ConfigError> {
@@ -388,27 +394,28 @@ fn parse_url(flag: &'static str, value: &str) -> Result<HttpUrl, ConfigError> {
     value.parse().map_err(|fault| ConfigError::Url { flag, value: value.into(), fault })
 }
 
-/// The addresses to bind, none of which is already among `taken` (the clients' ones).
+/// What to listen on, none of which is `taken` through another flag.
 fn parse_listeners(
     flag: &'static str,
     urls: &[String],
-    taken: Option<&[SocketAddr]>,
-) -> Result<Vec<SocketAddr>, ConfigError> {
-    let mut addresses: Vec<SocketAddr> = Vec::new();
+    taken: &[(&'static str, &[Listener])],
+) -> Result<Vec<Listener>, ConfigError> {
+    let mut listeners: Vec<Listener> = Vec::new();
     for value in urls {
-        let address = parse_url(flag, value)?.socket_addr().ok_or_else(|| ConfigError::Url {
+        let url = parse_url(flag, value)?;
+        let address = url.socket_addr().ok_or_else(|| ConfigError::Url {
             flag,
             value: value.clone(),
             fault: UrlFault::NotAnAddress,
         })?;
-        let taken_by_clients = taken.is_some_and(|taken| taken.contains(&address));
-        if taken_by_clients || addresses.contains(&address) {
-            let other = if taken_by_clients { "listen-client-urls" } else { flag };
+        let has = |listeners: &[Listener]| listeners.iter().any(|known| known.address == address);
+        let other = taken.iter().find(|(_, listeners)| has(listeners)).map(|(other, _)| *other);
+        if let Some(other) = other.or_else(|| has(&listeners).then_some(flag)) {
             return Err(ConfigError::AddressTwice { flag, url: value.clone(), other });
         }
-        addresses.push(address);
+        listeners.push(Listener { address, is_tls: url.is_tls });
     }
-    if addresses.is_empty() { Err(ConfigError::NoUrl { flag }) } else { Ok(addresses) }
+    if listeners.is_empty() { Err(ConfigError::NoUrl { flag }) } else { Ok(listeners) }
 }
 
 /// What others are told, which is what is listened on unless something else was said.

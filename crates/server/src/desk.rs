@@ -8,10 +8,12 @@ use bytes::Bytes;
 use quorate_core::NodeId;
 use quorate_kv::error::Error;
 use quorate_kv::node::DEFAULT_GROUP;
+use quorate_kv::request::{Command, CompactRequest, Revision};
 use quorate_kv::service::{MemberChange, Members, NodeRequest, NodeResponse, Status};
 use quorate_runtime::Stopped;
 use quorate_runtime::handle::Question;
 use quorate_runtime::{EnquiryError, Handle};
+use quorate_tls::Dialer;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::config::HttpUrl;
@@ -30,11 +32,13 @@ pub(crate) struct Desk {
     node: Node,
     me: NodeId,
     cluster: u64,
+    /// Reaches nodes that speak TLS.
+    pub(crate) dialer: Option<Dialer>,
 }
 
 impl Desk {
-    pub(crate) fn new(node: Node, me: NodeId, cluster: u64) -> Self {
-        Desk { node, me, cluster }
+    pub(crate) fn new(node: Node, me: NodeId, cluster: u64, dialer: Option<Dialer>) -> Self {
+        Desk { node, me, cluster, dialer }
     }
 
     /// Answers other nodes' enquiries, and changes that the face asks for, until nobody can ask any more.
@@ -121,11 +125,12 @@ impl Desk {
         let members = self.members(false).await?.members;
         let urls = members.into_iter().find(|member| member.node == leader);
         let urls = urls.map(|member| member.info.peer_urls).unwrap_or_default();
-        let addresses =
-            urls.iter().filter_map(|url| Some(url.parse::<HttpUrl>().ok()?.authority()));
+        let addresses = urls.iter().filter_map(|url| Some(url.parse::<HttpUrl>().ok()?.address()));
         for address in addresses {
             let enquiry = Enquiry::Change(change.clone());
-            return match enquiry::ask(&address, Some(self.cluster), &enquiry).await {
+            return match enquiry::ask(&address, self.dialer.as_ref(), Some(self.cluster), &enquiry)
+                .await
+            {
                 Ok((_, members)) => Ok(members),
                 Err(Failure::Refused(error)) => Err(error),
                 Err(Failure::Transport(EnquiryError::Unreachable(_))) => continue,
@@ -134,6 +139,16 @@ impl Desk {
             };
         }
         Err(Error::NoLeader)
+    }
+
+    /// Has the shard's history forgotten up to a revision.
+    pub(crate) async fn compact(&self, revision: Revision) -> Result<(), Error> {
+        let command = Command::Compact(CompactRequest { revision, physical: false });
+        let request = NodeRequest::Command { group: DEFAULT_GROUP, command };
+        match self.node.ask(request).await {
+            Ok(NodeResponse::Done { outcome, .. }) => outcome.map(|_| ()),
+            Ok(_) | Err(_) => Err(Error::Stopped),
+        }
     }
 
     pub(crate) async fn status(&self) -> Result<Status, Error> {

@@ -12,6 +12,7 @@ use quorate_kv::error::Error;
 use quorate_kv::node::members::MemberInfo;
 use quorate_kv::service::{Alarm, Member, MemberChange, Members};
 use quorate_runtime::{EnquiryError, enquire};
+use quorate_tls::Dialer;
 
 /// How long an answer may take. A change of membership takes a node that is asked for it a few seconds at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -50,6 +51,7 @@ impl std::fmt::Display for Failure {
 /// Returns the cluster with the answer.
 pub(crate) async fn ask(
     address: &str,
+    dialer: Option<&Dialer>,
     cluster: Option<u64>,
     enquiry: &Enquiry,
 ) -> Result<(u64, Members), Failure> {
@@ -60,7 +62,7 @@ pub(crate) async fn ask(
             Enquiry::Change(change) => Some(change.into()),
         },
     };
-    let answer = enquire(address, &question.encode_to_vec(), ANSWER_WITHIN).await;
+    let answer = enquire(address, dialer, &question.encode_to_vec(), ANSWER_WITHIN).await;
     let answer = WireAnswer::decode(answer.map_err(Failure::Transport)?)
         .map_err(|_| Failure::Transport(EnquiryError::Nonsense))?;
     if cluster.is_some_and(|cluster| cluster != answer.cluster) {

@@ -1,17 +1,19 @@
 //! What a node sees to by itself about the membership: it introduces itself, it gives newcomers their votes while it
-//! leads, it raises and clears its own alarm, it has leases end
-//! in time, and it finds out when it is no member any more.
+//! leads, it compacts the history while it leads and was told to, it raises and clears its own alarm, it has leases end in
+//! time, and it finds out when it is no member any more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate_core::NodeId;
 use quorate_kv::error::Error;
+use quorate_kv::request::Revision;
 use quorate_kv::service::{Alarm, Member, MemberChange, Status};
 use quorate_runtime::Metrics;
 use tracing::{info, warn};
 
-use crate::config::HttpUrl;
+use crate::compactor::Compactor;
+use crate::config::{AutoCompaction, HttpUrl};
 use crate::desk::Desk;
 use crate::enquiry::{self, Enquiry};
 
@@ -33,6 +35,8 @@ pub(crate) struct Keeper {
     pub(crate) client_urls: Vec<String>,
     /// Where other nodes may be, beside where the members are known to be.
     pub(crate) addresses: Vec<String>,
+    /// How much history is kept, if that is limited.
+    pub(crate) auto_compaction: Option<AutoCompaction>,
     /// Whether its log has room.
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -56,6 +60,8 @@ impl Keeper {
     async fn see_to_members(&self) {
         let mut looks_without_leader = 0;
         let mut is_waiting = false;
+        let began = Instant::now();
+        let mut compactor = self.auto_compaction.map(|how| Compactor::new(how, Duration::ZERO));
         loop {
             let Ok(status) = self.desk.status().await else { return };
             let is_reborn = status.life != 0 && !status.is_counted;
@@ -84,10 +90,34 @@ impl Keeper {
                     return;
                 }
             }
-            if status.leader == Some(self.me) {
+            let leads = status.leader == Some(self.me);
+            if leads {
                 self.promote(&members).await;
             }
+            if let Some(compactor) = &mut compactor {
+                self.compact(compactor, began.elapsed(), &status, leads).await;
+            }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Lets go of the history that is not to be kept, if it is time.
+    async fn compact(
+        &self,
+        compactor: &mut Compactor,
+        now: Duration,
+        status: &Status,
+        leads: bool,
+    ) {
+        compactor.done(status.compact_revision.0 as u64);
+        let revision = status.revision.0 as u64;
+        let Some(target) = compactor.look(now, revision, leads) else { return };
+        match self.desk.compact(Revision(target as i64)).await {
+            Ok(()) => info!(revision = target, "compacted the history, as it was asked to"),
+            Err(Error::Compacted) => {}
+            Err(error) => {
+                warn!(revision = target, %error, "could not compact the history; it is tried again")
+            }
         }
     }
 
@@ -148,10 +178,11 @@ impl Keeper {
     async fn is_removed_elsewhere(&self, members: &[Member]) -> bool {
         let others = members.iter().filter(|member| member.node != self.me);
         let known = others.flat_map(|member| &member.info.peer_urls);
-        let known = known.filter_map(|url| Some(url.parse::<HttpUrl>().ok()?.authority()));
+        let known = known.filter_map(|url| Some(url.parse::<HttpUrl>().ok()?.address()));
         for address in known.chain(self.addresses.iter().cloned()) {
-            if let Ok((_, roll)) = enquiry::ask(&address, Some(self.cluster), &Enquiry::Roll).await
-            {
+            let dialer = self.desk.dialer.as_ref();
+            let roll = enquiry::ask(&address, dialer, Some(self.cluster), &Enquiry::Roll).await;
+            if let Ok((_, roll)) = roll {
                 return roll.members.iter().all(|member| member.node != self.me);
             }
         }

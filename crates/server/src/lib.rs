@@ -16,12 +16,13 @@ pub mod place;
 pub mod restore;
 
 mod codec;
+mod compactor;
 mod desk;
 mod engines;
 mod enquiry;
 mod keeper;
 mod recovery;
 
-pub use config::{Config, ConfigError, Settings};
+pub use config::{Config, ConfigError, Settings, TlsSettings};
 pub use engines::EnginesError;
 pub use node::{ServerError, serve};

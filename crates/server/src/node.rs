@@ -5,20 +5,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_api_etcd::{Face, FaceConfig};
+use quorate_api_etcd::{Entrance, Face, FaceConfig};
 use quorate_kv::node::{self, DEFAULT_GROUP};
 use quorate_protocols::consensus::raft;
-use quorate_runtime::{Driver, DriverError, Handle, Identity, Metrics, Options};
+use quorate_runtime::{Driver, DriverError, Handle, Identity, Metrics, Options, PeerListener};
 use quorate_storage::data_dir::{DataDir, DataDirError};
 use quorate_storage::vfs::DiskVfs;
+use quorate_tls::{Acceptor, Dialer, TlsError, self_signed};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError as TaskError, JoinSet};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::codec::NodeCodec;
-use crate::config::Config;
+use crate::config::{Config, Listener, SelfSigned, TlsConfig};
 use crate::desk::Desk;
 use crate::engines::{self, EnginesError};
 use crate::keeper::Keeper;
@@ -41,7 +42,15 @@ pub enum ServerError {
         /// The system's reason.
         source: io::Error,
         /// What to do.
-        advice: &'static str,
+        advice: String,
+    },
+    /// There is no TLS to be spoken.
+    #[error("cannot speak TLS with {whom}: {source}")]
+    Tls {
+        /// With whom.
+        whom: &'static str,
+        /// Why.
+        source: TlsError,
     },
     /// The data directory could not be taken.
     #[error(transparent)]
@@ -102,22 +111,18 @@ type FaceOutcome = Result<(), quorate_api_etcd::Error>;
 ///
 /// Everything runs as tasks of the current runtime; one thread is best (see [`quorate_runtime`]).
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let mut client_listeners = Vec::new();
-    for address in &config.listen_client {
-        client_listeners.push(listen("clients", "--listen-client-urls", *address).await?);
+    for warning in &config.warnings {
+        warn!("{warning}");
     }
-    // The configuration has at least one; connections are alike, whichever address they came to.
-    let mut peer_listeners = Vec::new();
-    for address in &config.listen_peer {
-        peer_listeners.push(listen("peers", "--listen-peer-urls", *address).await?);
-    }
+    let ports = Ports::open(&config).await?;
+    let dialer = ports.dialer.clone();
 
     let mut shutdown = std::pin::pin!(shutdown);
     let vfs = DiskVfs;
     let place = tokio::select! {
         // Where there is nobody to ask, a shutdown must not keep a wrong directory from being reported.
         biased;
-        place = place::find(&config, &vfs) => place?,
+        place = place::find(&config, dialer.as_ref(), &vfs) => place?,
         // It was still looking for a member to join.
         () = &mut shutdown => return Ok(()),
     };
@@ -131,12 +136,13 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         identity: Identity {
             cluster: place.identity.cluster_id,
             me: place.node(),
-            address: config.peer_url.authority(),
+            address: config.peer_url.address(),
         },
         addresses: place.addresses.clone(),
         hang_up_after: HANG_UP_AFTER,
         enquiries,
-        listeners: peer_listeners,
+        listeners: ports.peers,
+        dialer: dialer.clone(),
     };
     let (driver, handle) =
         Driver::<_, NodeCodec, _>::start(node_config.clone(), recovered, options);
@@ -152,22 +158,22 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         node = %place.node(),
         cluster = format_args!("{:x}", place.identity.cluster_id),
         data_dir = %config.data_dir.display(),
-        clients = ?config.listen_client,
-        peers = ?config.listen_peer,
+        clients = %addresses(&config.listen_client),
+        peers = %addresses(&config.listen_peer),
         "node started"
     );
 
     let (leader, changes) = Handle::channel();
-    let desk = Desk::new(handle.clone(), place.node(), place.identity.cluster_id);
+    let desk = Desk::new(handle.clone(), place.node(), place.identity.cluster_id, dialer);
     desk.clone().serve(enquired, changes);
     let removed = keeper(&config, &place, desk, metrics.clone()).run();
 
     let (stop, stopped) = watch::channel(());
     let face = Arc::new(Face::new(face_config(&config, &place), handle, leader, metrics));
     let mut faces = JoinSet::new();
-    for listener in client_listeners {
+    for entrance in ports.clients {
         let mut stopped = stopped.clone();
-        faces.spawn(quorate_api_etcd::serve(listener, face.clone(), async move {
+        faces.spawn(quorate_api_etcd::serve(entrance, face.clone(), async move {
             // Told, or the node is gone: it is time to stop either way.
             let _ = stopped.changed().await;
         }));
@@ -219,6 +225,74 @@ fn why_it_ended(config: &Config, end: End) -> Result<(), ServerError> {
     }
 }
 
+/// What a node listens on, and dials its peers with.
+struct Ports {
+    clients: Vec<Entrance>,
+    /// The configuration has at least one; connections are alike, whichever address they came to.
+    peers: Vec<PeerListener>,
+    dialer: Option<Dialer>,
+}
+
+impl Ports {
+    /// Takes the ports, and reads the certificates. Those that the node makes itself are made now.
+    async fn open(config: &Config) -> Result<Self, ServerError> {
+        let mut clients = Vec::new();
+        for at in &config.listen_client {
+            clients.push((
+                listen("clients", "listen-client-urls", at.address).await?,
+                at.is_tls,
+                false,
+            ));
+        }
+        for at in &config.listen_metrics {
+            clients.push((
+                listen("metrics", "listen-metrics-urls", at.address).await?,
+                at.is_tls,
+                true,
+            ));
+        }
+        let mut peers = Vec::new();
+        for at in &config.listen_peer {
+            peers.push((listen("peers", "listen-peer-urls", at.address).await?, at.is_tls));
+        }
+        let client_tls = acceptor(&config.client_tls, "clients")?;
+        let peer_tls = acceptor(&config.peer_tls, "peers")?;
+        let callers = config.peer_tls.as_ref().map(|tls| Dialer::new(&tls.port.caller()));
+        let dialer =
+            callers.transpose().map_err(|source| ServerError::Tls { whom: "peers", source })?;
+        let clients = clients.into_iter().map(|(listener, is_tls, is_for_metrics)| {
+            let entrance = Entrance::with_tls(listener, client_tls.clone().filter(|_| is_tls));
+            if is_for_metrics { entrance.for_metrics() } else { entrance }
+        });
+        let peers = peers.into_iter().map(|(listener, is_tls)| match &peer_tls {
+            Some(tls) if is_tls => PeerListener::with_tls(listener, tls.clone()),
+            _ => PeerListener::from(listener),
+        });
+        Ok(Ports { clients: clients.collect(), peers: peers.collect(), dialer })
+    }
+}
+
+/// Who shakes hands on a port.
+fn acceptor(
+    config: &Option<TlsConfig>,
+    whom: &'static str,
+) -> Result<Option<Acceptor>, ServerError> {
+    let Some(TlsConfig { port, self_signed }) = config else { return Ok(None) };
+    let failed = |source| ServerError::Tls { whom, source };
+    if let Some(SelfSigned { dir, hosts, years }) = self_signed {
+        self_signed::ensure(dir, hosts, *years).map_err(failed)?;
+    }
+    Acceptor::new(port).map(Some).map_err(failed)
+}
+
+fn addresses(listeners: &[Listener]) -> String {
+    let all: Vec<String> = listeners
+        .iter()
+        .map(|at| format!("{}{}", at.address, if at.is_tls { " (TLS)" } else { "" }))
+        .collect();
+    all.join(", ")
+}
+
 async fn listen(
     whom: &'static str,
     flag: &'static str,
@@ -226,13 +300,12 @@ async fn listen(
 ) -> Result<TcpListener, ServerError> {
     TcpListener::bind(address).await.map_err(|source| {
         let advice = match (source.kind(), flag) {
-            (io::ErrorKind::AddrInUse, "--listen-client-urls") => {
-                "stop what is listening there, or give this node another port with --listen-client-urls"
+            (io::ErrorKind::AddrInUse, flag) => {
+                format!(
+                    "stop what is listening there, or give this node another port with --{flag}"
+                )
             }
-            (io::ErrorKind::AddrInUse, _) => {
-                "stop what is listening there, or give this node another port with --listen-peer-urls"
-            }
-            _ => "the address must be one of this machine's",
+            _ => "the address must be one of this machine's".into(),
         };
         ServerError::Listen { whom, address, source, advice }
     })
@@ -250,6 +323,7 @@ fn node_config(config: &Config, place: &Place) -> node::Config {
     // As in etcd: long enough for another leader to be found before it is over.
     let longest_without_leader = config.election_timeout.mul_f64(1.5);
     node.lease_ttl_seconds_min = longest_without_leader.as_secs_f64().ceil().max(2.0) as i64;
+    node.operations_max = config.txn_operations_max;
     node
 }
 
@@ -261,7 +335,8 @@ fn keeper(config: &Config, place: &Place, desk: Desk, metrics: Arc<Metrics>) -> 
         cluster: place.identity.cluster_id,
         name: config.name.clone(),
         client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
-        addresses: others.map(|member| member.peer_url.authority()).collect(),
+        addresses: others.map(|member| member.peer_url.address()).collect(),
+        auto_compaction: config.auto_compaction,
         metrics,
     }
 }
@@ -270,6 +345,10 @@ fn face_config(config: &Config, place: &Place) -> FaceConfig {
     FaceConfig {
         group: DEFAULT_GROUP,
         request_bytes_max: config.max_request_bytes,
+        calls_per_connection_max: config.calls_per_connection_max,
+        keep_alive_interval: config.keep_alive_interval,
+        keep_alive_timeout: config.keep_alive_timeout,
+        progress_notify_interval: config.progress_notify_interval,
         ..FaceConfig::new(place.identity.cluster_id, place.node())
     }
 }

@@ -18,6 +18,7 @@ use quorate_kv::service::Members;
 use quorate_protocols::consensus::raft;
 use quorate_storage::data_dir::{self, DataDirError, Origin};
 use quorate_storage::vfs::Vfs;
+use quorate_tls::Dialer;
 use thiserror::Error;
 use tracing::info;
 
@@ -117,7 +118,7 @@ impl Place {
 
     /// The place of a node that was there when its cluster began.
     fn founded(config: &Config) -> Self {
-        let address = |member: &crate::config::Member| vec![member.peer_url.authority()];
+        let address = |member: &crate::config::Member| vec![member.peer_url.address()];
         Place {
             identity: data_dir::Identity {
                 cluster_id: config.cluster.0,
@@ -151,12 +152,16 @@ pub(crate) fn founders(config: &Config) -> raft::Membership {
 }
 
 /// Finds a node's place: in its directory, in the configuration, or by asking the members.
-pub(crate) async fn find(config: &Config, vfs: &impl Vfs) -> Result<Place, FindError> {
+pub(crate) async fn find(
+    config: &Config,
+    dialer: Option<&Dialer>,
+    vfs: &impl Vfs,
+) -> Result<Place, FindError> {
     let kept = data_dir::identity_at(vfs, &config.data_dir)?;
     match (kept, config.cluster_state) {
         (Some(identity), _) if identity.origin != Origin::Founded => Ok(Place::kept(identity)),
         (Some(_), _) | (None, ClusterState::New) => Ok(Place::founded(config)),
-        (None, ClusterState::Existing) => Ok(join(config).await?),
+        (None, ClusterState::Existing) => Ok(join(config, dialer).await?),
     }
 }
 
@@ -169,7 +174,7 @@ pub(crate) enum FindError {
     Join(#[from] JoinError),
 }
 
-async fn join(config: &Config) -> Result<Place, JoinError> {
+async fn join(config: &Config, dialer: Option<&Dialer>) -> Result<Place, JoinError> {
     let others: Vec<_> = config.members.iter().filter(|member| member.id != config.node).collect();
     if others.is_empty() {
         let (name, url) = (config.name.clone(), config.peer_url.clone());
@@ -180,7 +185,7 @@ async fn join(config: &Config) -> Result<Place, JoinError> {
     loop {
         let mut attempts = String::new();
         for other in &others {
-            match enquiry::ask(&other.peer_url.authority(), None, &Enquiry::Roll).await {
+            match enquiry::ask(&other.peer_url.address(), dialer, None, &Enquiry::Roll).await {
                 Ok((cluster, roll)) => return place_in(config, cluster, &roll),
                 Err(failure) => {
                     attempts
@@ -246,5 +251,5 @@ fn place_in(config: &Config, cluster: u64, roll: &Members) -> Result<Place, Join
 /// Where a member's peers reach it, as `host:port`.
 fn authorities(info: &MemberInfo) -> Vec<String> {
     let urls = info.peer_urls.iter().filter_map(|url| url.parse::<HttpUrl>().ok());
-    urls.map(|url| url.authority()).collect()
+    urls.map(|url| url.address()).collect()
 }

@@ -59,7 +59,9 @@ const IDENTITY_NAME: &str = "IDENTITY";
 const IDENTITY_TEMPORARY_NAME: &str = "IDENTITY.tmp";
 /// What may lie in a directory that counts as empty. Some file systems put `lost+found` into the
 /// root of every new disk.
-const HARMLESS_NAMES: [&str; 3] = [LOCK_NAME, IDENTITY_TEMPORARY_NAME, "lost+found"];
+///
+/// `fixtures` is for certificates that a node makes itself: it needs them to ask for its place in a cluster.
+const HARMLESS_NAMES: [&str; 4] = [LOCK_NAME, IDENTITY_TEMPORARY_NAME, "lost+found", "fixtures"];
 
 const TITLE: &str = "quorate data directory";
 /// The latest format that this code writes and reads. Any later one keeps the first two lines and

@@ -40,6 +40,13 @@ pub struct FaceConfig {
     pub request_bytes_max: usize,
     /// How many calls one connection may have under way.
     pub calls_per_connection_max: u32,
+    /// How often an idle HTTP/2 connection is asked whether its client is still there; none for never. A client whose
+    /// machine vanished would hold its connection for ever then.
+    pub keep_alive_interval: Option<Duration>,
+    /// How long such a question may go unanswered.
+    pub keep_alive_timeout: Duration,
+    /// How often a watcher that asks for it is told how far the store is, if there is nothing else to tell.
+    pub progress_notify_interval: Duration,
     /// How long a health check waits for the node, in milliseconds.
     pub health_timeout_ms: u64,
     /// How often watches that asked for it are told how far they have come.
@@ -57,6 +64,9 @@ impl FaceConfig {
             group: GroupId(0),
             request_bytes_max: REQUEST_BYTES_MAX,
             calls_per_connection_max: 1 << 16,
+            keep_alive_interval: Some(Duration::from_secs(60)),
+            keep_alive_timeout: Duration::from_secs(20),
+            progress_notify_interval: Duration::from_secs(600),
             health_timeout_ms: 5_000,
             progress_notify_interval: Duration::from_secs(600),
             drain_timeout_ms: 1_000,

@@ -19,7 +19,7 @@
 //! `Snapshot`. Watch, Lease, Lock and Election: all. Every other method, of these services and of Auth, is answered
 //! `UNIMPLEMENTED` with its name, in one place.
 //!
-//! *Omitted.* TLS, authentication, and compressed messages.
+//! *Omitted.* Authentication, and compressed messages.
 
 pub mod convert;
 pub mod proto;
@@ -42,8 +42,10 @@ mod method;
 mod metrics;
 mod serve;
 mod snapshot;
+mod tls;
 mod watch;
 
 pub use error::Error;
 pub use face::{ETCD_VERSION, Face, FaceConfig, MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX};
 pub use serve::serve;
+pub use tls::Entrance;

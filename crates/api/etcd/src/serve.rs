@@ -1,4 +1,5 @@
-//! The port: accepts connections, tells gRPC from JSON and plain HTTP, and lets calls end when the node stops.
+//! The port: accepts connections, in TLS or not, tells gRPC from JSON and plain HTTP, and lets calls end when the node
+//! stops.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,8 +11,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use quorate_tls::{Complaints, Stream};
 use tokio::task::JoinSet;
 
 use crate::error::Error;
@@ -19,18 +20,12 @@ use crate::face::Face;
 use crate::gateway;
 use crate::grpc::{self, Payload};
 use crate::http as plain;
-
-/// How often an idle HTTP/2 connection is asked whether its client is still there. A client whose machine vanished
-/// would otherwise hold its connection for ever.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How long such a question may go unanswered.
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+use crate::tls::{self, Caller, Entrance};
 
 /// How long to wait before accepting again when the process has run out of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves clients on a port until `shutdown` is ready, then lets calls under way end for
+/// Serves clients at an entrance until `shutdown` is ready, then lets calls under way end for
 /// [`drain_timeout_ms`](crate::FaceConfig::drain_timeout_ms) and cuts off the rest.
 ///
 /// Calls run on the runtime that this runs on; one thread is enough. A call whose client goes away is dropped where
@@ -39,19 +34,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`Error::Accept`] if the port is lost.
 pub async fn serve(
-    listener: TcpListener,
+    entrance: impl Into<Entrance>,
     face: Arc<Face>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let Entrance { listener, tls, is_for_metrics } = entrance.into();
+    let complaints = Arc::new(Complaints::default());
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());
     builder
         .http2()
         .timer(TokioTimer::new())
         .auto_date_header(false)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_interval(face.config.keep_alive_interval)
+        .keep_alive_timeout(face.config.keep_alive_timeout)
         .max_concurrent_streams(face.config.calls_per_connection_max);
+    let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
     // Dropping the set ends every connection, and with it every call.
     let mut connections = JoinSet::new();
@@ -63,8 +61,28 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(connection(&builder, &graceful, stream, face.clone()));
+            Ok((tcp, address)) => {
+                let (builder, face) = (builder.clone(), face.clone());
+                let (watcher, complaints, tls) =
+                    (graceful.watcher(), complaints.clone(), tls.clone());
+                connections.spawn(async move {
+                    // Before the handshake, so that it counts as long as it is open.
+                    let _open = OpenConnection::new(face.clone());
+                    if let Err(error) = tcp.set_nodelay(true) {
+                        tracing::debug!(%error, "a connection keeps its delay");
+                    }
+                    let is_tls = tls.is_some();
+                    let opened = tls::open(tcp, address, tls, &complaints).await;
+                    let Some((stream, caller)) = opened else { return };
+                    let served = connection(&builder, watcher, stream, caller, face, is_for_metrics);
+                    if let Err(error) = served.await {
+                        tracing::debug!(error, "a connection broke");
+                        if !is_tls && is_not_http(&*error) && complaints.is_news("not HTTP") {
+                            tracing::warn!(%address, "a client speaks no HTTP to a port of http://; if it speaks TLS, write \
+                                http:// in its endpoints, or give this node --cert-file, --key-file and https:// in --listen-client-urls");
+                        }
+                    }
+                });
             }
             Err(error) => after_failed_accept(error).await?,
         }
@@ -77,37 +95,41 @@ pub async fn serve(
     Ok(())
 }
 
-/// One connection from its first byte to its last.
+/// One connection from its first request to its last.
 fn connection(
     builder: &Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
-    stream: TcpStream,
+    watcher: Watcher,
+    stream: Stream,
+    caller: Caller,
     face: Arc<Face>,
-) -> impl Future<Output = ()> + Send + 'static {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection keeps its delay");
-    }
-    let open = OpenConnection::new(face.clone());
-    let service = service_fn(move |request| respond(face.clone(), request));
+    is_for_metrics: bool,
+) -> impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send + 'static {
+    let caller = Arc::new(caller);
+    let service =
+        service_fn(move |request| respond(face.clone(), caller.clone(), request, is_for_metrics));
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let connection = graceful.watch(connection);
-    async move {
-        let _open = open;
-        if let Err(error) = connection.await {
-            tracing::debug!(error, "a connection broke");
-        }
-    }
+    watcher.watch(connection)
+}
+
+/// Whether a connection ended because what came first was no HTTP.
+fn is_not_http(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
 }
 
 async fn respond(
     face: Arc<Face>,
+    caller: Arc<Caller>,
     request: Request<Incoming>,
+    is_for_metrics: bool,
 ) -> Result<Response<Payload>, Infallible> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
-    Ok(if is_grpc(&head.headers) {
+    if let Some(name) = caller.common_name.as_deref() {
+        tracing::trace!(address = %caller.address, name, path, "a call");
+    }
+    Ok(if is_grpc(&head.headers) && !is_for_metrics {
         grpc::call(&face, path, body).await
-    } else if path.starts_with(gateway::PREFIX) {
+    } else if path.starts_with(gateway::PREFIX) && !is_for_metrics {
         gateway::respond(&face, &head.method, path, body).await
     } else {
         plain::respond(&face, &head.method, &head.uri).await

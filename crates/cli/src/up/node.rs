@@ -64,6 +64,9 @@ impl Node {
             .args(arguments(layout, member, cluster))
             // What a file or a variable says about one node cannot hold for all of them.
             .env_remove("QUORATE_CONFIG")
+            .env_remove("QUORATE_CONFIG_FILE")
+            .env_remove("ETCD_CONFIG")
+            .env_remove("ETCD_CONFIG_FILE")
             // A group of its own, so that a Ctrl-C in the terminal reaches only `up`, which then stops the nodes.
             .process_group(0)
             .stdin(Stdio::piped())

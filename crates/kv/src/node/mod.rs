@@ -28,6 +28,7 @@ use quorate_engine::{Engine, MemoryEngine};
 use quorate_protocols::consensus::raft::{self, Raft};
 
 use crate::error::Error;
+use crate::request::TXN_OPERATIONS_MAX;
 use crate::service::{NodeRequest, NodeResponse};
 use crate::store::applied_in;
 
@@ -65,6 +66,8 @@ pub struct Config {
     pub quota_bytes: Option<u64>,
     /// The shortest time to live of a lease; one that is granted for less lives as long as this.
     pub lease_ttl_seconds_min: i64,
+    /// How many operations one block of a transaction may have.
+    pub operations_max: usize,
 }
 
 impl Config {
@@ -78,6 +81,7 @@ impl Config {
             flush_bytes: 64 << 20,
             quota_bytes: None,
             lease_ttl_seconds_min: 2,
+            operations_max: TXN_OPERATIONS_MAX,
         }
     }
 

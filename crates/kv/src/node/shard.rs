@@ -271,23 +271,25 @@ impl<E: Engine> Shard<E> {
                 if let Command::LeaseGrant(grant) = &mut command {
                     grant.ttl_seconds = grant.ttl_seconds.max(config.lease_ttl_seconds_min);
                 }
-                match validate::validate(&command) {
+                match validate::validate(&command, config.operations_max) {
                     Ok(()) => Admitted::Ask(raft::Request::Propose(wire::encode(&command))),
                     Err(error) => Admitted::Answer(self.done(Err(error))),
                 }
             }
-            NodeRequest::Query { query, serializable, .. } => match validate::validate(&query) {
-                Ok(()) if serializable => Admitted::Answer(self.answer(&query)),
-                // Raft bounds the reads it has under way; those that wait for the store to catch up are ours to bound.
-                Ok(()) if self.readable.len() >= config.raft.requests_max => {
-                    Admitted::Answer(self.done(Err(Error::TooManyRequests)))
+            NodeRequest::Query { query, serializable, .. } => {
+                match validate::validate(&query, config.operations_max) {
+                    Ok(()) if serializable => Admitted::Answer(self.answer(&query)),
+                    // Raft bounds the reads it has under way; those that wait for the store to catch up are ours to bound.
+                    Ok(()) if self.readable.len() >= config.raft.requests_max => {
+                        Admitted::Answer(self.done(Err(Error::TooManyRequests)))
+                    }
+                    Ok(()) => {
+                        self.queries.insert(id, query);
+                        Admitted::Ask(raft::Request::Read)
+                    }
+                    Err(error) => Admitted::Answer(self.done(Err(error))),
                 }
-                Ok(()) => {
-                    self.queries.insert(id, query);
-                    Admitted::Ask(raft::Request::Read)
-                }
-                Err(error) => Admitted::Answer(self.done(Err(error))),
-            },
+            }
         }
     }
 

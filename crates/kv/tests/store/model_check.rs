@@ -24,7 +24,7 @@ fn check(mut store: Store, steps: &Steps) -> Result<(), TestCaseError> {
     let mut model = Model::new();
     let mut replica = Store::in_memory();
     for (command, queries) in steps {
-        if validate(command).is_err() {
+        if validate(command, TXN_OPERATIONS_MAX).is_err() {
             continue;
         }
         let command = &in_time(command, &store);

@@ -3,9 +3,13 @@
 use quorate_kv::error::Error;
 use quorate_kv::request::*;
 use quorate_kv::store::Store;
-use quorate_kv::validate::{is_read_only, validate};
+use quorate_kv::validate::{Request, is_read_only};
 
 use crate::ask::*;
+
+fn validate<'a>(request: impl Into<Request<'a>>) -> Result<(), Error> {
+    quorate_kv::validate::validate(request, TXN_OPERATIONS_MAX)
+}
 
 fn check(operations: Vec<Operation>) -> Result<(), Error> {
     let as_success = validate(&Command::Txn(always(operations.clone())));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use quorate_core::{NodeId, Protocol};
+use quorate_tls::{Complaints, Refusal, Stream, looks_like_tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::Sender;
@@ -28,6 +29,12 @@ const ENQUIRY_TIMEOUT: Duration = Duration::from_secs(30);
 /// it is far beyond what a cluster can have for members.
 pub(crate) const CALLS_MAX: usize = 256;
 
+/// What is said to those who speak TLS, and to those who do not, where it is the other way round.
+const SPEAKS_TLS: &str = "it speaks TLS and this port does not; write http:// where this node is named as a peer, or give \
+                          this node --peer-cert-file, --peer-key-file and https:// in --listen-peer-urls";
+const SPEAKS_NO_TLS: &str = "it does not speak TLS and this port does; write https:// where this node is named as a peer, \
+                             and give the one that calls --peer-cert-file and --peer-key-file";
+
 /// Accepts connections until the event loop is gone.
 pub(crate) struct Acceptor<M> {
     pub(crate) identity: Arc<Identity>,
@@ -37,6 +44,7 @@ pub(crate) struct Acceptor<M> {
     pub(crate) enquiries: Handle<Bytes, Bytes>,
     /// A permit for each connection of a peer.
     pub(crate) calls: Arc<Semaphore>,
+    pub(crate) complaints: Arc<Complaints>,
 }
 
 impl<M> Clone for Acceptor<M> {
@@ -47,7 +55,28 @@ impl<M> Clone for Acceptor<M> {
             metrics: self.metrics.clone(),
             enquiries: self.enquiries.clone(),
             calls: self.calls.clone(),
+            complaints: self.complaints.clone(),
         }
+    }
+}
+
+/// Where a node listens for its peers.
+#[derive(Debug)]
+pub struct PeerListener {
+    listener: TcpListener,
+    tls: Option<quorate_tls::Acceptor>,
+}
+
+impl PeerListener {
+    /// One whose peers speak TLS.
+    pub fn with_tls(listener: TcpListener, tls: quorate_tls::Acceptor) -> Self {
+        PeerListener { listener, tls: Some(tls) }
+    }
+}
+
+impl From<TcpListener> for PeerListener {
+    fn from(listener: TcpListener) -> Self {
+        PeerListener { listener, tls: None }
     }
 }
 
@@ -63,8 +92,12 @@ enum Admitted {
     Enquirer(Bytes),
 }
 
-async fn greet(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Greeting, String> {
+async fn greet(stream: &mut Stream, buffer: &mut BytesMut) -> Result<Greeting, String> {
     let (kind, body) = loop {
+        // No greeting of ours begins so: it would be longer than any is.
+        if looks_like_tls(buffer) {
+            return Err(SPEAKS_TLS.into());
+        }
         let taken = frame::take(buffer, frame::HELLO_BYTES_MAX);
         if let Some(frame) = taken.map_err(|error| error.to_string())? {
             break frame;
@@ -84,7 +117,7 @@ async fn greet(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Greeting
 }
 
 impl<M: Send + 'static> Acceptor<M> {
-    pub(crate) async fn run<P, C>(self, listener: TcpListener)
+    pub(crate) async fn run<P, C>(self, PeerListener { listener, tls }: PeerListener)
     where
         P: Protocol<Message = M> + 'static,
         C: Codec<P> + 'static,
@@ -94,7 +127,7 @@ impl<M: Send + 'static> Acceptor<M> {
                 () = self.events.closed() => return,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, address)) => {
-                        tokio::spawn(self.clone().serve::<P, C>(stream, address));
+                        tokio::spawn(self.clone().open::<P, C>(stream, address, tls.clone()));
                     }
                     Err(error) => {
                         // Out of file descriptors, most likely: accepting again at once would spin.
@@ -106,15 +139,58 @@ impl<M: Send + 'static> Acceptor<M> {
         }
     }
 
-    async fn serve<P, C>(self, mut stream: TcpStream, address: SocketAddr)
+    async fn open<P, C>(
+        self,
+        tcp: TcpStream,
+        address: SocketAddr,
+        tls: Option<quorate_tls::Acceptor>,
+    ) where
+        P: Protocol<Message = M> + 'static,
+        C: Codec<P> + 'static,
+    {
+        if let Err(error) = super::limit_silence(&tcp) {
+            // It serves as well as ever; only its end may go unnoticed.
+            warn!(%address, %error, "cannot limit the silence on a peer's connection");
+        }
+        let accepted = match tls {
+            None => return self.serve::<P, C>(Stream::Plain(tcp), address).await,
+            Some(tls) => tls.accept(tcp).await,
+        };
+        match accepted {
+            Ok(accepted) => self.serve::<P, C>(accepted.stream, address).await,
+            Err(Refusal::NotTls(tcp)) => {
+                self.reject(Stream::Plain(tcp), address, SPEAKS_NO_TLS.into()).await
+            }
+            Err(Refusal::Failed(objection)) => self.object(address, &objection),
+            Err(Refusal::Gone) => Metrics::count(&self.metrics.strangers),
+        }
+    }
+
+    fn object(&self, address: SocketAddr, objection: &str) {
+        Metrics::count(&self.metrics.strangers);
+        if self.complaints.is_news(&format!("{} {objection}", address.ip())) {
+            warn!(%address, objection, "closed a connection on the peer port");
+        }
+    }
+
+    /// The other side is wrong and is told why, if it listens.
+    async fn reject(&self, mut stream: Stream, address: SocketAddr, objection: String) {
+        self.object(address, &objection);
+        let mut reply = BytesMut::new();
+        frame::put(&mut reply, Kind::Reject, |buffer| {
+            buffer.extend_from_slice(objection.as_bytes());
+        });
+        if stream.write_all(&reply).await.is_ok() {
+            // It may be gone by now, which is as well.
+            let _ = stream.shutdown().await;
+        }
+    }
+
+    async fn serve<P, C>(self, mut stream: Stream, address: SocketAddr)
     where
         P: Protocol<Message = M> + 'static,
         C: Codec<P> + 'static,
     {
-        if let Err(error) = super::limit_silence(&stream) {
-            // It serves as well as ever; only its end may go unnoticed.
-            warn!(%address, %error, "cannot limit the silence on a peer's connection");
-        }
         let mut buffer = BytesMut::with_capacity(64 << 10);
         let greeted = timeout(HELLO_TIMEOUT, greet(&mut stream, &mut buffer)).await;
         let greeting = greeted.unwrap_or_else(|_| Err("it did not say who it is in time".into()));
@@ -127,16 +203,7 @@ impl<M: Send + 'static> Acceptor<M> {
                 self.converse::<P, C>(hello, address, &mut stream, &mut buffer).await;
             }
             Ok(Admitted::Enquirer(question)) => self.answer(question, stream, address).await,
-            Err(objection) => {
-                Metrics::count(&self.metrics.strangers);
-                warn!(%address, objection, "closed a connection on the peer port");
-                // The other side is wrong and is told why, if it listens.
-                let mut reply = BytesMut::new();
-                frame::put(&mut reply, Kind::Reject, |buffer| {
-                    buffer.extend_from_slice(objection.as_bytes());
-                });
-                let _ = stream.write_all(&reply).await;
-            }
+            Err(objection) => self.reject(stream, address, objection).await,
         }
     }
 
@@ -155,7 +222,7 @@ impl<M: Send + 'static> Acceptor<M> {
         &self,
         hello: Hello,
         address: SocketAddr,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         buffer: &mut BytesMut,
     ) where
         P: Protocol<Message = M> + 'static,
@@ -171,13 +238,17 @@ impl<M: Send + 'static> Acceptor<M> {
         let _ = self.events.send(PeerEvent::HungUp { peer }).await;
     }
 
-    async fn answer(&self, question: Bytes, mut stream: TcpStream, address: SocketAddr) {
+    async fn answer(&self, question: Bytes, mut stream: Stream, address: SocketAddr) {
         let answer = timeout(ENQUIRY_TIMEOUT, self.enquiries.ask(question)).await;
         // Hanging up says enough: who asked asks somebody else.
         let Ok(Ok(answer)) = answer else { return };
         let mut reply = BytesMut::new();
         frame::put(&mut reply, Kind::Answer, |buffer| buffer.extend_from_slice(&answer));
-        if let Err(error) = stream.write_all(&reply).await {
+        let written = match stream.write_all(&reply).await {
+            Ok(()) => stream.flush().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
             warn!(%address, %error, "an enquiry was answered to nobody");
         }
     }
@@ -185,7 +256,7 @@ impl<M: Send + 'static> Acceptor<M> {
     async fn read<P, C>(
         &self,
         peer: NodeId,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         buffer: &mut BytesMut,
     ) -> Result<(), String>
     where

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use quorate_core::NodeId;
-use tokio::net::TcpStream;
+use quorate_tls::{Dialer, Link};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 use super::PeerEvent;
 use super::hello::Hello;
-use super::outgoing::{Outgoing, dial};
+use super::outgoing::{Dialling, Outgoing, dial};
 use crate::Identity;
 use crate::metrics::Metrics;
 
@@ -45,6 +45,7 @@ struct Caller {
 /// The lines to all peers.
 pub(crate) struct Lines<M> {
     identity: Arc<Identity>,
+    dialer: Option<Dialer>,
     events: Sender<PeerEvent<M>>,
     metrics: Arc<Metrics>,
     /// Where the protocol says that peers are.
@@ -61,11 +62,13 @@ impl<M: Send + 'static> Lines<M> {
     pub(crate) fn new(
         identity: Arc<Identity>,
         hang_up_after: Duration,
+        dialer: Option<Dialer>,
         events: Sender<PeerEvent<M>>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Lines {
             identity,
+            dialer,
             events,
             metrics,
             named: BTreeMap::new(),
@@ -157,11 +160,12 @@ impl<M: Send + 'static> Lines<M> {
             to: peer,
             address: if is_named { self.identity.address.clone() } else { String::new() },
         };
-        tokio::spawn(dial(hello, number, found_at, self.events.clone(), self.metrics.clone()));
+        let dialling = Dialling { hello, line: number, dialer: self.dialer.clone() };
+        tokio::spawn(dial(dialling, found_at, self.events.clone(), self.metrics.clone()));
         self.lines.insert(peer, Line { number, outgoing: Outgoing::new(), addresses });
     }
 
-    pub(crate) fn connected(&mut self, peer: NodeId, number: LineNumber, stream: Arc<TcpStream>) {
+    pub(crate) fn connected(&mut self, peer: NodeId, number: LineNumber, stream: Arc<Link>) {
         if let Some(line) = self.lines.get_mut(&peer).filter(|line| line.number == number) {
             line.outgoing.connect(stream);
         }

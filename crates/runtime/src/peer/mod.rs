@@ -13,15 +13,21 @@
 //! between one try and the next, so that a peer stayed out of reach long after the network had healed. So a connection
 //! whose other side is silent for [`SILENCE_MAX`] is broken by the system ([`limit_silence`]), and dialled anew.
 
+//!
+//! A peer that is reached at `https://host:port` is spoken to in TLS ([`connect`]). The two ends may not agree on that;
+//! so each tells the other in words that it may understand: frames in the clear.
+
 pub(crate) mod frame;
 pub(crate) mod hello;
 pub(crate) mod incoming;
 pub(crate) mod lines;
 pub(crate) mod outgoing;
 
+use std::io;
 use std::time::Duration;
 
 use quorate_core::NodeId;
+use quorate_tls::{Dialer, Link, Stream};
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 
@@ -56,7 +62,7 @@ pub(crate) enum PeerEvent<M> {
         /// The line that was dialled; there may be another one by now.
         line: LineNumber,
         /// The connection to send on.
-        stream: std::sync::Arc<TcpStream>,
+        stream: std::sync::Arc<Link>,
     },
     /// The connection that we dialled broke.
     Disconnected {
@@ -75,6 +81,24 @@ pub(crate) enum PeerEvent<M> {
         /// The peer.
         peer: NodeId,
     },
+}
+
+/// What an address begins with whose owner is spoken to in TLS.
+const TLS_SCHEME: &str = "https://";
+
+/// Connects to a peer port: at `host:port`, or in TLS at `https://host:port`.
+pub(crate) async fn connect(address: &str, dialer: Option<&Dialer>) -> io::Result<Stream> {
+    let authority = address.strip_prefix(TLS_SCHEME);
+    let tcp = TcpStream::connect(authority.unwrap_or(address)).await?;
+    tcp.set_nodelay(true)?;
+    limit_silence(&tcp)?;
+    let Some(authority) = authority else { return Ok(Stream::Plain(tcp)) };
+    let dialer = dialer.ok_or_else(|| {
+        let what = "it is to be spoken to in TLS, for which this node needs --peer-cert-file and --peer-key-file";
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })?;
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    dialer.connect(host, tcp).await
 }
 
 /// Has the system break the connection once its other side is silent for [`SILENCE_MAX`], whether or not there is
@@ -102,11 +126,9 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let hello = Hello { cluster: 1, from: NodeId(1), to: NodeId(2), address: String::new() };
-        let stream = outgoing::connect(&hello, &address).await.unwrap();
-        assert_eq!(
-            u128::from(sockopt::tcp_user_timeout(&stream).unwrap()),
-            SILENCE_MAX.as_millis()
-        );
-        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        let link = outgoing::connect(&hello, &address, None).await.unwrap();
+        let stream = link.tcp();
+        assert_eq!(u128::from(sockopt::tcp_user_timeout(stream).unwrap()), SILENCE_MAX.as_millis());
+        assert!(sockopt::socket_keepalive(stream).unwrap());
     }
 }

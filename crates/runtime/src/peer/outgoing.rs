@@ -1,11 +1,12 @@
 //! Connections that we dialled: the way messages go out.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use quorate_core::NodeId;
-use tokio::net::TcpStream;
+use quorate_tls::{Dialer, Link};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 use tokio::time::{Duration, sleep, timeout};
@@ -26,7 +27,7 @@ const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// The sending end of one peer's connection, as the event loop holds it.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    stream: Option<Arc<TcpStream>>,
+    stream: Option<Arc<Link>>,
     queue: BytesMut,
     /// Whether the connection was full, and [`PeerEvent::Writable`] is to come.
     is_blocked: bool,
@@ -37,7 +38,7 @@ impl Outgoing {
         Outgoing { stream: None, queue: BytesMut::new(), is_blocked: false }
     }
 
-    pub(crate) fn connect(&mut self, stream: Arc<TcpStream>) {
+    pub(crate) fn connect(&mut self, stream: Arc<Link>) {
         *self = Outgoing { stream: Some(stream), ..Outgoing::new() };
     }
 
@@ -66,9 +67,14 @@ impl Outgoing {
             return;
         }
         let Some(stream) = &self.stream else { return };
-        while !self.queue.is_empty() {
-            match stream.try_write(&self.queue) {
-                Ok(written) => {
+        loop {
+            let attempt = match self.queue.is_empty() {
+                true => stream.try_flush().map(|()| None),
+                false => stream.try_write(&self.queue).map(Some),
+            };
+            match attempt {
+                Ok(None) => return,
+                Ok(Some(written)) => {
                     metrics
                         .bytes_sent
                         .fetch_add(written as u64, std::sync::atomic::Ordering::Relaxed);
@@ -98,11 +104,17 @@ impl Outgoing {
     }
 }
 
+/// Whom to dial, and how.
+pub(crate) struct Dialling {
+    pub(crate) hello: Hello,
+    pub(crate) line: LineNumber,
+    pub(crate) dialer: Option<Dialer>,
+}
+
 /// Dials one peer, and again whenever the connection breaks, until its line is given up. Where the peer may be found
 /// can change meanwhile; of several addresses the next is tried when one fails.
 pub(crate) async fn dial<M: Send + 'static>(
-    hello: Hello,
-    line: LineNumber,
+    Dialling { hello, line, dialer }: Dialling,
     mut addresses: watch::Receiver<Vec<String>>,
     events: Sender<PeerEvent<M>>,
     metrics: Arc<Metrics>,
@@ -116,7 +128,7 @@ pub(crate) async fn dial<M: Send + 'static>(
             let addresses = addresses.borrow_and_update();
             addresses.get(attempt % addresses.len().max(1)).cloned().unwrap_or_default()
         };
-        match timeout(DIAL_TIMEOUT, connect(&hello, &address)).await {
+        match timeout(DIAL_TIMEOUT, connect(&hello, &address, dialer.as_ref())).await {
             Ok(Ok(stream)) => {
                 let stream = Arc::new(stream);
                 let connected = PeerEvent::Connected { peer, line, stream: stream.clone() };
@@ -134,13 +146,16 @@ pub(crate) async fn dial<M: Send + 'static>(
                 match ended {
                     Some(objection) => {
                         attempt += 1;
-                        if objection != last_objection {
-                            warn!(%peer, address, objection, "the node there does not take this one for a peer");
-                            last_objection = objection;
-                        }
+                        let what = "the node there does not take this one for a peer";
+                        complain(&mut last_objection, objection, what, peer, &address);
                     }
                     None => pause = DIAL_PAUSE_MIN,
                 }
+            }
+            Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => {
+                attempt += 1;
+                let what = "cannot agree with a peer on how to speak";
+                complain(&mut last_objection, error.to_string(), what, peer, &address);
             }
             Ok(Err(error)) => {
                 attempt += 1;
@@ -162,6 +177,14 @@ pub(crate) async fn dial<M: Send + 'static>(
     }
 }
 
+/// Says what is wrong, unless it was said before.
+fn complain(last: &mut String, now: String, what: &str, peer: NodeId, address: &str) {
+    if now != *last {
+        warn!(%peer, address, objection = now, "{what}");
+        *last = now;
+    }
+}
+
 /// Waits until the peer is likelier to be found elsewhere than at `address`.
 async fn moved(addresses: &mut watch::Receiver<Vec<String>>, address: &String) {
     // An error is that the line was given up.
@@ -170,28 +193,23 @@ async fn moved(addresses: &mut watch::Receiver<Vec<String>>, address: &String) {
     {}
 }
 
-pub(super) async fn connect(hello: &Hello, address: &str) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    super::limit_silence(&stream)?;
-    let mut greeting = hello.encode();
-    while !greeting.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(&greeting) {
-            Ok(written) => greeting.advance(written),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(stream)
+pub(super) async fn connect(
+    hello: &Hello,
+    address: &str,
+    dialer: Option<&Dialer>,
+) -> io::Result<Link> {
+    let mut stream = super::connect(address, dialer).await?;
+    stream.write_all(&hello.encode()).await?;
+    stream.flush().await?;
+    Link::of(stream).ok_or_else(|| io::Error::other("it was accepted, not dialled"))
 }
 
 /// Waits until the other side hangs up. Returns its reason, if it gives one.
-async fn listen(stream: &TcpStream) -> Option<String> {
+async fn listen(stream: &Link) -> Option<String> {
     let mut buffer = BytesMut::new();
     loop {
         stream.readable().await.ok()?;
-        match stream.try_read_buf(&mut buffer) {
+        match stream.try_read(&mut buffer) {
             Ok(0) => return None,
             Ok(_) => match frame::take(&mut buffer, frame::HELLO_BYTES_MAX) {
                 Ok(Some((Kind::Reject, reason))) => {
@@ -201,6 +219,8 @@ async fn listen(stream: &TcpStream) -> Option<String> {
                 Ok(None) => {}
             },
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            // Of a handshake in TLS 1.3 the one who dials learns only now that it failed.
+            Err(error) if error.kind() == ErrorKind::InvalidData => return Some(error.to_string()),
             Err(_) => return None,
         }
     }

@@ -44,8 +44,9 @@ fn a_node_finds_itself_among_the_members_by_name() {
     assert_eq!(own.peer_url.to_string(), "http://127.0.0.1:2390");
     assert_eq!(config.members.len(), 3);
     assert!(config.members.is_sorted_by_key(|member| member.id));
-    assert_eq!(config.listen_client, ["127.0.0.1:2389".parse().unwrap()]);
-    assert_eq!(config.listen_peer, ["127.0.0.1:2390".parse().unwrap()]);
+    let plain = |address: &str| Listener { address: address.parse().unwrap(), is_tls: false };
+    assert_eq!(config.listen_client, [plain("127.0.0.1:2389")]);
+    assert_eq!(config.listen_peer, [plain("127.0.0.1:2390")]);
     assert_eq!(config.advertise_client_urls[0].to_string(), "http://127.0.0.1:2389");
     assert_eq!(config.election_timeout, Duration::from_millis(500));
 }
@@ -110,6 +111,7 @@ fn a_url_is_read_in_every_form_that_names_the_same_place() {
         ("http://127.0.0.1:2379", "http://127.0.0.1:2379"),
         ("http://127.0.0.1:2379/", "http://127.0.0.1:2379"),
         ("http://Node-1.Example:80", "http://node-1.example:80"),
+        ("https://Node-1.Example:80/", "https://node-1.example:80"),
         ("http://[0:0::1]:2379", "http://[::1]:2379"),
     ] {
         assert_eq!(written.parse::<HttpUrl>().unwrap().to_string(), read);
@@ -119,7 +121,7 @@ fn a_url_is_read_in_every_form_that_names_the_same_place() {
 #[test]
 fn a_url_that_is_not_one_says_which_part_is_wrong() {
     for (written, fault) in [
-        ("https://127.0.0.1:2379", UrlFault::Https),
+        ("unix://127.0.0.1:2379", UrlFault::Scheme),
         ("127.0.0.1:2379", UrlFault::Scheme),
         ("http://127.0.0.1", UrlFault::Port),
         ("http://127.0.0.1:0", UrlFault::Port),
@@ -141,7 +143,8 @@ fn localhost_is_listened_on_as_an_address() {
     let config = Config::from_settings(settings).unwrap();
     assert_eq!(
         config.listen_client,
-        ["127.0.0.1:2389".parse().unwrap(), "[::1]:2389".parse().unwrap()]
+        ["127.0.0.1:2389", "[::1]:2389"]
+            .map(|address| Listener { address: address.parse().unwrap(), is_tls: false })
     );
 }
 
@@ -151,12 +154,12 @@ fn a_bad_url_is_named_with_its_flag() {
     assert_says(&said, &["--listen-client-urls 127.0.0.1:1", "http://"]);
     let said = complaint(|s| s.listen_peer_urls = strings(&["http://127.0.0.1"]));
     assert_says(&said, &["--listen-peer-urls http://127.0.0.1", "port"]);
-    let said = complaint(|s| s.advertise_client_urls = strings(&["https://h:1"]));
-    assert_says(&said, &["--advertise-client-urls https://h:1", "https is not supported yet"]);
+    let said = complaint(|s| s.advertise_client_urls = strings(&["ftp://h:1"]));
+    assert_says(&said, &["--advertise-client-urls ftp://h:1", "http:// or https://"]);
     let said = complaint(|s| s.initial_advertise_peer_urls = strings(&["ftp://h:1"]));
     assert_says(&said, &["--initial-advertise-peer-urls ftp://h:1", "http://"]);
-    let said = complaint(|s| s.initial_cluster = strings(&["n2=https://127.0.0.1:1"]));
-    assert_says(&said, &["--initial-cluster https://127.0.0.1:1", "https is not supported yet"]);
+    let said = complaint(|s| s.initial_cluster = strings(&["n2=ftp://127.0.0.1:1"]));
+    assert_says(&said, &["--initial-cluster ftp://127.0.0.1:1", "http:// or https://"]);
 }
 
 #[test]
@@ -306,4 +309,128 @@ fn a_cluster_that_begins_with_a_backup_has_ids_that_no_other_beginning_gives() {
         (0x186e_e26e_8ca9_0feb, 0x759c_fbd0_20c8_f32b),
         "part of the format"
     );
+}
+
+/// A node that speaks TLS on both ports, with files.
+fn secure() -> Settings {
+    let files = TlsSettings {
+        cert_file: Some("cert.pem".into()),
+        key_file: Some("key.pem".into()),
+        trusted_ca_file: Some("ca.pem".into()),
+        ..TlsSettings::default()
+    };
+    Settings {
+        listen_client_urls: strings(&["https://127.0.0.1:2379"]),
+        listen_peer_urls: strings(&["https://127.0.0.1:2380"]),
+        client_tls: files.clone(),
+        peer_tls: files,
+        ..Settings::default()
+    }
+}
+
+fn complaint_about_tls(change: impl FnOnce(&mut Settings)) -> String {
+    let mut settings = secure();
+    change(&mut settings);
+    Config::from_settings(settings).expect_err("the settings were accepted").to_string()
+}
+
+#[test]
+fn the_scheme_of_a_url_says_whether_tls_is_spoken() {
+    let config = Config::from_settings(secure()).unwrap();
+    assert!(config.listen_client[0].is_tls && config.listen_peer[0].is_tls);
+    assert_eq!(config.peer_url.to_string(), "https://127.0.0.1:2380");
+    assert_eq!(config.peer_url.address(), "https://127.0.0.1:2380");
+    let port = config.client_tls.unwrap().port;
+    assert!(port.demands_certificate, "a trusted authority is enough to demand certificates");
+    assert_eq!(config.warnings, [""; 0]);
+
+    let plain = Settings { listen_client_urls: strings(&["http://127.0.0.1:2379"]), ..secure() };
+    let config = Config::from_settings(plain).unwrap();
+    assert!(!config.listen_client[0].is_tls);
+    assert_says(&config.warnings.join(" "), &["--cert-file", "https:// in --listen-client-urls"]);
+}
+
+#[test]
+fn tls_without_what_it_needs_is_refused_with_what_to_give() {
+    let said = complaint_about_tls(|settings| settings.client_tls = TlsSettings::default());
+    assert_says(&said, &["https://127.0.0.1:2379", "--cert-file", "--key-file", "--auto-tls"]);
+    let said = complaint_about_tls(|settings| settings.peer_tls = TlsSettings::default());
+    assert_says(&said, &["--peer-cert-file", "--peer-auto-tls"]);
+    let said = complaint_about_tls(|settings| settings.client_tls.key_file = None);
+    assert_says(&said, &["--cert-file is of no use without --key-file"]);
+    let said = complaint_about_tls(|settings| {
+        settings.peer_tls.trusted_ca_file = None;
+        settings.peer_tls.allowed_common_names = strings(&["peer"]);
+    });
+    assert_says(&said, &["--peer-cert-allowed-cn", "--peer-client-cert-auth"]);
+    let said = complaint_about_tls(|settings| {
+        settings.tls_min_version = "TLS1.3".into();
+        settings.tls_max_version = "TLS1.2".into();
+    });
+    assert_says(&said, &["--tls-min-version TLS1.3", "--tls-max-version TLS1.2"]);
+    let said = complaint_about_tls(|settings| settings.tls_min_version = "SSL3".into());
+    assert_says(&said, &["--tls-min-version SSL3", "TLS1.2 or TLS1.3"]);
+}
+
+#[test]
+fn a_node_that_makes_its_own_certificates_keeps_them_in_its_directory_and_trusts_any_peer() {
+    let own = TlsSettings { auto_tls: true, ..TlsSettings::default() };
+    let settings = Settings { client_tls: own.clone(), peer_tls: own, ..secure() };
+    let config = Config::from_settings(settings).unwrap();
+    let (client, peer) = (config.client_tls.unwrap(), config.peer_tls.unwrap());
+    let made = client.self_signed.unwrap();
+    assert_eq!(made.dir, PathBuf::from("default.quorate/fixtures/client"));
+    assert_eq!((made.hosts, made.years), (strings(&["127.0.0.1"]), 1));
+    assert!(!client.port.demands_certificate);
+    assert_eq!(peer.port.caller().authorities, quorate_tls::Authorities::Anyone);
+    assert_eq!(peer.port.pair.key, PathBuf::from("default.quorate/fixtures/peer/key.pem"));
+}
+
+#[test]
+fn a_time_is_read_as_go_writes_it() {
+    for (text, millis) in
+        [("10m", 600_000), ("1h30m", 5_400_000), ("1.5s", 1_500), ("250ms", 250), ("0", 0)]
+    {
+        assert_eq!(limits::duration("flag", text), Ok(Duration::from_millis(millis)), "{text}");
+    }
+    for text in ["", "10", "m", "10 m", "-1s", "1x", "1e9s", "99999999999999999999h"] {
+        assert!(limits::duration("flag", text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn history_is_kept_by_revisions_or_by_time() {
+    let compaction = |mode: &str, retention: &str| {
+        let settings = Settings {
+            auto_compaction_mode: mode.into(),
+            auto_compaction_retention: retention.into(),
+            ..Settings::default()
+        };
+        Config::from_settings(settings)
+            .map(|config| config.auto_compaction)
+            .map_err(|error| error.to_string())
+    };
+    let period = |seconds| Ok(Some(AutoCompaction::Period(Duration::from_secs(seconds))));
+    assert_eq!(compaction("periodic", "0"), Ok(None));
+    assert_eq!(compaction("periodic", "2"), period(7200));
+    assert_eq!(compaction("periodic", "30m"), period(1800));
+    assert_eq!(compaction("revision", "0"), Ok(None));
+    assert_eq!(compaction("revision", "1000"), Ok(Some(AutoCompaction::Revisions(1000))));
+    assert_says(&compaction("revision", "1h").unwrap_err(), &["1h", "a number of revisions"]);
+    assert_says(&compaction("periodic", "soon").unwrap_err(), &["soon", "number of hours"]);
+    assert_says(&compaction("daily", "1").unwrap_err(), &["daily", "'periodic' or 'revision'"]);
+}
+
+#[test]
+fn other_values_that_cannot_be_meant_are_refused() {
+    assert_says(&complaint(|settings| settings.max_txn_ops = 0), &["--max-txn-ops 0"]);
+    let said = complaint(|settings| settings.watch_progress_notify_interval = "1ms".into());
+    assert_says(&said, &["--watch-progress-notify-interval 1ms", "100ms"]);
+    assert_says(&complaint(|settings| settings.auth_token = "magic".into()), &["magic", "'jwt'"]);
+    assert_says(&complaint(|settings| settings.bcrypt_cost = 3), &["--bcrypt-cost 3"]);
+    let jwt = "jwt,pub-key=a,sign-method=RS256";
+    let config = Config::from_settings(Settings { auth_token: jwt.into(), ..Settings::default() });
+    let pair = |name: &str, value: &str| (name.to_string(), value.to_string());
+    let options = vec![pair("pub-key", "a"), pair("sign-method", "RS256")];
+    assert_eq!(config.unwrap().auth_token, AuthToken::Jwt(options));
 }

@@ -6,9 +6,11 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// `http://HOST:PORT`, the only form of URL that a node takes.
+/// `http://HOST:PORT` or `https://HOST:PORT`, the only forms of URL that a node takes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpUrl {
+    /// Whether TLS is spoken there.
+    pub is_tls: bool,
     /// A name or an address, in lower case; an IPv6 address without its brackets.
     pub host: String,
     /// Never zero.
@@ -16,6 +18,11 @@ pub struct HttpUrl {
 }
 
 impl HttpUrl {
+    /// Where a peer is dialled, as the runtime has it: `HOST:PORT`, with `https://` before it for TLS.
+    pub fn address(&self) -> String {
+        if self.is_tls { self.to_string() } else { self.authority() }
+    }
+
     /// `HOST:PORT`, as a connection is opened with.
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
@@ -28,7 +35,8 @@ impl HttpUrl {
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority())
     }
 }
 
@@ -36,10 +44,12 @@ impl FromStr for HttpUrl {
     type Err = UrlFault;
 
     fn from_str(text: &str) -> Result<Self, UrlFault> {
-        if text.starts_with("https://") {
-            return Err(UrlFault::Https);
-        }
-        let authority = text.strip_prefix("http://").ok_or(UrlFault::Scheme)?;
+        let (is_tls, authority) =
+            match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+                (Some(authority), _) => (true, authority),
+                (None, Some(authority)) => (false, authority),
+                (None, None) => return Err(UrlFault::Scheme),
+            };
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (host, port) = authority.rsplit_once(':').ok_or(UrlFault::Port)?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or(UrlFault::Port)?;
@@ -54,7 +64,7 @@ impl FromStr for HttpUrl {
         if host.is_empty() || is_v6 != is_bracketed || (!is_v6 && !is_name) {
             return Err(UrlFault::Host);
         }
-        Ok(HttpUrl { host, port })
+        Ok(HttpUrl { is_tls, host, port })
     }
 }
 
@@ -76,11 +86,8 @@ impl HttpUrl {
 /// What is wrong with a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UrlFault {
-    /// It asks for TLS.
-    #[error("https is not supported yet; write http://HOST:PORT")]
-    Https,
-    /// It does not begin with `http://`.
-    #[error("it must begin with http://, as in http://127.0.0.1:2379")]
+    /// It begins with neither scheme.
+    #[error("it must begin with http:// or https://, as in http://127.0.0.1:2379")]
     Scheme,
     /// It has no port between 1 and 65535, or a path after it.
     #[error("it must end in a port between 1 and 65535, as in http://127.0.0.1:2379")]
