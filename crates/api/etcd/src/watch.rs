@@ -180,11 +180,17 @@ impl Call {
             Notice::Progress { watch, revision } => {
                 vec![response(revision, watch.unwrap_or(NO_WATCH))]
             }
-            Notice::Canceled { watch, compacted, revision } => vec![wire::WatchResponse {
-                canceled: true,
-                compact_revision: compacted.map_or(0, |compacted| compacted.0),
-                ..response(revision, watch)
-            }],
+            Notice::Canceled { watch, compacted: None, revision } => {
+                vec![wire::WatchResponse { canceled: true, ..response(revision, watch) }]
+            }
+            // etcd leaves the revision out of this one.
+            Notice::Canceled { watch, compacted: Some(compacted), .. } => {
+                vec![wire::WatchResponse {
+                    canceled: true,
+                    compact_revision: compacted.0,
+                    ..response(Revision(0), watch)
+                }]
+            }
             Notice::Events { watch, events, revision, prev_kv, fragment } => {
                 let events = events.iter().map(|event| convert::event(event, prev_kv)).collect();
                 let whole = wire::WatchResponse { events, ..response(revision, watch) };
@@ -217,7 +223,8 @@ fn part(whole: wire::WatchResponse, bytes_max: usize) -> Vec<wire::WatchResponse
     parts
 }
 
-/// A watch as a client asks for it. An empty key stands for the first one, which is one zero byte.
+/// A watch as a client asks for it. An empty key stands for the first one, which is one zero byte. A negative revision is
+/// before all others, so that the watch learns, as etcd's does, that something was compacted since.
 fn watch(request: wire::WatchCreateRequest) -> Watch {
     use wire::watch_create_request::FilterType;
     let filters = |kind: FilterType| request.filters.contains(&(kind as i32));
@@ -225,7 +232,7 @@ fn watch(request: wire::WatchCreateRequest) -> Watch {
     let key = if request.key.is_empty() { Bytes::from_static(&[0]) } else { request.key };
     Watch {
         range: convert::key_range(key, request.range_end),
-        start: Revision(request.start_revision),
+        start: Revision(if request.start_revision < 0 { 1 } else { request.start_revision }),
         no_put,
         no_delete,
         prev_kv: request.prev_kv,
@@ -264,6 +271,15 @@ mod tests {
         let events: usize = parts.iter().map(|part| part.events.len()).sum();
         assert_eq!(events, 10);
         assert_eq!(part(whole.clone(), 10_000), vec![whole]);
+    }
+
+    #[test]
+    fn a_negative_revision_is_before_all_others() {
+        for (asked, start) in [(-7, 1), (0, 0), (1, 1), (7, 7)] {
+            let request =
+                wire::WatchCreateRequest { start_revision: asked, ..Default::default() };
+            assert_eq!(watch(request).start, Revision(start), "asked from {asked}");
+        }
     }
 
     #[test]

@@ -273,7 +273,9 @@ impl Hub {
     }
 
     fn take_newer(&mut self, history: History) {
-        if history.now >= self.history.now && history.compacted >= self.history.compacted {
+        let is_newer =
+            history.now >= self.history.now && history.compacted >= self.history.compacted;
+        if is_newer || self.history.is_released() {
             self.history = history;
         }
     }
@@ -349,8 +351,10 @@ impl Hub {
         let mut quiet = Vec::new();
         for watching in self.watches.values_mut() {
             let was_quiet = std::mem::replace(&mut watching.is_quiet, true);
+            // One that is yet to begin has come farther than all that can be said.
+            let is_level = watching.is_level && watching.next.0 <= self.position.0 + 1;
             let is_due = watching.watch.progress_notify && was_quiet;
-            if is_due && (watching.is_level || self.mutants.has("watch_progress_runs_ahead")) {
+            if is_due && (is_level || self.mutants.has("watch_progress_runs_ahead")) {
                 quiet.push((watching.stream, watching.id));
             }
         }
@@ -509,7 +513,11 @@ impl Hub {
     fn tell_progress(&mut self) {
         let is_told = |id: &StreamId| {
             let stream = &self.streams[id];
-            stream.behind.is_empty() && stream.asked_at <= self.position && self.has_room(*id)
+            let has_begun = |key| self.watches[key].next.0 <= self.position.0 + 1;
+            stream.behind.is_empty()
+                && stream.asked_at <= self.position
+                && stream.watches.values().all(has_begun)
+                && self.has_room(*id)
         };
         let told: Vec<StreamId> = self.inquiring.iter().copied().filter(is_told).collect();
         for stream in told {
