@@ -238,7 +238,8 @@ fn response_op(response: store::Response) -> wire::ResponseOp {
         | store::Response::LeaseRenew(_)
         | store::Response::LeaseStatus(_)
         | store::Response::Leases(_)
-        | store::Response::Ticked => {
+        | store::Response::Ticked
+        | store::Response::Auth(_) => {
             unreachable!("a transaction holds reads, writes and deletions")
         }
     };

@@ -86,7 +86,15 @@ fn store_code(error: &StoreError) -> Code {
         | StoreError::DuplicateKey
         | StoreError::InvalidSortOption
         | StoreError::RequestTooLarge
-        | StoreError::MemberBadUrls => Code::InvalidArgument,
+        | StoreError::MemberBadUrls
+        | StoreError::UserEmpty
+        | StoreError::RoleEmpty
+        | StoreError::AuthFailed
+        | StoreError::PermissionNotGiven
+        | StoreError::InvalidAuthMgmt
+        | StoreError::AuthOldRevision => Code::InvalidArgument,
+        StoreError::PermissionDenied => Code::PermissionDenied,
+        StoreError::InvalidAuthToken => Code::Unauthenticated,
         StoreError::LeaseNotFound | StoreError::MemberNotFound => Code::NotFound,
         StoreError::NotLeader
         | StoreError::LeaseExists
@@ -95,7 +103,16 @@ fn store_code(error: &StoreError) -> Code {
         | StoreError::MemberNotEnoughStarted
         | StoreError::MemberNotLearner
         | StoreError::LearnerNotReady
-        | StoreError::TooManyLearners => Code::FailedPrecondition,
+        | StoreError::TooManyLearners
+        | StoreError::RootUserNotExist
+        | StoreError::RootRoleNotExist
+        | StoreError::UserExists
+        | StoreError::UserNotFound
+        | StoreError::RoleExists
+        | StoreError::RoleNotFound
+        | StoreError::RoleNotGranted
+        | StoreError::PermissionNotGranted
+        | StoreError::AuthNotEnabled => Code::FailedPrecondition,
         StoreError::Compacted | StoreError::FutureRevision | StoreError::LeaseTtlTooLarge => {
             Code::OutOfRange
         }

@@ -24,6 +24,8 @@
 pub mod convert;
 pub mod proto;
 
+mod audit;
+mod auth;
 mod cluster;
 mod error;
 mod face;
@@ -36,10 +38,13 @@ mod long_read;
 mod maintenance;
 mod method;
 mod metrics;
+mod password;
 mod serve;
 mod snapshot;
+mod token;
 mod watch;
 
 pub use error::Error;
 pub use face::{ETCD_VERSION, Face, FaceConfig, MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX};
 pub use serve::serve;
+pub use token::{JwtConfig, JwtError, TokenKind};

@@ -104,7 +104,7 @@ async fn respond(
 ) -> Result<Response<Payload>, Infallible> {
     if is_grpc(request.headers()) {
         let (head, body) = request.into_parts();
-        Ok(grpc::call(&face, head.uri.path(), body).await)
+        Ok(grpc::call(&face, head.uri.path(), &head.headers, body).await)
     } else {
         Ok(plain::respond(&face, request.method(), request.uri()).await)
     }
