@@ -146,6 +146,8 @@ pub enum AuthQuery {
     Role(String),
     /// Whether the asker may do everything.
     Root,
+    /// Whether the asker is a user at all.
+    SomeUser,
     /// What a user's password is checked against. For the face alone, which anybody may ask to check one.
     Password(String),
     /// What tokens are signed with. For the face alone, as the above.

@@ -14,6 +14,15 @@ pub enum Error {
     /// Leadership is to go to a node that is not a member.
     #[error("etcdserver: bad leader transferee")]
     BadLeaderTransferee,
+    /// A password of which bcrypt would leave a part out.
+    #[error("etcdserver: a password has at most 72 bytes; choose a shorter one")]
+    PasswordTooLong,
+    /// A password could not be hashed, or a key not be made.
+    #[error("etcdserver: cannot hash: {0}; look at bcrypt's cost and at the system's randomness")]
+    Password(String),
+    /// The node has a key to check tokens with, and none to sign them.
+    #[error("etcdserver: this node has no private key to sign a token with; ask another one")]
+    CannotSign,
     /// A method that this server does not have.
     #[error("etcdserver: not supported: {0}")]
     NotSupported(String),
@@ -61,6 +70,9 @@ impl Error {
             Error::BadLeaderTransferee => Code::FailedPrecondition,
             Error::NotSupported(_) | Error::Compressed => Code::Unimplemented,
             Error::MessageTooLarge { .. } | Error::AnswerTooLarge { .. } => Code::ResourceExhausted,
+            Error::PasswordTooLong => Code::InvalidArgument,
+            Error::Password(_) => Code::Internal,
+            Error::CannotSign => Code::FailedPrecondition,
             Error::Framing(_) | Error::CutShort | Error::Malformed(_) | Error::Accept(_) => {
                 Code::Internal
             }

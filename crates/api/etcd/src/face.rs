@@ -132,7 +132,7 @@ impl Face {
             return Err(StoreError::NoSpace.into());
         }
         match self.node.ask(self.signed(request)).await {
-            Ok(NodeResponse::Done { term, outcome }) => Ok((term, outcome?)),
+            Ok(NodeResponse::Done { term, outcome }) => Ok((term, self.verdict(outcome)?)),
             Ok(other) => unreachable!("the node answered a command or a query with {other:?}"),
             Err(_) => Err(StoreError::Stopped.into()),
         }
@@ -144,6 +144,20 @@ impl Face {
         request: NodeRequest,
     ) -> impl Future<Output = Result<NodeResponse, Stopped>> + use<> {
         self.node.post(self.signed(request))
+    }
+
+    /// What the node has answered; and if a token counts for nothing any more, that in the words that etcd has for its kind.
+    pub(crate) fn verdict(
+        &self,
+        outcome: Result<Response, StoreError>,
+    ) -> Result<Response, StoreError> {
+        match (outcome, &self.asker) {
+            (Err(StoreError::AuthOldRevision), Some(asker)) => {
+                self.tokens.forget(asker);
+                Err(self.tokens.outdated())
+            }
+            (outcome, _) => outcome,
+        }
     }
 
     /// A request on behalf of whoever asks.
@@ -201,7 +215,7 @@ impl Face {
         let query = Query::Range(request);
         let query = NodeRequest::Query { group: self.config.group, query, serializable };
         match self.node.ask(self.signed(query)).await {
-            Ok(NodeResponse::Done { term, outcome }) => match outcome? {
+            Ok(NodeResponse::Done { term, outcome }) => match self.verdict(outcome)? {
                 Response::Range(range) => Ok(Ranged::Answer { term, range }),
                 other => unreachable!("the node answered a read with {other:?}"),
             },

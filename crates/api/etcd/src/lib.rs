@@ -15,11 +15,10 @@
 //!
 //! Open first: [`convert`], then `grpc.rs`, then `serve.rs`.
 //!
-//! *Coverage.* KV and Cluster: all. Maintenance: `Status`, `MoveLeader`, `Alarm`, `Defragment`, `Hash`, `HashKV` and
-//! `Snapshot`. Every other method, of these services and of Watch, Lease and Auth, is answered `UNIMPLEMENTED` with its
-//! name, in one place.
+//! *Coverage.* KV, Watch, Lease, Cluster and Auth: all. Maintenance: `Status`, `MoveLeader`, `Alarm`, `Defragment`, `Hash`,
+//! `HashKV` and `Snapshot`. Every other method is answered `UNIMPLEMENTED` with its name, in one place.
 //!
-//! *Omitted.* TLS, authentication, compressed messages, the JSON gateway, and streams from the client.
+//! *Omitted.* TLS, compressed messages, the JSON gateway, and streams from the client.
 
 pub mod convert;
 pub mod proto;

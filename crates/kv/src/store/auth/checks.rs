@@ -67,6 +67,7 @@ impl<E: Engine> Store<E> {
     ) -> Result<(), Denial> {
         let name = asker.map_or("", |asker| &asker.user);
         match query {
+            AuthQuery::SomeUser => Ok(()),
             AuthQuery::User(user) if user == name => Ok(()),
             AuthQuery::Role(role)
                 if self.auth.users.get(name).is_some_and(|user| user.roles.contains(role)) =>

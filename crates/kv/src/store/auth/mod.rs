@@ -87,7 +87,7 @@ impl<E: Engine> Store<E> {
                 let permissions = roles.get(name).ok_or(Error::RoleNotFound)?;
                 AuthAnswer::Permissions(permissions.clone())
             }
-            AuthQuery::Root => AuthAnswer::Done,
+            AuthQuery::Root | AuthQuery::SomeUser => AuthAnswer::Done,
             AuthQuery::Password(_) if !self.auth.is_enabled() => return Err(Error::AuthNotEnabled),
             AuthQuery::Password(name) => {
                 AuthAnswer::Password(users.get(name).and_then(|user| user.password.clone()))
