@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use quorate_check::kv_model::Revision as CheckedRevision;
 use quorate_check::watch::{self, Asked, Change, Past, Told};
 use quorate_core::Mutants;
+use quorate_kv::auth::{Access, Asker, AuthCommand, Denial, Permission, TokenKey};
 use quorate_kv::request::*;
 use quorate_kv::store::{Portion, Store};
-use quorate_kv::auth::{Access, Asker, AuthCommand, Denial, Permission, TokenKey};
 use quorate_kv::watch::{History, Hub, Limits, MUTANTS, Notice, Refusal, StreamId, Watch};
 
 const STREAMS: u64 = 3;

@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_change_is_described_by_its_keys_and_never_by_its_values() {
-        let put = wire::PutRequest { key: "k".into(), value: "secret".into(), ..Default::default() };
+        let put =
+            wire::PutRequest { key: "k".into(), value: "secret".into(), ..Default::default() };
         assert_eq!(subject_of(Method::Put, &put).as_deref(), Some("k"));
         let delete = wire::DeleteRangeRequest {
             key: "a\0".into(),

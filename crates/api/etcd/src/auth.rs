@@ -62,9 +62,9 @@ impl Face {
         Ok(Some(asker))
     }
 
-    /// Refuses a call that is not open to whoever asks.
-    pub(crate) async fn admit(&self, method: Method) -> Result<(), Error> {
-        let query = match method.open_to() {
+    /// Refuses who asks for what is not open to them.
+    pub(crate) async fn admit(&self, to: OpenTo) -> Result<(), Error> {
+        let query = match to {
             OpenTo::All => return Ok(()),
             OpenTo::Users => AuthQuery::SomeUser,
             OpenTo::Root => AuthQuery::Root,

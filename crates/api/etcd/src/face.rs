@@ -163,9 +163,7 @@ impl Face {
     /// A request on behalf of whoever asks.
     fn signed(&self, request: NodeRequest) -> NodeRequest {
         match &self.asker {
-            Some(asker) => {
-                NodeRequest::For { asker: asker.clone(), request: Box::new(request) }
-            }
+            Some(asker) => NodeRequest::For { asker: asker.clone(), request: Box::new(request) },
             None => request,
         }
     }

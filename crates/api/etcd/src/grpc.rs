@@ -124,7 +124,7 @@ where
         return refusal(Error::NotSupported(path.to_owned()));
     };
     let answer = match face.on_behalf_of(method, headers, None).await {
-        Ok(face) => answer(&face, method, body).await,
+        Ok(face) => attend_to(&face, method, body).await,
         Err(error) => Err(error),
     };
     let code = answer.as_ref().map_or_else(Error::code, |_| Code::Ok);
@@ -132,7 +132,8 @@ where
     answer.unwrap_or_else(refusal)
 }
 
-async fn answer<B>(face: &Arc<Face>, method: Method, body: B) -> Result<Response<Payload>, Error>
+/// Has a call answered on behalf of whoever sent it.
+async fn attend_to<B>(face: &Arc<Face>, method: Method, body: B) -> Result<Response<Payload>, Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
@@ -174,7 +175,7 @@ async fn carry_out(
     if method.is_logged() && message.len() > face.config.request_bytes_max {
         return Err(StoreError::RequestTooLarge.into());
     }
-    face.admit(method).await?;
+    face.admit(method.open_to()).await?;
     let framed = match method {
         Method::Snapshot => {
             wire::SnapshotRequest::decode(message)?;

@@ -68,7 +68,9 @@ pub enum JwtError {
         why: jsonwebtoken::errors::Error,
     },
     /// There is no key to check a token with.
-    #[error("there is neither a public nor a private key; give the one that tokens are checked with")]
+    #[error(
+        "there is neither a public nor a private key; give the one that tokens are checked with"
+    )]
     NoKey,
 }
 

@@ -13,6 +13,7 @@
 
 mod leases;
 pub mod members;
+mod onlookers;
 mod outbox;
 mod shard;
 mod transfers;

@@ -1,6 +1,6 @@
 //! One replica of one shard: a Raft member, the store that its committed entries make, and who waits for them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
@@ -9,6 +9,7 @@ use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal, Snapshot, S
 
 use super::leases::LeaseTime;
 use super::members::Register;
+use super::onlookers::Onlookers;
 use super::transfers::Transfers;
 use super::upkeep::Upkeep;
 use super::wire::{decode_snapshot, encode_snapshot};
@@ -46,10 +47,7 @@ pub struct Shard<E: Engine = MemoryEngine> {
     pub(super) lease_time: LeaseTime,
     /// Queries that wait until the store has come to their index.
     readable: BTreeMap<(Index, RequestId), Waiting>,
-    /// Who waits until the store has come further than a revision, or its users and roles have changed.
-    onlookers: BTreeSet<(Revision, RequestId)>,
-    /// The version of the users and roles that those who wait know of.
-    shown_auth: u64,
+    onlookers: Onlookers,
     /// Who asks about the members, and who they are.
     register: Register,
     /// The leader that was last known, and how often another one took its place.
@@ -196,8 +194,7 @@ impl<E: Engine> Shard<E> {
             upkeep: Upkeep::beginning(applied.index),
             lease_time: LeaseTime::default(),
             readable: BTreeMap::new(),
-            onlookers: BTreeSet::new(),
-            shown_auth: 0,
+            onlookers: Onlookers::default(),
             leader: None,
             leader_changes: 0,
             halted: None,
@@ -259,7 +256,7 @@ impl<E: Engine> Shard<E> {
             }
             NodeRequest::History { beyond, .. } => match beyond {
                 Some(known) if !self.has_news(known) || self.has_failed() => {
-                    self.onlookers.insert((known.revision, id));
+                    self.onlookers.add(known, id);
                     Admitted::Settled
                 }
                 _ => Admitted::Answer(NodeResponse::History(self.history())),
@@ -425,17 +422,13 @@ impl<E: Engine> Shard<E> {
         if self.has_failed() {
             return;
         }
-        let (now, auth) = (self.store.revision(), self.store.auth().version());
-        let is_changed = std::mem::replace(&mut self.shown_auth, auth) < auth;
-        if !self.onlookers.first().is_some_and(|(beyond, _)| *beyond < now || is_changed) {
+        let now = Known { revision: self.store.revision(), auth: self.store.auth().version() };
+        let shown = self.onlookers.take(now);
+        if shown.is_empty() {
             return;
         }
-        let waiting = match is_changed {
-            true => BTreeSet::new(),
-            false => self.onlookers.split_off(&(now, RequestId(0))),
-        };
         let history = self.history();
-        for (_, id) in std::mem::replace(&mut self.onlookers, waiting) {
+        for id in shown {
             out.reply(id, NodeResponse::History(history.clone()));
         }
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_engine::{Engine, EngineError, View};
 
-use super::{AuthTable, Store};
 use super::layout::{Place, at_or_before, damaged, history_prefix, index_bounds, place_of_index};
 use super::map::Map;
 use super::version::{Change, Version};
+use super::{AuthTable, Store};
 use crate::request::{Event, KeyValue, LeaseId, Revision};
 
 /// How much is read in one go. A revision is never parted, so one with more changes is read whole.

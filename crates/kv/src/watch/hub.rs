@@ -299,7 +299,8 @@ impl Hub {
         let is_newer = history.now >= revision && history.compacted >= self.history.compacted;
         if is_newer && history.auth.version() >= auth {
             self.history = history;
-            if self.history.auth.version() > auth && !self.mutants.has("watch_survives_revocation") {
+            if self.history.auth.version() > auth && !self.mutants.has("watch_survives_revocation")
+            {
                 self.end_denied();
             }
         }

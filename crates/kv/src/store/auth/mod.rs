@@ -33,7 +33,8 @@ use quorate_engine::{Engine, EngineError};
 
 use super::Store;
 use crate::auth::{
-    AuthAnswer, AuthCommand, AuthQuery, AuthResponse, PasswordHash, Permission, ROOT, TokenKey, User,
+    AuthAnswer, AuthCommand, AuthQuery, AuthResponse, PasswordHash, Permission, ROOT, TokenKey,
+    User,
 };
 use crate::error::Error;
 use crate::request::KeyRange;

@@ -97,7 +97,9 @@ mod tests {
         for _ in 0..3 {
             longest = longest
                 .iter()
-                .flat_map(|key: &Vec<u8>| (0..4_u8).map(move |letter| [&key[..], &[letter]].concat()))
+                .flat_map(|key: &Vec<u8>| {
+                    (0..4_u8).map(move |letter| [&key[..], &[letter]].concat())
+                })
                 .collect();
             keys.extend(longest.iter().cloned());
         }
