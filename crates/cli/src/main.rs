@@ -1,21 +1,24 @@
 //! The binary `quorate`: one node, a local cluster, everyday use, benchmarks, the trial in simulation.
 //!
 //! Each subcommand is a module with its flags and what it does; a module that grew is a directory. What several of
-//! them share has a module of its own, named after what it is: [`endpoints`], [`table`], [`error`].
+//! them share has a module of its own, named after what it is: [`endpoints`], [`hold`], [`table`], [`error`].
 //!
 //! What never may live here: a rule of the database. A command asks a node, and prints what it said.
 //!
-//! Exit codes: 0 it was done, 1 it was not, 2 it was asked for wrongly.
+//! Exit codes: 0 it was done, 1 it was not, 2 it was asked for wrongly; of a command that was run under a lock, its own.
 //!
 //! Open first: [`serve`], [`up`], [`kv_commands`].
 
 mod base64;
 mod bench;
 mod config_file;
+mod elect;
 mod endpoints;
 mod error;
 mod explore;
+mod hold;
 mod kv_commands;
+mod lock;
 mod member;
 mod serve;
 mod simulate;
@@ -51,6 +54,8 @@ enum Command {
     Get(kv_commands::GetArgs),
     Put(kv_commands::PutArgs),
     Del(kv_commands::DelArgs),
+    Lock(lock::LockArgs),
+    Elect(elect::ElectArgs),
     Status(status::StatusArgs),
     Member(member::MemberArgs),
     Snapshot(snapshot::SnapshotArgs),
@@ -62,7 +67,24 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = parse(std::env::args_os().collect()).and_then(|cli| match cli.command {
+    match parse(std::env::args_os().collect()).and_then(carry_out) {
+        Ok(code) => code,
+        // Whoever reads our output has read enough.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("quorate: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn carry_out(cli: Cli) -> Result<ExitCode, CliError> {
+    let done = match cli.command {
+        // These end as the commands that they run.
+        Command::Lock(args) => return lock::run(args),
+        Command::Elect(args) => return elect::run(args),
         Command::Up(args) => up::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Get(args) => kv_commands::get(args),
@@ -75,18 +97,8 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Explore(args) => explore::run(args),
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has read enough.
-        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("quorate: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Reads the command line. What `serve --config` names is read as if it had been written on the command line, except

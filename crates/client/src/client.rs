@@ -37,7 +37,7 @@ impl Default for Options {
 
 /// Whether an operation may be done twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeat {
+pub(crate) enum Repeat {
     Harmless,
     OnlyIfItDidNotHappen,
 }
@@ -199,9 +199,12 @@ impl Client {
                     .await
             })
             .await?;
-        let first = self.0.preferred.load(Ordering::Relaxed);
-        let endpoint = self.0.nodes[first].endpoint.to_string();
-        Ok(Snapshot { pieces, endpoint, timeout: self.0.timeout })
+        Ok(Snapshot { pieces, endpoint: self.preferred_endpoint(), timeout: self.0.timeout })
+    }
+
+    /// The endpoint that has answered last.
+    pub(crate) fn preferred_endpoint(&self) -> String {
+        self.0.nodes[self.0.preferred.load(Ordering::Relaxed)].endpoint.to_string()
     }
 
     /// Asks each endpoint how its node is, all at once; in the order of the endpoints.
@@ -229,9 +232,32 @@ impl Client {
     }
 
     /// Tries the operation on one endpoint after the other, until one answers or going on could do it twice.
-    async fn call<T, F>(
+    pub(crate) async fn call<T, F>(
         &self,
         repeat: Repeat,
+        operation: impl Fn(Channel) -> F,
+    ) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.try_each(repeat, Some(self.0.timeout), operation).await
+    }
+
+    /// As [`call`](Self::call), for an operation that takes as long as it takes, and must not be done twice.
+    pub(crate) async fn wait<T, F>(
+        &self,
+        operation: impl Fn(Channel) -> F,
+    ) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.try_each(Repeat::OnlyIfItDidNotHappen, None, operation).await
+    }
+
+    async fn try_each<T, F>(
+        &self,
+        repeat: Repeat,
+        timeout: Option<Duration>,
         operation: impl Fn(Channel) -> F,
     ) -> Result<T, ClientError>
     where
@@ -242,7 +268,8 @@ impl Client {
         let mut failures = Vec::new();
         for index in (0..nodes).map(|step| (first + step) % nodes) {
             let channel = self.0.nodes[index].channel.clone();
-            let error = match self.attempt(index, operation(channel)).await {
+            let attempt = self.attempt_within(timeout, index, operation(channel));
+            let error = match attempt.await {
                 Ok(answer) => {
                     self.0.preferred.store(index, Ordering::Relaxed);
                     return Ok(answer);
@@ -263,8 +290,21 @@ impl Client {
         index: usize,
         operation: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, ClientError> {
+        self.attempt_within(Some(self.0.timeout), index, operation).await
+    }
+
+    async fn attempt_within<T>(
+        &self,
+        timeout: Option<Duration>,
+        index: usize,
+        operation: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, ClientError> {
         let endpoint = self.0.nodes[index].endpoint.to_string();
-        match tokio::time::timeout(self.0.timeout, operation).await {
+        let outcome = match timeout {
+            Some(timeout) => tokio::time::timeout(timeout, operation).await,
+            None => Ok(operation.await),
+        };
+        match outcome {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(ClientError::from_status(&endpoint, &status)),
             Err(_) => {

@@ -12,6 +12,13 @@ use crate::ClientError;
 /// into a failed one.
 pub const ANSWER_BYTES_MAX: usize = usize::MAX;
 
+/// How often a connection with calls under way is asked whether the node is still there. A call may wait for a lock for
+/// ever, and the machine on which it waits may have vanished.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long such a question may go unanswered.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Where one node is reached: `HOST:PORT`, with or without `http://` before it.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -61,7 +68,11 @@ impl Endpoint {
     ///
     /// Must be called within a tokio runtime, which then drives the connection.
     pub fn channel(&self, connect_timeout: Duration) -> Channel {
-        self.transport.clone().tcp_nodelay(true).connect_timeout(connect_timeout).connect_lazy()
+        let transport = self.transport.clone().tcp_nodelay(true).connect_timeout(connect_timeout);
+        transport
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .connect_lazy()
     }
 
     /// A connection made now.

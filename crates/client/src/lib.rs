@@ -7,13 +7,15 @@
 //!
 //! What never may live here: a retry that hides an unknown outcome, or a word of output.
 //!
-//! Open first: [`client`], then [`error`].
+//! Open first: [`client`], then [`error`], then `session.rs`.
 
 pub mod client;
 pub mod endpoint;
 pub mod error;
+mod session;
 
 pub use client::{Client, Options, Snapshot};
 pub use endpoint::Endpoint;
 pub use error::{ClientError, Outcome};
 pub use quorate_api_etcd::proto;
+pub use session::Leaders;

@@ -1,4 +1,4 @@
-//! A plain GET, for probes and metrics.
+//! Plain HTTP: GET for probes and metrics, POST for the JSON gateway.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,10 +18,25 @@ pub struct Answer {
 
 /// Asks for `path`. An answer that does not come within the given time, or is none of HTTP, is an error.
 pub async fn get(address: SocketAddr, path: &str, within: Duration) -> io::Result<Answer> {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}"), "", within).await
+}
+
+/// Sends `body` to `path`; otherwise as [`get`].
+pub async fn post(
+    address: SocketAddr,
+    path: &str,
+    body: &str,
+    within: Duration,
+) -> io::Result<Answer> {
+    let bytes = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {bytes}");
+    ask(address, &head, body, within).await
+}
+
+async fn ask(address: SocketAddr, head: &str, body: &str, within: Duration) -> io::Result<Answer> {
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = format!("{head}\r\nConnection: close\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

@@ -14,7 +14,7 @@
 //! | [`ordeal`] | what every test under load begins, waits for and ends with |
 //! | [`command`] | one run of the binary that is expected to end by itself |
 //! | [`process`] | a process that runs beside the test |
-//! | [`http`] | a plain GET, for probes and metrics |
+//! | [`http`] | plain HTTP: GET for probes and metrics, POST for the JSON gateway |
 //!
 //! What never may live here: a line of the database, or a dependency on one. Everything is seen from outside, through
 //! the binary's command line, its ports, its files and its signals.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quorate_core::{Mutants, NodeId};
+use quorate_core::{GroupId, Mutants, NodeId};
 use quorate_kv::node::{self, Node};
 use quorate_protocols::consensus::raft::{self, Lease};
 use quorate_sim::{Bounds, Failure, Fault, Outcome, Plan, Report, Simulation};
 use quorate_storage::log::{LogId, LogOptions};
 
+use crate::audience::{Audience, WATCHED};
 use crate::churn::Churn;
 use crate::disk::{EngineDisks, NodeDisk, Word};
 use crate::engines::Engines;
@@ -17,7 +18,7 @@ use crate::losses::Losses;
 use crate::setting::{Hunted, Setting};
 use crate::versions::Versions;
 use crate::words;
-use crate::workload::{ENGINES, OPERATOR, Trial};
+use crate::workload::{AUDIENCE, ENGINES, OPERATOR, Trial};
 
 /// The length of a simulated segment: short, so that a run sees many.
 const SEGMENT_BYTES: u64 = 16 << 10;
@@ -57,7 +58,7 @@ pub fn describe(seed: u64) -> String {
     let Setting {
         nodes, spares, groups, election_timeout, append_bytes_max, hunted, hazards, ..
     } = Setting::of(seed);
-    let shards = groups.len();
+    let shards = groups.len() - usize::from(hazards.audience);
     let plural = if shards == 1 { "" } else { "s" };
     let timeout = election_timeout.as_millis();
     let alone = if append_bytes_max == 1 { ", each entry sent alone" } else { "" };
@@ -71,8 +72,9 @@ pub fn describe(seed: u64) -> String {
     let engines = if hazards.engines { ", engines spoilt" } else { "" };
     let leases = if hazards.leases { ", leases" } else { "" };
     let versions = if hazards.mixed_versions { ", versions mixed" } else { "" };
+    let audience = if hazards.audience { ", one more watched" } else { "" };
     format!(
-        "{nodes} nodes{churn}, {shards} shard{plural}, elections after {timeout} ms{alone}{hunted}{losses}{engines}{leases}{versions}"
+        "{nodes} nodes{churn}, {shards} shard{plural}, elections after {timeout} ms{alone}{hunted}{losses}{engines}{leases}{versions}{audience}"
     )
 }
 
@@ -97,7 +99,7 @@ fn simulation(suspect: Suspect, plan: &Plan) -> Simulation<Node, NodeDisk, Trial
     let Setting { groups, election_timeout, hunted, hazards, .. } = &setting;
     let nodes = (1..=plan.bounds.nodes as u64).map(NodeId);
     let mut plan = plan.clone();
-    if hazards.leases {
+    if hazards.leases || hazards.audience {
         // Leases trust clocks that run as fast as they are said to, within a bound, and never jump: a machine has such a
         // clock beside the one that shows the time of day. In the simulation there is but one, which timers show.
         plan.faults.retain(|scheduled| !matches!(scheduled.fault, Fault::ClockJump { .. }));
@@ -114,11 +116,13 @@ fn simulation(suspect: Suspect, plan: &Plan) -> Simulation<Node, NodeDisk, Trial
     let engines: BTreeMap<NodeId, EngineDisks> =
         nodes.map(|node| (node, EngineDisks::new(groups))).collect();
     let losses = Losses::new(seed, groups.clone(), word.clone());
-    let trial = Trial::new(groups, plan.bounds.operations, losses)
+    let judged: Vec<GroupId> = groups.iter().copied().filter(|group| *group != WATCHED).collect();
+    let trial = Trial::new(&judged, plan.bounds.operations, losses)
         .hunting(hunt)
         .churning(hazards.churn.then(|| Churn::new(OPERATOR, groups.clone())))
         .spoiling(hazards.engines.then(|| Engines::new(ENGINES, groups.clone(), engines.clone())))
-        .mixing(versions.clone());
+        .mixing(versions.clone())
+        .watched(hazards.audience.then(|| Audience::new(AUDIENCE, suspect.mutants)));
     let disk = |node| {
         let (engines, word) = (engines[&node].clone(), word.clone());
         NodeDisk::new(node, log_options(suspect), engines, word, versions.clone())
@@ -142,6 +146,7 @@ fn config(setting: &Setting, me: NodeId, lease: Option<Lease>, suspect: Suspect)
     let mut config = node::Config::new(groups.clone(), raft);
     config.upkeep_interval = keeping.upkeep_interval;
     config.flush_entries = keeping.flush_entries;
+    config.lease_ttl_seconds_min = 1;
     config
 }
 

@@ -10,11 +10,12 @@
 //! because the simulator is kind.
 //!
 //! Open first: [`campaign`], [`workload`], `setting.rs`; then the hazards: `hunt.rs`, `churn.rs`, `losses.rs`,
-//! `engines.rs`, `versions.rs`.
+//! `engines.rs`, `versions.rs`; then `audience.rs`, who watches, and `tenants.rs`, who holds leases.
 
 pub mod campaign;
 pub mod workload;
 
+mod audience;
 mod churn;
 mod disk;
 mod engines;
@@ -23,9 +24,11 @@ mod losses;
 mod members;
 mod operation;
 mod setting;
+mod tenants;
 mod versions;
 mod words;
 
+pub use audience::AudienceTally;
 pub use campaign::{Suspect, bounds, describe, judge, plan, run, run_traced};
 pub use churn::ChurnTally;
 pub use engines::EngineTally;

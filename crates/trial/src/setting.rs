@@ -6,12 +6,19 @@ use std::time::Duration;
 use quorate_core::GroupId;
 use quorate_sim::Rng;
 
+use crate::audience::WATCHED;
+
 /// Sets the chance of hazards apart from that of all else which the seed decides.
 const PURPOSE: u64 = 0x6861_7a61_7264;
 /// And the chance of mixed versions apart from that of the other hazards.
 const VERSIONS: u64 = 0x6d69_7865_6473;
 /// In how many of a hundred runs versions mix. Messages that are encoded take their time, so it can't be in all.
 const MIXED_PERCENT: u64 = 8;
+
+/// And that of an audience.
+const AUDIENCE: u64 = 0x6175_6469_656e;
+/// In how many of a hundred runs without churn there is one.
+const AUDIENCE_PERCENT: u64 = 14;
 
 /// What a run meets beside the plan's faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub(crate) struct Hazards {
     pub(crate) leases: bool,
     /// Nodes change their version.
     pub(crate) mixed_versions: bool,
+    /// A shard of its own is watched, and leases are taken there. Watchers sit at any node, so all take part throughout.
+    pub(crate) audience: bool,
 }
 
 impl Hazards {
@@ -35,15 +44,17 @@ impl Hazards {
         let mut rng = Rng::for_purpose(seed, PURPOSE);
         let is_mixed = Rng::for_purpose(seed, VERSIONS).below(100) < MIXED_PERCENT;
         let leases = rng.below(100) < 20;
+        let audience = Rng::for_purpose(seed, AUDIENCE).below(100) < AUDIENCE_PERCENT;
         let none = Hazards { leases, mixed_versions: is_mixed, ..Hazards::default() };
-        match rng.below(100) {
+        let drawn = match rng.below(100) {
             0..9 => Hazards { churn: true, ..none },
             9..17 => Hazards { churn: true, memory_loss: true, ..none },
             17..25 => Hazards { memory_loss: true, ..none },
             25..31 => Hazards { engines: true, ..none },
             31..35 => Hazards { churn: true, engines: true, ..none },
             _ => none,
-        }
+        };
+        Hazards { audience: audience && !drawn.churn, ..drawn }
     }
 }
 
@@ -103,11 +114,12 @@ impl Setting {
         let hazards = if hunted.is_some() { Hazards::default() } else { Hazards::draw(seed) };
         let (founders, spares) = if is_small { (3, 2) } else { (5, 1) };
         let spares = if hazards.churn { spares } else { 0 };
+        let groups = 1..=if seed % 4 == 3 { 3 } else { 1 };
         Setting {
             nodes: founders + spares,
             spares,
             hazards,
-            groups: (1..=if seed % 4 == 3 { 3 } else { 1 }).map(GroupId).collect(),
+            groups: groups.map(GroupId).chain(hazards.audience.then_some(WATCHED)).collect(),
             election_timeout: Duration::from_millis(timeout_ms),
             keeping: Keeping {
                 upkeep_interval: Duration::from_millis(

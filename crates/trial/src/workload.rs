@@ -14,6 +14,7 @@ use quorate_kv::service::{NodeRequest, NodeResponse};
 use quorate_protocols::consensus::raft::properties::Properties;
 use quorate_sim::{Clients, Cluster, Loss, Workload};
 
+use crate::audience::{Audience, AudienceTally};
 use crate::churn::{Churn, ChurnTally};
 use crate::engines::{EngineTally, Engines};
 use crate::hunt::Hunt;
@@ -26,6 +27,7 @@ pub(crate) const CLIENTS: u64 = 6;
 /// Who else is woken.
 pub(crate) const OPERATOR: u64 = CLIENTS;
 pub(crate) const ENGINES: u64 = CLIENTS + 1;
+pub(crate) const AUDIENCE: u64 = CLIENTS + 2;
 /// After so many steps of the model a history counts as undecided, and is only audited.
 const CHECK_STEPS_MAX: u64 = 500_000;
 
@@ -45,6 +47,9 @@ pub struct Trial {
     losses: Losses,
     engines: Option<Engines>,
     versions: Option<Versions>,
+    audience: Option<Audience>,
+    /// What the audience found broken.
+    broken: Option<String>,
 }
 
 /// What a run's hazards came to; the tests demand that they were real.
@@ -56,6 +61,8 @@ pub struct Tally {
     pub engines: EngineTally,
     /// What was new to nodes of this version.
     pub versions: VersionTally,
+    /// What was watched, and what became of leases.
+    pub audience: AudienceTally,
     /// Losses of memory that only others could know of, and that they made known.
     pub losses_found_out: u64,
     /// Losses that nobody could know of, so that the node was told.
@@ -67,8 +74,8 @@ pub struct Tally {
 impl Tally {
     /// Each number with its name.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let Tally { churn, engines, versions, losses_found_out, losses_told, runs_cut_short } =
-            *self;
+        let Tally { churn, engines, versions, audience, .. } = *self;
+        let Tally { losses_found_out, losses_told, runs_cut_short, .. } = *self;
         [
             ("members added", churn.added),
             ("members added again", churn.added_again),
@@ -85,6 +92,12 @@ impl Tally {
             ("requests refused for want of space", engines.refused),
             ("messages of an unknown kind beside others", versions.skipped),
             ("records of the next version", versions.records),
+            ("changes told to watchers", audience.told),
+            ("watchers that went elsewhere", audience.resumed),
+            ("watches ended by compaction", audience.compacted),
+            ("watches seen behind", audience.behind),
+            ("leases ended", audience.leases_ended),
+            ("leases renewed", audience.leases_renewed),
             ("losses found out by others", losses_found_out),
             ("losses told", losses_told),
             ("runs cut short after a loss", runs_cut_short),
@@ -139,6 +152,8 @@ impl Trial {
             losses,
             engines: None,
             versions: None,
+            audience: None,
+            broken: None,
         }
     }
 
@@ -166,12 +181,19 @@ impl Trial {
         self
     }
 
+    /// Has a shard of its own watched, and leases taken there.
+    pub(crate) fn watched(mut self, audience: Option<Audience>) -> Self {
+        self.audience = audience;
+        self
+    }
+
     /// What the hazards of the run came to.
     pub fn tally(&self) -> Tally {
         Tally {
             churn: self.churn.as_ref().map(|churn| churn.tally).unwrap_or_default(),
             engines: self.engines.as_ref().map(|engines| engines.tally).unwrap_or_default(),
             versions: self.versions.as_ref().map(Versions::tally).unwrap_or_default(),
+            audience: self.audience.as_ref().map(Audience::tally).unwrap_or_default(),
             losses_found_out: self.losses.found_out,
             losses_told: self.losses.told,
             runs_cut_short: self.losses.cut_short,
@@ -249,7 +271,10 @@ impl Trial {
             return;
         }
         let missing = self.missing_reads(&clients.cluster());
-        self.is_over = missing.is_empty() && self.losses.unsettled(&clients.cluster()).is_none();
+        let cluster = clients.cluster();
+        self.is_over = missing.is_empty()
+            && self.losses.unsettled(&cluster).is_none()
+            && self.audience.as_ref().is_none_or(|all| all.unsettled(&cluster).is_none());
         let node = NodeId(client + 1);
         let mine = missing.into_iter().find_map(|(of, group)| (of == node).then_some(group));
         let asked = mine.and_then(|group| {
@@ -366,12 +391,16 @@ impl Workload<Node> for Trial {
         if let Some(engines) = &self.engines {
             engines.pause(clients);
         }
+        if let Some(audience) = &self.audience {
+            audience.pause(clients);
+        }
     }
 
     fn wake(&mut self, token: u64, clients: &mut Clients<'_, Node>) {
-        match (token, &mut self.churn, &mut self.engines) {
-            (OPERATOR, Some(churn), _) => churn.act(clients),
-            (ENGINES, _, Some(engines)) => engines.act(clients),
+        match (token, &mut self.churn, &mut self.engines, &mut self.audience) {
+            (OPERATOR, Some(churn), ..) => churn.act(clients),
+            (ENGINES, _, Some(engines), _) => engines.act(clients),
+            (AUDIENCE, .., Some(audience)) => audience.act(clients),
             (client, ..) => self.act(client, clients),
         }
     }
@@ -386,6 +415,11 @@ impl Workload<Node> for Trial {
         if let NodeResponse::Members(outcome) = &response
             && let Some(churn) = &mut self.churn
             && churn.reply(node, id, outcome, clients)
+        {
+            return;
+        }
+        if let Some(audience) = &mut self.audience
+            && audience.reply(node, id, &response)
         {
             return;
         }
@@ -414,6 +448,9 @@ impl Workload<Node> for Trial {
         if let Some(churn) = &mut self.churn {
             churn.crashed(node, clients);
         }
+        if let Some(audience) = &mut self.audience {
+            audience.crashed(node);
+        }
         // The promises of a run end with it: its successor is looked at anew.
         for shard in self.shards.values_mut() {
             shard.properties.forget(node);
@@ -429,6 +466,9 @@ impl Workload<Node> for Trial {
             hunt.stepped(node, clients);
         }
         self.losses.stepped(node, clients);
+        if let Some(audience) = &mut self.audience {
+            self.broken = self.broken.take().or(audience.stepped(node, clients));
+        }
     }
 
     fn healed(&mut self, _: &mut Clients<'_, Node>) {
@@ -441,6 +481,9 @@ impl Workload<Node> for Trial {
     // After every step of every node, so it is enough to look at the one that took it.
     fn invariant(&mut self, stepped: NodeId, cluster: &Cluster<'_, Node>) -> Result<(), String> {
         self.losses.invariant()?;
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
         for (group, shard) in &mut self.shards {
             if let Some(member) = members::raft(*group, stepped, cluster) {
                 shard.properties.observe_member(stepped, member)?;
@@ -464,9 +507,13 @@ impl Workload<Node> for Trial {
                 .map(|(id, node)| format!("{id}: {}", quorate_core::Protocol::view(node)))
                 .collect();
             return Err(format!(
-                "all has been well for long, yet {} requests are unanswered, {} final reads missing, {}; {}",
+                "all has been well for long, yet {} requests are unanswered, {} final reads missing, {}, {}; {}",
                 self.open.len(),
                 self.missing_reads(cluster).len(),
+                self.audience
+                    .as_ref()
+                    .and_then(|audience| audience.unsettled(cluster))
+                    .unwrap_or("nothing untold".into()),
                 self.losses.unsettled(cluster).unwrap_or("nobody without its memory".into()),
                 states.join("; ")
             ));
@@ -475,6 +522,9 @@ impl Workload<Node> for Trial {
             engines.settle(cluster);
         }
         self.replicas_are_equal(cluster)?;
+        if let Some(audience) = &self.audience {
+            audience.judge(true)?;
+        }
         if let Some(broken) = self.churn.as_ref().and_then(|churn| churn.broken(cluster)) {
             return Err(broken);
         }

@@ -1,7 +1,7 @@
 //! Do the checks work? Each deliberate bug must be caught within a bounded number of seeds.
 
 use quorate_core::Mutants;
-use quorate_kv::{node, store};
+use quorate_kv::{node, store, watch};
 use quorate_protocols::consensus::raft;
 use quorate_sim::{Until, run_seeds};
 use quorate_storage::log::Mutant as LogMutant;
@@ -86,7 +86,8 @@ fn read(path: &str) -> String {
 /// All that can be switched on, by the lists that the crates keep. The log keeps none: its mutants are the variants of
 /// an enum.
 fn all_mutants() -> Vec<String> {
-    let listed = raft::MUTANTS.iter().chain(node::MUTANTS).chain(store::MUTANTS);
+    let of_kv = node::MUTANTS.iter().chain(store::MUTANTS).chain(watch::MUTANTS);
+    let listed = raft::MUTANTS.iter().chain(of_kv);
     let source = read("crates/storage/src/mutant.rs");
     let of_log = source.lines().filter_map(|line| line.trim().strip_suffix(','));
     listed.map(|name| (*name).to_owned()).chain(of_log.map(str::to_owned)).collect()

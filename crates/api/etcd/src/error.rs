@@ -23,6 +23,27 @@ pub enum Error {
     /// The node has a key to check tokens with, and none to sign them.
     #[error("etcdserver: this node has no private key to sign a token with; ask another one")]
     CannotSign,
+    /// The node refused something that the face asked it for a client of the Lock or Election service.
+    #[error(transparent)]
+    Relayed(StoreError),
+    /// The key that was to hold a lock, or to lead, is gone: its lease has ended, or somebody has deleted it.
+    #[error("mutex: session is expired")]
+    SessionExpired,
+    /// What only the leader of an election may do was asked by somebody else.
+    #[error("election: not leader")]
+    ElectionNotLeader,
+    /// Nobody leads.
+    #[error("election: no leader")]
+    ElectionNoLeader,
+    /// A request by a leader that doesn't say which.
+    #[error("\"leader\" field must be provided")]
+    MissingLeaderKey,
+    /// An alarm is raised that says a probe is to fail.
+    #[error("alarm activated: {0}")]
+    Alarmed(&'static str),
+    /// A learner does not serve clients.
+    #[error("etcdserver: the node is a learner")]
+    Learner,
     /// A method that this server does not have.
     #[error("etcdserver: not supported: {0}")]
     NotSupported(String),
@@ -54,6 +75,9 @@ pub enum Error {
     /// A message that does not parse.
     #[error("grpc: the message does not parse: {0}")]
     Malformed(#[from] prost::DecodeError),
+    /// A body that is not the JSON of a request.
+    #[error("{0}")]
+    Json(String),
     /// The client went away while it was sending.
     #[error("grpc: the client went away")]
     Disconnected,
@@ -67,6 +91,12 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::Store(error) => store_code(error),
+            // etcd's own Lock and Election services are clients of etcd, and pass messages on without their codes.
+            Error::Relayed(_)
+            | Error::SessionExpired
+            | Error::ElectionNotLeader
+            | Error::ElectionNoLeader
+            | Error::MissingLeaderKey => Code::Unknown,
             Error::BadLeaderTransferee => Code::FailedPrecondition,
             Error::NotSupported(_) | Error::Compressed => Code::Unimplemented,
             Error::MessageTooLarge { .. } | Error::AnswerTooLarge { .. } => Code::ResourceExhausted,
@@ -76,7 +106,18 @@ impl Error {
             Error::Framing(_) | Error::CutShort | Error::Malformed(_) | Error::Accept(_) => {
                 Code::Internal
             }
+            Error::Alarmed(_) | Error::Learner => Code::Unavailable,
+            Error::Json(_) => Code::InvalidArgument,
             Error::Disconnected => Code::Cancelled,
+        }
+    }
+
+    /// As the Lock and Election services pass it on. That a node cannot serve just now keeps its code, since clients
+    /// decide by it whether to go elsewhere.
+    pub(crate) fn relayed(self) -> Error {
+        match self {
+            Error::Store(error) if store_code(&error) != Code::Unavailable => Error::Relayed(error),
+            other => other,
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::face::{Face, MESSAGE_OVERHEAD_BYTES};
 use crate::inbound::Inbound;
 use crate::method::{Method, Shape};
-use crate::proto::etcdserverpb as wire;
+use crate::proto::{etcdserverpb as wire, v3electionpb};
 
 /// What stands before a message: whether it is compressed, and its length.
 pub(crate) const PREFIX_BYTES: usize = 5;
@@ -168,7 +168,7 @@ where
 }
 
 async fn carry_out(
-    face: &Face,
+    face: &Arc<Face>,
     method: Method,
     message: Bytes,
 ) -> Result<Response<Payload>, Error> {
@@ -180,6 +180,10 @@ async fn carry_out(
         Method::Snapshot => {
             wire::SnapshotRequest::decode(message)?;
             let messages = face.snapshot().await?;
+            return Ok(answered(Payload::Stream { messages, is_over: false }));
+        }
+        Method::Observe => {
+            let messages = face.observe(v3electionpb::LeaderRequest::decode(message)?);
             return Ok(answered(Payload::Stream { messages, is_over: false }));
         }
         Method::Range => {
@@ -230,6 +234,22 @@ async fn carry_out(
         Method::Hash => unary(message, |request| face.hash(request)).await,
         Method::HashKv => unary(message, |request| face.hash_kv(request)).await,
         Method::MoveLeader => unary(message, |request| face.move_leader(request)).await,
+        Method::Lock => unary(message, |request| face.lock(request)).await.map_err(Error::relayed),
+        Method::Unlock => {
+            unary(message, |request| face.unlock(request)).await.map_err(Error::relayed)
+        }
+        Method::Campaign => {
+            unary(message, |request| face.campaign(request)).await.map_err(Error::relayed)
+        }
+        Method::Proclaim => {
+            unary(message, |request| face.proclaim(request)).await.map_err(Error::relayed)
+        }
+        Method::Leader => {
+            unary(message, |request| face.leader(request)).await.map_err(Error::relayed)
+        }
+        Method::Resign => {
+            unary(message, |request| face.resign(request)).await.map_err(Error::relayed)
+        }
     };
     Ok(answered(Payload::unary(framed?)))
 }

@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/health` | whether a linearizable read succeeds, in JSON; `?serializable=true` asks this replica alone |
+//! | `/health` | whether no alarm is raised and a linearizable read succeeds, in JSON; `?serializable=true` asks this replica alone, `?exclude=NOSPACE` passes over an alarm |
 //! | `/livez` | whether this replica answers at all |
 //! | `/readyz` | whether the cluster answers through this replica |
 //! | `/version` | the version of etcd whose behaviour the face has |
@@ -16,6 +16,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::request::Query;
+use quorate_kv::service::Alarm;
 
 use crate::convert;
 use crate::error::Error;
@@ -59,8 +60,12 @@ impl Check {
         match self {
             Check::SerializableRead => read(face, true).await,
             Check::LinearizableRead => read(face, false).await,
-            // A node that finds its data corrupt stops, and every member has a vote.
-            Check::DataCorruption | Check::NonLearner => Ok(()),
+            Check::DataCorruption => match raised(face, |alarm| alarm == Alarm::Corrupt).await? {
+                Some(alarm) => Err(Error::Alarmed(name_of(alarm))),
+                None => Ok(()),
+            },
+            Check::NonLearner if face.status().await?.is_learner => Err(Error::Learner),
+            Check::NonLearner => Ok(()),
         }
     }
 }
@@ -85,7 +90,7 @@ pub(crate) async fn respond(face: &Arc<Face>, method: &Method, uri: &Uri) -> Res
         return response;
     }
     match (endpoint, check) {
-        ("health", _) => health(face, has(query, "serializable", "true")).await,
+        ("health", _) => health(face, query).await,
         ("version", _) => version(),
         ("metrics", _) => metrics(face).await,
         (_, None) => probe(face, endpoint, checks.iter().copied(), query).await,
@@ -96,12 +101,9 @@ pub(crate) async fn respond(face: &Arc<Face>, method: &Method, uri: &Uri) -> Res
     }
 }
 
-async fn health(face: &Face, serializable: bool) -> Response<Payload> {
-    let verdict = match face.status().await {
-        Ok(status) if status.leader.is_none() && !serializable => Err("RAFT NO LEADER".to_owned()),
-        Ok(_) => read(face, serializable).await.map_err(|error| format!("RANGE ERROR:{error}")),
-        Err(error) => Err(format!("RANGE ERROR:{error}")),
-    };
+async fn health(face: &Face, query: &str) -> Response<Payload> {
+    let serializable = has(query, "serializable", "true");
+    let verdict = judge(face, query, serializable).await;
     face.counters.count_health_check(verdict.is_ok());
     match verdict {
         Ok(()) => text(StatusCode::OK, JSON, r#"{"health":"true","reason":""}"#),
@@ -112,6 +114,19 @@ async fn health(face: &Face, serializable: bool) -> Response<Payload> {
             text(StatusCode::SERVICE_UNAVAILABLE, JSON, json)
         }
     }
+}
+
+/// Why the node is not healthy, in etcd's words.
+async fn judge(face: &Face, query: &str, serializable: bool) -> Result<(), String> {
+    let failed = |error: Error| format!("RANGE ERROR:{error}");
+    let is_minded = |alarm| !has(query, "exclude", name_of(alarm));
+    if let Some(alarm) = raised(face, is_minded).await.map_err(failed)? {
+        return Err(format!("ALARM {}", name_of(alarm)));
+    }
+    if face.status().await.map_err(failed)?.leader.is_none() && !serializable {
+        return Err("RAFT NO LEADER".to_owned());
+    }
+    read(face, serializable).await.map_err(failed)
 }
 
 /// Runs the checks that are not excluded, and says how each went if it was asked or if one failed.
@@ -146,6 +161,21 @@ async fn probe(
     text(StatusCode::OK, TEXT, report)
 }
 
+/// The first alarm, of whichever member, that is of a kind; as far as this node knows.
+async fn raised(face: &Face, is_of_kind: impl Fn(Alarm) -> bool) -> Result<Option<Alarm>, Error> {
+    let members = face.members(false).await?.members;
+    let mut raised = members.iter().flat_map(|member| member.info.alarms());
+    Ok(raised.find(|alarm| is_of_kind(*alarm)))
+}
+
+/// The name that etcd gives it.
+fn name_of(alarm: Alarm) -> &'static str {
+    match alarm {
+        Alarm::NoSpace => "NOSPACE",
+        Alarm::Corrupt => "CORRUPT",
+    }
+}
+
 /// Reads a key that need not be there.
 async fn read(face: &Face, serializable: bool) -> Result<(), Error> {
     let request = wire::RangeRequest {
@@ -174,7 +204,7 @@ async fn metrics(face: &Face) -> Response<Payload> {
         Ok(status) => text(
             StatusCode::OK,
             OPEN_METRICS,
-            metrics::text(&face.counters, &face.runtime, &status),
+            metrics::text(&face.counters, &face.lookout.watched, &face.runtime, &status),
         ),
         Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{error}\n")),
     }
@@ -183,7 +213,7 @@ async fn metrics(face: &Face) -> Response<Payload> {
 fn not_found(path: &str) -> Response<Payload> {
     let hint = format!(
         "nothing at {path}; there are /health, /livez, /readyz, /version and /metrics, \
-         and the gRPC services of etcd v3 over HTTP/2\n"
+         the gRPC services of etcd v3 over HTTP/2, and the same in JSON below /v3/\n"
     );
     text(StatusCode::NOT_FOUND, TEXT, hint)
 }

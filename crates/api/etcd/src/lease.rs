@@ -141,7 +141,7 @@ where
         }
         for (id, answer) in under_way {
             let answer = answer.await.map_err(|_| Error::from(StoreError::Stopped))?;
-            let renewed = renewed(face, id, answer)?;
+            let renewed = renewed(face, id, answer).await?;
             if messages.send(Ok(grpc::frame(&renewed)?)).await.is_err() {
                 return Ok(());
             }
@@ -150,7 +150,7 @@ where
     Ok(())
 }
 
-fn renewed(
+async fn renewed(
     face: &Face,
     id: i64,
     answer: NodeResponse,
@@ -162,7 +162,7 @@ fn renewed(
         Ok(Response::LeaseRenew(renewal)) => (renewal.revision, renewal.ttl_seconds),
         Ok(other) => unreachable!("the node answered a renewal with {other:?}"),
         // etcd says so in the answer rather than by an error, and clients look for it there.
-        Err(StoreError::LeaseNotFound) => (Default::default(), 0),
+        Err(StoreError::LeaseNotFound) => (face.status().await?.revision, 0),
         Err(error) => return Err(error.into()),
     };
     Ok(wire::LeaseKeepAliveResponse { header: face.header(revision, term), id, ttl })

@@ -15,10 +15,11 @@
 //!
 //! Open first: [`convert`], then `grpc.rs`, then `serve.rs`.
 //!
-//! *Coverage.* KV, Watch, Lease, Cluster and Auth: all. Maintenance: `Status`, `MoveLeader`, `Alarm`, `Defragment`, `Hash`,
-//! `HashKV` and `Snapshot`. Every other method is answered `UNIMPLEMENTED` with its name, in one place.
+//! *Coverage.* KV, Watch, Lease, Lock, Election, Cluster and Auth: all. Maintenance: `Status`, `MoveLeader`, `Alarm`,
+//! `Defragment`, `Hash`, `HashKV` and `Snapshot`. Every other method is answered `UNIMPLEMENTED` with its name, in one
+//! place.
 //!
-//! *Omitted.* TLS, compressed messages, the JSON gateway, and streams from the client.
+//! *Omitted.* TLS, and compressed messages.
 
 pub mod convert;
 pub mod proto;
@@ -26,13 +27,17 @@ pub mod proto;
 mod audit;
 mod auth;
 mod cluster;
+mod election;
 mod error;
 mod face;
+mod gateway;
 mod grpc;
 mod http;
 mod inbound;
 mod kv;
 mod lease;
+mod line;
+mod lock;
 mod long_read;
 mod maintenance;
 mod method;

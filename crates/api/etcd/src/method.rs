@@ -117,6 +117,17 @@ methods! {
         Snapshot = "Snapshot" ServerStream,
         MoveLeader = "MoveLeader" Unary,
     }
+    "v3lockpb.Lock" {
+        Lock = "Lock" Unary,
+        Unlock = "Unlock" Unary,
+    }
+    "v3electionpb.Election" {
+        Campaign = "Campaign" Unary,
+        Proclaim = "Proclaim" Unary,
+        Leader = "Leader" Unary,
+        Observe = "Observe" ServerStream,
+        Resign = "Resign" Unary,
+    }
 }
 
 impl Method {
@@ -175,6 +186,14 @@ impl Method {
 
     /// Whether its requests go through the log, and so may not be longer than the log takes.
     pub(crate) fn is_logged(self) -> bool {
-        matches!(self, Method::Put | Method::DeleteRange | Method::Txn | Method::Compact)
+        matches!(
+            self,
+            Method::Put
+                | Method::DeleteRange
+                | Method::Txn
+                | Method::Compact
+                | Method::Campaign
+                | Method::Proclaim
+        )
     }
 }

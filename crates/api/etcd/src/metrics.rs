@@ -21,6 +21,7 @@ use tonic::Code;
 use crate::error::Error;
 use crate::face::ETCD_VERSION;
 use crate::method::Method;
+use crate::watch::Watched;
 
 /// gRPC's codes by number, as its metrics spell them.
 const CODES: [&str; 17] = [
@@ -71,6 +72,11 @@ impl Counters {
         self.calls.0[method as usize][code as usize].fetch_add(1, Relaxed);
     }
 
+    /// How many calls of a method have been answered as they should.
+    fn answered(&self, method: Method) -> u64 {
+        self.calls.0[method as usize][Code::Ok as usize].load(Relaxed)
+    }
+
     /// A call to a method that the face does not have has been refused.
     pub(crate) fn count_unknown_call(&self) {
         self.unknown_calls.fetch_add(1, Relaxed);
@@ -118,9 +124,14 @@ impl Drop for Proposal<'_> {
 }
 
 /// The text of `/metrics`.
-pub(crate) fn text(counters: &Counters, runtime: &RuntimeMetrics, status: &Status) -> String {
+pub(crate) fn text(
+    counters: &Counters,
+    watched: &Watched,
+    runtime: &RuntimeMetrics,
+    status: &Status,
+) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape::new(counters, runtime, status)));
+    registry.register_collector(Box::new(Scrape::new(counters, watched, runtime, status)));
     let mut text = String::with_capacity(8 * 1024);
     text::encode(&mut text, &registry).expect("a string takes what is written to it");
     text
@@ -137,7 +148,12 @@ struct Scrape {
 }
 
 impl Scrape {
-    fn new(counters: &Counters, runtime: &RuntimeMetrics, status: &Status) -> Self {
+    fn new(
+        counters: &Counters,
+        watched: &Watched,
+        runtime: &RuntimeMetrics,
+        status: &Status,
+    ) -> Self {
         let calls = Method::ALL
             .iter()
             .copied()
@@ -151,8 +167,8 @@ impl Scrape {
         let bounds = SYNC_BUCKETS.into_iter().chain([f64::MAX]);
         Scrape {
             calls,
-            counters: totals(counters, runtime, status),
-            gauges: levels(counters, status),
+            counters: totals(counters, watched, runtime, status),
+            gauges: levels(counters, watched, status),
             syncs: (took.as_secs_f64(), bounds.zip(counts).collect()),
         }
     }
@@ -161,6 +177,7 @@ impl Scrape {
 /// Name, help and value of what only grows. The encoder puts `_total` behind the names.
 fn totals(
     counters: &Counters,
+    watched: &Watched,
     runtime: &RuntimeMetrics,
     status: &Status,
 ) -> Vec<(&'static str, &'static str, u64)> {
@@ -174,6 +191,21 @@ fn totals(
             "etcd_server_proposals_failed",
             "Commands that found no leader, timed out or were cut off by a stop",
             counters.proposals_failed.load(Relaxed),
+        ),
+        (
+            "etcd_debugging_lease_granted",
+            "Leases that were granted through this node",
+            counters.answered(Method::LeaseGrant),
+        ),
+        (
+            "etcd_debugging_lease_revoked",
+            "Leases that were revoked through this node",
+            counters.answered(Method::LeaseRevoke),
+        ),
+        (
+            "etcd_debugging_mvcc_events",
+            "Events that watches of this node were told of",
+            watched.events.load(Relaxed),
         ),
         (
             "quorate_grpc_unknown_calls",
@@ -207,7 +239,11 @@ fn totals(
 
 /// Name, help and value of what goes up and down, of what is a gauge in etcd, and of counters that etcd names without
 /// the `_total` that the encoder would put behind them.
-fn levels(counters: &Counters, status: &Status) -> Vec<(&'static str, &'static str, i64)> {
+fn levels(
+    counters: &Counters,
+    watched: &Watched,
+    status: &Status,
+) -> Vec<(&'static str, &'static str, i64)> {
     let level = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     vec![
         (
@@ -261,6 +297,17 @@ fn levels(counters: &Counters, status: &Status) -> Vec<(&'static str, &'static s
             "etcd_debugging_mvcc_keys_total",
             "Keys in the store",
             i64::try_from(status.keys).unwrap_or(i64::MAX),
+        ),
+        ("etcd_debugging_mvcc_watcher_total", "Watches", level(watched.watches.load(Relaxed))),
+        (
+            "etcd_debugging_mvcc_slow_watcher_total",
+            "Watches that have not been told of all yet",
+            level(watched.behind.load(Relaxed)),
+        ),
+        (
+            "etcd_debugging_mvcc_watch_stream_total",
+            "Streams of watches",
+            level(watched.streams.load(Relaxed)),
         ),
         ("etcd_debugging_mvcc_current_revision", "The revision of the store", status.revision.0),
         (

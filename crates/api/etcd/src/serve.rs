@@ -1,4 +1,4 @@
-//! The port: accepts connections, tells gRPC from plain HTTP, and lets calls end when the node stops.
+//! The port: accepts connections, tells gRPC from JSON and plain HTTP, and lets calls end when the node stops.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 use crate::face::Face;
+use crate::gateway;
 use crate::grpc::{self, Payload};
 use crate::http as plain;
 
@@ -102,12 +103,15 @@ async fn respond(
     face: Arc<Face>,
     request: Request<Incoming>,
 ) -> Result<Response<Payload>, Infallible> {
-    if is_grpc(request.headers()) {
-        let (head, body) = request.into_parts();
-        Ok(grpc::call(&face, head.uri.path(), &head.headers, body).await)
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    Ok(if is_grpc(&head.headers) {
+        grpc::call(&face, path, &head.headers, body).await
+    } else if path.starts_with(gateway::PREFIX) {
+        gateway::respond(&face, &head.method, path, &head.headers, body).await
     } else {
-        Ok(plain::respond(&face, request.method(), request.uri()).await)
-    }
+        plain::respond(&face, &head.method, &head.uri).await
+    })
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

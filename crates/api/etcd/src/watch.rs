@@ -5,6 +5,7 @@
 //! task, which passes requests on and writes notices out, as fast as its client takes them.
 
 mod lookout;
+mod vigil;
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ use crate::grpc;
 use crate::inbound::Inbound;
 use crate::proto::etcdserverpb::{self as wire, watch_request::RequestUnion};
 use crate::proto::mvccpb;
-pub(crate) use lookout::{Lookout, Order};
+pub(crate) use lookout::{Lookout, Order, Watched};
+pub(crate) use vigil::Vigil;
 
 /// How many messages may wait for the connection.
 const QUEUED_MAX: usize = 4;
@@ -179,11 +181,17 @@ impl Call {
             Notice::Progress { watch, revision } => {
                 vec![response(revision, watch.unwrap_or(NO_WATCH))]
             }
-            Notice::Canceled { watch, compacted, revision } => vec![wire::WatchResponse {
-                canceled: true,
-                compact_revision: compacted.map_or(0, |compacted| compacted.0),
-                ..response(revision, watch)
-            }],
+            Notice::Canceled { watch, compacted: None, revision } => {
+                vec![wire::WatchResponse { canceled: true, ..response(revision, watch) }]
+            }
+            // etcd leaves the revision out of this one.
+            Notice::Canceled { watch, compacted: Some(compacted), .. } => {
+                vec![wire::WatchResponse {
+                    canceled: true,
+                    compact_revision: compacted.0,
+                    ..response(Revision(0), watch)
+                }]
+            }
             Notice::Denied { watch, why, revision } => vec![wire::WatchResponse {
                 canceled: true,
                 cancel_reason: denial(why),
@@ -221,7 +229,8 @@ fn part(whole: wire::WatchResponse, bytes_max: usize) -> Vec<wire::WatchResponse
     parts
 }
 
-/// A watch as a client asks for it. An empty key stands for the first one, which is one zero byte.
+/// A watch as a client asks for it. An empty key stands for the first one, which is one zero byte. A negative revision is
+/// before all others, so that the watch learns, as etcd's does, that something was compacted since.
 fn watch(request: wire::WatchCreateRequest, asker: Option<Asker>) -> Watch {
     use wire::watch_create_request::FilterType;
     let filters = |kind: FilterType| request.filters.contains(&(kind as i32));
@@ -229,7 +238,7 @@ fn watch(request: wire::WatchCreateRequest, asker: Option<Asker>) -> Watch {
     let key = if request.key.is_empty() { Bytes::from_static(&[0]) } else { request.key };
     Watch {
         range: convert::key_range(key, request.range_end),
-        start: Revision(request.start_revision),
+        start: Revision(if request.start_revision < 0 { 1 } else { request.start_revision }),
         no_put,
         no_delete,
         prev_kv: request.prev_kv,
@@ -277,6 +286,15 @@ mod tests {
         let events: usize = parts.iter().map(|part| part.events.len()).sum();
         assert_eq!(events, 10);
         assert_eq!(part(whole.clone(), 10_000), vec![whole]);
+    }
+
+    #[test]
+    fn a_negative_revision_is_before_all_others() {
+        for (asked, start) in [(-7, 1), (0, 0), (1, 1), (7, 7)] {
+            let request =
+                wire::WatchCreateRequest { start_revision: asked, ..Default::default() };
+            assert_eq!(watch(request).start, Revision(start), "asked from {asked}");
+        }
     }
 
     #[test]

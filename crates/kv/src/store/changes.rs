@@ -45,6 +45,11 @@ impl<E: Engine> Store<E> {
     /// The store's past as it is now. What was applied and not committed is committed.
     pub fn prepare_changes(&mut self) -> PreparedChanges<E::View> {
         self.commit();
+        self.committed_changes()
+    }
+
+    /// The store's past as it is now, if all that was applied is committed.
+    pub fn committed_changes(&self) -> PreparedChanges<E::View> {
         PreparedChanges {
             view: self.engine.view(),
             now: self.meta.revision,

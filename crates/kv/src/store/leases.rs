@@ -214,8 +214,9 @@ impl<E: Engine> Store<E> {
         })
     }
 
+    /// Every lease, the one that ends next first.
     pub(super) fn all_leases(&self) -> LeasesResponse {
-        let leases = self.leases.by_id.keys().copied().collect();
+        let leases = self.leases.by_deadline.iter().map(|(_, id)| *id).collect();
         LeasesResponse { revision: self.meta.revision, leases }
     }
 

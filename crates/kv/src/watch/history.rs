@@ -77,6 +77,10 @@ impl History {
         past.read(from, upto, portion, prev_kv)
     }
 
+    pub(super) fn is_released(&self) -> bool {
+        self.past.is_none()
+    }
+
     /// Lets go of what it was read from.
     pub(super) fn release(&mut self) {
         self.past = None;

@@ -296,8 +296,10 @@ impl Hub {
 
     fn take_newer(&mut self, history: History) {
         let Known { revision, auth } = self.known();
-        let is_newer = history.now >= revision && history.compacted >= self.history.compacted;
-        if is_newer && history.auth.version() >= auth {
+        let is_newer = history.now >= revision
+            && history.auth.version() >= auth
+            && history.compacted >= self.history.compacted;
+        if is_newer || self.history.is_released() {
             self.history = history;
             if self.history.auth.version() > auth && !self.mutants.has("watch_survives_revocation")
             {
@@ -396,8 +398,10 @@ impl Hub {
         let mut quiet = Vec::new();
         for watching in self.watches.values_mut() {
             let was_quiet = std::mem::replace(&mut watching.is_quiet, true);
+            // One that is yet to begin has come farther than all that can be said.
+            let is_level = watching.is_level && watching.next.0 <= self.position.0 + 1;
             let is_due = watching.watch.progress_notify && was_quiet;
-            if is_due && (watching.is_level || self.mutants.has("watch_progress_runs_ahead")) {
+            if is_due && (is_level || self.mutants.has("watch_progress_runs_ahead")) {
                 quiet.push((watching.stream, watching.id));
             }
         }
@@ -556,7 +560,11 @@ impl Hub {
     fn tell_progress(&mut self) {
         let is_told = |id: &StreamId| {
             let stream = &self.streams[id];
-            stream.behind.is_empty() && stream.asked_at <= self.position && self.has_room(*id)
+            let has_begun = |key| self.watches[key].next.0 <= self.position.0 + 1;
+            stream.behind.is_empty()
+                && stream.asked_at <= self.position
+                && stream.watches.values().all(has_begun)
+                && self.has_room(*id)
         };
         let told: Vec<StreamId> = self.inquiring.iter().copied().filter(is_told).collect();
         for stream in told {

@@ -16,7 +16,8 @@
 //! - What a progress notice claims has been told before.
 //!
 //! Departures from etcd: progress that was asked for is told once every watch of the stream is level and the hub has read
-//! all that this node had applied when it was asked, where etcd 3.5.1 answers at once with what it may not have sent.
+//! all that this node had applied when it was asked, where etcd 3.5.1 answers at once with what it may not have sent. A
+//! watch from a later revision on counts as told of what is before that, and so keeps its stream from being told of less.
 
 mod history;
 mod hub;

@@ -121,7 +121,10 @@ impl Model {
     }
 
     pub(crate) fn lease_ids(&self) -> Vec<LeaseId> {
-        self.leases.keys().copied().collect()
+        let mut by_deadline: Vec<_> =
+            self.leases.iter().map(|(id, (_, deadline))| (*deadline, *id)).collect();
+        by_deadline.sort_unstable();
+        by_deadline.into_iter().map(|(_, id)| id).collect()
     }
 
     pub(crate) fn range(&self, get: &RangeRequest) -> Result<RangeResponse, Error> {

@@ -37,6 +37,8 @@ pub(crate) struct FakeNode {
     pub(crate) refusal: Option<Error>,
     /// Whether it knows of no leader.
     pub(crate) is_leaderless: bool,
+    /// Whether it has no vote.
+    pub(crate) is_learner: bool,
     /// Every request so far.
     pub(crate) asked: Arc<Mutex<Vec<NodeRequest>>>,
 }
@@ -114,7 +116,7 @@ impl FakeNode {
     pub(crate) fn status(&self, map: &Map) -> Status {
         Status {
             role: Role::Leader,
-            is_learner: false,
+            is_learner: self.is_learner,
             log_base: 0,
             is_counted: true,
             life: 0,

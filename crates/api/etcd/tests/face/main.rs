@@ -4,6 +4,7 @@
 mod disconnects;
 mod endpoints;
 mod fake_node;
+mod gateway;
 mod generated_client;
 mod refusals;
 mod stock_client;
