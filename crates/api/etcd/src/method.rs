@@ -181,6 +181,8 @@ impl Method {
                 | Method::Status
                 | Method::Hash
                 | Method::HashKv
+                | Method::Leader
+                | Method::Observe
         )
     }
 
