@@ -330,7 +330,12 @@ impl Hub {
     pub fn create(&mut self, stream: StreamId, id: i64, watch: Watch, history: History) {
         let now = history.now;
         let Some(open) = self.streams.get_mut(&stream) else { return };
-        let why = if let Some(why) = watch.denial(&history, self.mutants) {
+        // The permission may have gone after the client's look at the store, and this hub know of it already.
+        let newest = match self.history.auth.version() > history.auth.version() {
+            true => &self.history,
+            false => &history,
+        };
+        let why = if let Some(why) = watch.denial(newest, self.mutants) {
             Some(Refusal::Denied(why))
         } else if watch.range.is_empty() {
             Some(Refusal::EmptyRange)
