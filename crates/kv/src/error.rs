@@ -97,6 +97,57 @@ pub enum Error {
     /// write that was agreed upon takes effect on the other replicas.
     #[error("etcdserver: this replica's data cannot be used: {0}")]
     Storage(#[from] EngineError),
+    /// Authentication is to be enabled, and nobody could disable it.
+    #[error("etcdserver: root user does not exist")]
+    RootUserNotExist,
+    /// As above.
+    #[error("etcdserver: root user does not have root role")]
+    RootRoleNotExist,
+    /// The name of a new user is taken.
+    #[error("etcdserver: user name already exists")]
+    UserExists,
+    /// A user without a name; or nobody has said who asks.
+    #[error("etcdserver: user name is empty")]
+    UserEmpty,
+    /// There is no such user.
+    #[error("etcdserver: user name not found")]
+    UserNotFound,
+    /// The name of a new role is taken.
+    #[error("etcdserver: role name already exists")]
+    RoleExists,
+    /// A role without a name.
+    #[error("etcdserver: role name is empty")]
+    RoleEmpty,
+    /// There is no such role.
+    #[error("etcdserver: role name not found")]
+    RoleNotFound,
+    /// There is no such user, or the password is another one. Which it is, is not said.
+    #[error("etcdserver: authentication failed, invalid user ID or password")]
+    AuthFailed,
+    /// A permission is to be granted, and the request says none.
+    #[error("etcdserver: permission not given")]
+    PermissionNotGiven,
+    /// Whoever asks may not do that.
+    #[error("etcdserver: permission denied")]
+    PermissionDenied,
+    /// A role is to be taken from a user who doesn't have it.
+    #[error("etcdserver: role is not granted to the user")]
+    RoleNotGranted,
+    /// A permission is to be taken from a role that doesn't have it.
+    #[error("etcdserver: permission is not granted to the role")]
+    PermissionNotGranted,
+    /// What makes sense only while authentication is enabled.
+    #[error("etcdserver: authentication is not enabled")]
+    AuthNotEnabled,
+    /// What was said of who asks was said by nobody who could know, or holds no more.
+    #[error("etcdserver: invalid auth token")]
+    InvalidAuthToken,
+    /// A change after which nobody could manage users any more, or that makes no sense.
+    #[error("etcdserver: invalid auth management")]
+    InvalidAuthMgmt,
+    /// Who asks has shown a password that counts no more.
+    #[error("etcdserver: revision of auth store is old")]
+    AuthOldRevision,
     /// A request this server does not carry out.
     #[error("etcdserver: not supported: {0}")]
     Unsupported(&'static str),

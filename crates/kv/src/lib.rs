@@ -8,6 +8,7 @@
 //!
 //! Open first: [`request`], then `store/mod.rs`.
 
+pub mod auth;
 pub mod backup;
 pub mod error;
 pub mod long_read;

@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+use crate::auth::{AuthCommand, AuthQuery, AuthResponse};
+
 /// The longest key, in bytes. An engine's key may have 65,535, and one of the store's is at worst twice as long as the
 /// client's and somewhat more.
 pub const KEY_BYTES_MAX: usize = 32_000;
@@ -288,6 +290,8 @@ pub enum Command {
     LeaseRenew(LeaseId),
     /// Time has passed. Only nodes propose this.
     Tick(TickRequest),
+    /// Users and roles are changed.
+    Auth(AuthCommand),
 }
 
 /// What changes nothing, and so is answered from the store of one replica.
@@ -306,6 +310,8 @@ pub enum Query {
     },
     /// All leases.
     Leases,
+    /// Users and roles.
+    Auth(AuthQuery),
 }
 
 /// The answer to a [`RangeRequest`].
@@ -433,4 +439,6 @@ pub enum Response {
     Leases(LeasesResponse),
     /// Time has passed, or it was not this node's to say.
     Ticked,
+    /// To what is about users and roles.
+    Auth(AuthResponse),
 }

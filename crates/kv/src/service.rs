@@ -2,6 +2,7 @@
 
 use quorate_core::{GroupId, NodeId};
 
+use crate::auth::Asker;
 use crate::backup::Backup;
 use crate::error::Error;
 use crate::long_read::{LongDigest, LongRead};
@@ -56,8 +57,8 @@ pub enum NodeRequest {
     History {
         /// The shard.
         group: GroupId,
-        /// Wait until the store has come further than this revision; if none is given, answer at once.
-        beyond: Option<Revision>,
+        /// Wait until there is more than this; if none is given, answer at once.
+        beyond: Option<Known>,
     },
     /// Have the time that this node has led since the last such request end leases that are over. To be asked again and
     /// again, of every node: one that does not lead has nothing to do.
@@ -80,6 +81,41 @@ pub enum NodeRequest {
         /// What to change.
         change: MemberChange,
     },
+    /// A command or a query on behalf of somebody. While authentication is enabled, one that is not in here is nobody's.
+    For {
+        /// Who asks.
+        asker: Asker,
+        /// What for.
+        request: Box<NodeRequest>,
+    },
+}
+
+impl NodeRequest {
+    /// The shard that it is about.
+    pub fn group(&self) -> GroupId {
+        match self {
+            NodeRequest::Command { group, .. }
+            | NodeRequest::Query { group, .. }
+            | NodeRequest::Status { group }
+            | NodeRequest::TransferLeadership { group, .. }
+            | NodeRequest::Backup { group }
+            | NodeRequest::Digest { group, .. }
+            | NodeRequest::History { group, .. }
+            | NodeRequest::Tick { group }
+            | NodeRequest::Members { group, .. }
+            | NodeRequest::ChangeMembers { group, .. } => *group,
+            NodeRequest::For { request, .. } => request.group(),
+        }
+    }
+}
+
+/// What somebody knows of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Known {
+    /// Its revision.
+    pub revision: Revision,
+    /// The version of its users and roles ([`crate::store::AuthTable::version`]).
+    pub auth: u64,
 }
 
 /// A change of who the members are, or of what is known of one.

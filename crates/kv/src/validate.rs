@@ -56,9 +56,10 @@ pub fn validate<'a>(request: impl Into<Request<'a>>, operations_max: usize) -> R
             Command::Compact(_)
             | Command::LeaseRevoke(_)
             | Command::LeaseRenew(_)
-            | Command::Tick(_),
+            | Command::Tick(_)
+            | Command::Auth(_),
         )
-        | Request::Query(Query::LeaseStatus { .. } | Query::Leases) => Ok(()),
+        | Request::Query(Query::LeaseStatus { .. } | Query::Leases | Query::Auth(_)) => Ok(()),
         Request::Query(Query::Range(range)) => check_range(&range.range),
     }
 }

@@ -10,9 +10,10 @@ use proptest::test_runner::TestRunner;
 use quorate_check::kv_model::Revision as CheckedRevision;
 use quorate_check::watch::{self, Asked, Change, Past, Told};
 use quorate_core::Mutants;
+use quorate_kv::auth::{Access, Asker, AuthCommand, Denial, Permission, TokenKey};
 use quorate_kv::request::*;
 use quorate_kv::store::{Portion, Store};
-use quorate_kv::watch::{History, Hub, Limits, MUTANTS, Notice, StreamId, Watch};
+use quorate_kv::watch::{History, Hub, Limits, MUTANTS, Notice, Refusal, StreamId, Watch};
 
 const STREAMS: u64 = 3;
 /// So little that streams run out of room all the time.
@@ -66,6 +67,7 @@ fn any_watch() -> impl Strategy<Value = Watch> {
             prev_kv,
             progress_notify,
             fragment: false,
+            asker: None,
         }
     })
 }
@@ -257,7 +259,7 @@ impl World {
                 let seen = Seen { asked, responses: Vec::new(), is_over: false };
                 self.seen.insert((stream, id), seen);
             }
-            Notice::Refused { .. } => {
+            Notice::Denied { .. } | Notice::Refused { .. } => {
                 self.asked.get_mut(&stream).expect("somebody asked").remove(0);
             }
             Notice::Events { watch, events, revision, prev_kv, .. } => {
@@ -383,7 +385,9 @@ const CAUGHT: [(&str, &str); 8] = [
 
 #[test]
 fn every_mutant_of_the_hub_is_caught() {
-    assert_eq!(CAUGHT.map(|(name, _)| name), MUTANTS);
+    // Whom it concerns that a permission is taken away is tried below.
+    let below = ["watch_survives_revocation"];
+    assert_eq!([&CAUGHT.map(|(name, _)| name)[..], &below].concat(), MUTANTS);
     for (name, property) in CAUGHT {
         let mut runner = TestRunner::deterministic();
         let acts = vec(any_act(), 100..150);
@@ -394,4 +398,72 @@ fn every_mutant_of_the_hub_is_caught() {
         let Some(why) = caught else { panic!("{name} is not caught") };
         assert!(why.starts_with(&format!("a watch is not {property}")), "{name}: {why}");
     }
+}
+
+/// What bob, who watches `a`, is told when he is not permitted to read it any more, and `a` is written after that.
+fn told_after_revocation(mutants: Mutants) -> Vec<Notice> {
+    let mut store = Store::in_memory();
+    let (named, password) = (str::to_owned, None);
+    let range = KeyRange { start: self::name(0), end: RangeEnd::Single };
+    let access = Access::Read;
+    let permission = Some(Permission { range: range.clone(), access });
+    let role = || named("reader");
+    let steps = [
+        AuthCommand::AddUser { name: named("root"), password: password.clone() },
+        AuthCommand::GrantRole { user: named("root"), role: named("root") },
+        AuthCommand::AddUser { name: named("bob"), password },
+        AuthCommand::AddRole(role()),
+        AuthCommand::GrantPermission { role: role(), permission },
+        AuthCommand::GrantRole { user: named("bob"), role: role() },
+        AuthCommand::Enable(TokenKey(Bytes::from_static(b"key"))),
+    ];
+    for step in steps {
+        store.apply(&Command::Auth(step)).expect("each step is in order");
+    }
+    let history = |store: &mut Store| History::new(1, store.prepare_changes());
+    let mut hub = Hub::new(history(&mut store), LIMITS, mutants);
+    hub.open(StreamId(1));
+    let watch = |range, user: &str| Watch {
+        range,
+        start: Revision(0),
+        no_put: false,
+        no_delete: false,
+        prev_kv: false,
+        progress_notify: false,
+        fragment: false,
+        asker: Some(Asker { user: user.to_owned(), checked_at: None }),
+    };
+    let wider = KeyRange { start: self::name(0), end: RangeEnd::Unbounded };
+    hub.create(StreamId(1), 8, watch(wider, "bob"), history(&mut store));
+    hub.create(StreamId(1), 9, watch(range.clone(), "bob"), history(&mut store));
+    let put = |store: &mut Store| {
+        let (key, value, lease) = (self::name(0), Bytes::from_static(b"v"), LeaseId(0));
+        let (prev_kv, ignore_value, ignore_lease) = (false, false, false);
+        let put = PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease };
+        store.apply(&Command::Put(put)).expect("a put");
+    };
+    put(&mut store);
+    hub.learn(history(&mut store));
+    while hub.work().expect("nothing is damaged") {}
+    let revoke = AuthCommand::RevokePermission { role: role(), range };
+    store.apply(&Command::Auth(revoke)).expect("it was granted");
+    put(&mut store);
+    hub.learn(history(&mut store));
+    while hub.work().expect("nothing is damaged") {}
+    hub.take_notices().into_iter().map(|(_, notice)| notice).collect()
+}
+
+#[test]
+fn a_watch_ends_when_its_range_may_no_longer_be_read_and_is_told_of_nothing_after_that() {
+    let why = Denial::PermissionDenied;
+    let told = told_after_revocation(Mutants::NONE);
+    let [refused, created, events, denied] = &told[..] else { panic!("{told:?}") };
+    let revision = Revision(1);
+    assert_eq!(*refused, Notice::Refused { why: Refusal::Denied(why), revision });
+    assert_eq!(*created, Notice::Created { watch: 9, revision });
+    assert!(matches!(events, Notice::Events { watch: 9, revision: Revision(2), .. }), "{told:?}");
+    assert_eq!(*denied, Notice::Denied { watch: 9, why, revision: Revision(3) });
+    let told = told_after_revocation(Mutants::only("watch_survives_revocation"));
+    let last = told.last();
+    assert!(matches!(last, Some(Notice::Events { .. })), "the mutant is not noticed: {told:?}");
 }

@@ -403,6 +403,7 @@ impl Audience {
         match notice {
             Notice::Created { .. } => {}
             Notice::Refused { why, .. } => unreachable!("a watch is refused: {why:?}"),
+            Notice::Denied { why, .. } => unreachable!("a watch is denied: {why:?}"),
             Notice::Events { events, prev_kv, .. } => {
                 self.tally.told += events.len() as u64;
                 if let Some(last) = events.last() {
@@ -472,6 +473,7 @@ fn draw(stream: StreamId, known: Revision, clients: &mut Clients<'_, Node>) -> W
         prev_kv: rng.below(2) == 0,
         progress_notify: rng.below(2) == 0,
         fragment: false,
+        asker: None,
     };
     Watcher {
         node: None,

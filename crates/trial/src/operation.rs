@@ -200,7 +200,8 @@ fn reply(response: &kv::Response) -> (kv::Revision, Reply) {
         | kv::Response::LeaseRenew(_)
         | kv::Response::LeaseStatus(_)
         | kv::Response::Leases(_)
-        | kv::Response::Ticked => {
+        | kv::Response::Ticked
+        | kv::Response::Auth(_) => {
             unreachable!("the workload nests no transactions, and does not judge compactions")
         }
     }

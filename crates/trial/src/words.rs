@@ -71,8 +71,12 @@ fn request(request: &NodeRequest) -> Label {
             format!("lease {}", id.0).into()
         }
         NodeRequest::Query { query: Query::Leases, .. } => "leases".into(),
+        NodeRequest::Query { query: Query::Auth(query), .. } => format!("{query:?}").into(),
+        NodeRequest::For { asker, request } => {
+            format!("{}: {}", asker.user, self::request(request).text).into()
+        }
         NodeRequest::History { beyond, .. } => match beyond {
-            Some(revision) => format!("history beyond {}", revision.0).into(),
+            Some(known) => format!("history beyond {}", known.revision.0).into(),
             None => "history".into(),
         },
         NodeRequest::Tick { .. } => "tick".into(),
@@ -161,6 +165,7 @@ fn done(response: &Response) -> String {
         },
         Response::Leases(all) => format!("{} leases", all.leases.len()),
         Response::Ticked => "ticked".to_owned(),
+        Response::Auth(auth) => format!("{:?}", auth.answer),
     }
 }
 
@@ -182,6 +187,7 @@ fn command(command: &Command) -> String {
         Command::LeaseRevoke(id) => format!("revoke({})", id.0),
         Command::LeaseRenew(id) => format!("renew({})", id.0),
         Command::Tick(tick) => format!("tick({} ms from {})", tick.by_ms, tick.from_ms),
+        Command::Auth(change) => format!("{change:?}"),
     }
 }
 

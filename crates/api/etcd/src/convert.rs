@@ -27,6 +27,16 @@ pub fn key_range(start: Bytes, end: Bytes) -> KeyRange {
     KeyRange { start, end }
 }
 
+/// The pair of wire fields that means these keys.
+pub fn key_range_to_wire(range: KeyRange) -> (Bytes, Bytes) {
+    let end = match range.end {
+        RangeEnd::Single => Bytes::new(),
+        RangeEnd::Before(end) => end,
+        RangeEnd::Unbounded => Bytes::from_static(&[0]),
+    };
+    (range.start, end)
+}
+
 /// A read.
 ///
 /// # Errors
@@ -238,7 +248,8 @@ fn response_op(response: store::Response) -> wire::ResponseOp {
         | store::Response::LeaseRenew(_)
         | store::Response::LeaseStatus(_)
         | store::Response::Leases(_)
-        | store::Response::Ticked => {
+        | store::Response::Ticked
+        | store::Response::Auth(_) => {
             unreachable!("a transaction holds reads, writes and deletions")
         }
     };

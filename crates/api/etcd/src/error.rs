@@ -14,6 +14,15 @@ pub enum Error {
     /// Leadership is to go to a node that is not a member.
     #[error("etcdserver: bad leader transferee")]
     BadLeaderTransferee,
+    /// A password of which bcrypt would leave a part out.
+    #[error("etcdserver: a password has at most 72 bytes; choose a shorter one")]
+    PasswordTooLong,
+    /// A password could not be hashed, or a key not be made.
+    #[error("etcdserver: cannot hash: {0}; look at bcrypt's cost and at the system's randomness")]
+    Password(String),
+    /// The node has a key to check tokens with, and none to sign them.
+    #[error("etcdserver: this node has no private key to sign a token with; ask another one")]
+    CannotSign,
     /// The node refused something that the face asked it for a client of the Lock or Election service.
     #[error(transparent)]
     Relayed(StoreError),
@@ -91,6 +100,9 @@ impl Error {
             Error::BadLeaderTransferee => Code::FailedPrecondition,
             Error::NotSupported(_) | Error::Compressed => Code::Unimplemented,
             Error::MessageTooLarge { .. } | Error::AnswerTooLarge { .. } => Code::ResourceExhausted,
+            Error::PasswordTooLong => Code::InvalidArgument,
+            Error::Password(_) => Code::Internal,
+            Error::CannotSign => Code::FailedPrecondition,
             Error::Framing(_) | Error::CutShort | Error::Malformed(_) | Error::Accept(_) => {
                 Code::Internal
             }
@@ -127,7 +139,15 @@ fn store_code(error: &StoreError) -> Code {
         | StoreError::DuplicateKey
         | StoreError::InvalidSortOption
         | StoreError::RequestTooLarge
-        | StoreError::MemberBadUrls => Code::InvalidArgument,
+        | StoreError::MemberBadUrls
+        | StoreError::UserEmpty
+        | StoreError::RoleEmpty
+        | StoreError::AuthFailed
+        | StoreError::PermissionNotGiven
+        | StoreError::InvalidAuthMgmt
+        | StoreError::AuthOldRevision => Code::InvalidArgument,
+        StoreError::PermissionDenied => Code::PermissionDenied,
+        StoreError::InvalidAuthToken => Code::Unauthenticated,
         StoreError::LeaseNotFound | StoreError::MemberNotFound => Code::NotFound,
         StoreError::NotLeader
         | StoreError::LeaseExists
@@ -136,7 +156,16 @@ fn store_code(error: &StoreError) -> Code {
         | StoreError::MemberNotEnoughStarted
         | StoreError::MemberNotLearner
         | StoreError::LearnerNotReady
-        | StoreError::TooManyLearners => Code::FailedPrecondition,
+        | StoreError::TooManyLearners
+        | StoreError::RootUserNotExist
+        | StoreError::RootRoleNotExist
+        | StoreError::UserExists
+        | StoreError::UserNotFound
+        | StoreError::RoleExists
+        | StoreError::RoleNotFound
+        | StoreError::RoleNotGranted
+        | StoreError::PermissionNotGranted
+        | StoreError::AuthNotEnabled => Code::FailedPrecondition,
         StoreError::Compacted | StoreError::FutureRevision | StoreError::LeaseTtlTooLarge => {
             Code::OutOfRange
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::{GroupId, NodeId};
+use quorate_kv::auth::Asker;
 use quorate_kv::backup::Backup;
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::long_read::{LongDigest, LongRead};
@@ -14,7 +15,9 @@ use quorate_runtime::{Handle, Metrics, Stopped};
 
 use crate::error::Error;
 use crate::metrics::Counters;
+use crate::password::{BCRYPT_COST, Passwords};
 use crate::proto::etcdserverpb::ResponseHeader;
+use crate::token::{TokenKind, Tokens};
 use crate::watch::Lookout;
 
 /// The version of etcd whose behaviour the face has, as clients ask for it.
@@ -53,6 +56,12 @@ pub struct FaceConfig {
     pub progress_notify_interval: Duration,
     /// How long calls under way have to end once the node is told to stop, in milliseconds.
     pub drain_timeout_ms: u64,
+    /// What clients that have shown a password are given.
+    pub auth_token: TokenKind,
+    /// How much work it is to check a password: bcrypt's cost, each more of which doubles it.
+    pub bcrypt_cost: u32,
+    /// Whether a line of the log says who asked for each change, and what became of it.
+    pub audit: bool,
 }
 
 impl FaceConfig {
@@ -70,16 +79,24 @@ impl FaceConfig {
             health_timeout_ms: 5_000,
             progress_notify_interval: Duration::from_secs(600),
             drain_timeout_ms: 1_000,
+            auth_token: TokenKind::Simple,
+            bcrypt_cost: BCRYPT_COST,
+            audit: false,
         }
     }
 }
 
-/// One node's face to clients of etcd: all its connections share one.
-#[derive(Debug)]
+/// One node's face to clients of etcd: all its connections share one, and each call of a client that has said who it is
+/// has a clone that knows.
+#[derive(Clone, Debug)]
 pub struct Face {
-    pub(crate) config: FaceConfig,
-    pub(crate) counters: Counters,
-    pub(crate) lookout: Lookout,
+    pub(crate) config: Arc<FaceConfig>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) lookout: Arc<Lookout>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) passwords: Arc<Passwords>,
+    /// Who asks, if that was said.
+    pub(crate) asker: Option<Asker>,
     node: Handle<NodeRequest, NodeResponse>,
     leader: Handle<NodeRequest, NodeResponse>,
     pub(crate) runtime: Arc<Metrics>,
@@ -95,7 +112,17 @@ impl Face {
         runtime: Arc<Metrics>,
     ) -> Self {
         let lookout = Lookout::new(node.clone(), config.group, config.progress_notify_interval);
-        Face { config, counters: Counters::default(), lookout, node, leader, runtime }
+        Face {
+            counters: Arc::default(),
+            lookout: Arc::new(lookout),
+            tokens: Arc::new(Tokens::new(config.auth_token.clone())),
+            passwords: Arc::new(Passwords::new(config.bcrypt_cost)),
+            asker: None,
+            config: Arc::new(config),
+            node,
+            leader,
+            runtime,
+        }
     }
 
     /// The header of an answer.
@@ -114,8 +141,8 @@ impl Face {
             // What is left of the log is for what is under way, and for what makes room.
             return Err(StoreError::NoSpace.into());
         }
-        match self.node.ask(request).await {
-            Ok(NodeResponse::Done { term, outcome }) => Ok((term, outcome?)),
+        match self.node.ask(self.signed(request)).await {
+            Ok(NodeResponse::Done { term, outcome }) => Ok((term, self.verdict(outcome)?)),
             Ok(other) => unreachable!("the node answered a command or a query with {other:?}"),
             Err(_) => Err(StoreError::Stopped.into()),
         }
@@ -126,7 +153,29 @@ impl Face {
         &self,
         request: NodeRequest,
     ) -> impl Future<Output = Result<NodeResponse, Stopped>> + use<> {
-        self.node.post(request)
+        self.node.post(self.signed(request))
+    }
+
+    /// What the node has answered; and if a token counts for nothing any more, that in the words that etcd has for its kind.
+    pub(crate) fn verdict(
+        &self,
+        outcome: Result<Response, StoreError>,
+    ) -> Result<Response, StoreError> {
+        match (outcome, &self.asker) {
+            (Err(StoreError::AuthOldRevision), Some(asker)) => {
+                self.tokens.forget(asker);
+                Err(self.tokens.outdated())
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// A request on behalf of whoever asks.
+    fn signed(&self, request: NodeRequest) -> NodeRequest {
+        match &self.asker {
+            Some(asker) => NodeRequest::For { asker: asker.clone(), request: Box::new(request) },
+            None => request,
+        }
     }
 
     /// How the node's replica is doing.
@@ -173,8 +222,8 @@ impl Face {
         let serializable = request.serializable;
         let query = Query::Range(request);
         let query = NodeRequest::Query { group: self.config.group, query, serializable };
-        match self.node.ask(query).await {
-            Ok(NodeResponse::Done { term, outcome }) => match outcome? {
+        match self.node.ask(self.signed(query)).await {
+            Ok(NodeResponse::Done { term, outcome }) => match self.verdict(outcome)? {
                 Response::Range(range) => Ok(Ranged::Answer { term, range }),
                 other => unreachable!("the node answered a read with {other:?}"),
             },

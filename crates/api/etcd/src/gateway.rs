@@ -17,7 +17,7 @@ mod values;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderValue, Method as Verb, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method as Verb, Response, StatusCode, header};
 use hyper::body::Body;
 use serde::Serialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -64,6 +64,23 @@ const PATHS: &[(&str, Method)] = &[
     ("maintenance/hashkv", Method::HashKv),
     ("maintenance/snapshot", Method::Snapshot),
     ("maintenance/transfer-leadership", Method::MoveLeader),
+    ("auth/enable", Method::AuthEnable),
+    ("auth/disable", Method::AuthDisable),
+    ("auth/status", Method::AuthStatus),
+    ("auth/authenticate", Method::Authenticate),
+    ("auth/user/add", Method::UserAdd),
+    ("auth/user/get", Method::UserGet),
+    ("auth/user/list", Method::UserList),
+    ("auth/user/delete", Method::UserDelete),
+    ("auth/user/changepw", Method::UserChangePassword),
+    ("auth/user/grant", Method::UserGrantRole),
+    ("auth/user/revoke", Method::UserRevokeRole),
+    ("auth/role/add", Method::RoleAdd),
+    ("auth/role/get", Method::RoleGet),
+    ("auth/role/list", Method::RoleList),
+    ("auth/role/delete", Method::RoleDelete),
+    ("auth/role/grant", Method::RoleGrantPermission),
+    ("auth/role/revoke", Method::RoleRevokePermission),
     ("lock/lock", Method::Lock),
     ("lock/unlock", Method::Unlock),
     ("election/campaign", Method::Campaign),
@@ -78,6 +95,7 @@ pub(crate) async fn respond<B>(
     face: &Arc<Face>,
     verb: &Verb,
     path: &str,
+    headers: &HeaderMap,
     body: B,
 ) -> Response<Payload>
 where
@@ -92,13 +110,14 @@ where
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
-    let answer = carry_out(face, *method, body).await;
+    let answer = carry_out(face, *method, headers, body).await;
     answer.unwrap_or_else(|status| refusal(&status))
 }
 
 async fn carry_out<B>(
     face: &Arc<Face>,
     method: Method,
+    headers: &HeaderMap,
     body: B,
 ) -> Result<Response<Payload>, Status>
 where
@@ -124,12 +143,12 @@ where
     }
     let request = Payload::Stream { messages: sent, is_over: false };
     if is_stream {
-        let answer = grpc::call(face, &path, request).await;
+        let answer = grpc::call(face, &path, headers, request).await;
         let sending = send_all(values, requests, schema.clone());
         return Ok(stream(schema, sending, messages_of(answer)?));
     }
     drop(requests);
-    let answer = grpc::call(face, &path, request).await;
+    let answer = grpc::call(face, &path, headers, request).await;
     if method.shape() == Shape::ServerStream {
         return Ok(stream(schema, std::future::ready(Ok(())), messages_of(answer)?));
     }

@@ -20,6 +20,7 @@ use quorate_kv::error::Error as StoreError;
 use tokio::sync::mpsc::Receiver;
 use tonic::{Code, Status};
 
+use crate::audit;
 use crate::error::Error;
 use crate::face::{Face, MESSAGE_OVERHEAD_BYTES};
 use crate::inbound::Inbound;
@@ -109,7 +110,12 @@ impl Body for Payload {
 }
 
 /// Carries out one call.
-pub(crate) async fn call<B>(face: &Arc<Face>, path: &str, body: B) -> Response<Payload>
+pub(crate) async fn call<B>(
+    face: &Arc<Face>,
+    path: &str,
+    headers: &HeaderMap,
+    body: B,
+) -> Response<Payload>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
@@ -117,18 +123,31 @@ where
         face.counters.count_unknown_call();
         return refusal(Error::NotSupported(path.to_owned()));
     };
-    let answer = if method.shape() == Shape::BidiStream {
-        let inbound = Inbound::new(body, face.config.request_bytes_max + MESSAGE_OVERHEAD_BYTES);
-        converse(face, method, inbound)
-    } else {
-        match read_message(body, face.config.request_bytes_max).await {
-            Ok(message) => carry_out(face, method, message).await,
-            Err(error) => Err(error),
-        }
+    let answer = match face.on_behalf_of(method, headers, None).await {
+        Ok(face) => attend_to(&face, method, body).await,
+        Err(error) => Err(error),
     };
     let code = answer.as_ref().map_or_else(Error::code, |_| Code::Ok);
     face.counters.count_call(method, code);
     answer.unwrap_or_else(refusal)
+}
+
+/// Has a call answered on behalf of whoever sent it.
+async fn attend_to<B>(face: &Arc<Face>, method: Method, body: B) -> Result<Response<Payload>, Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    if method.shape() == Shape::BidiStream {
+        let inbound = Inbound::new(body, face.config.request_bytes_max + MESSAGE_OVERHEAD_BYTES);
+        return converse(face, method, inbound);
+    }
+    let message = read_message(body, face.config.request_bytes_max).await?;
+    let subject = face.config.audit.then(|| audit::subject(method, &message));
+    let answer = carry_out(face, method, message).await;
+    if let Some(subject) = subject.flatten() {
+        audit::tell(face, method, &subject, answer.as_ref().err());
+    }
+    answer
 }
 
 /// Begins a call in which both sides say as much as they like. It counts as answered when it begins.
@@ -156,6 +175,7 @@ async fn carry_out(
     if method.is_logged() && message.len() > face.config.request_bytes_max {
         return Err(StoreError::RequestTooLarge.into());
     }
+    face.admit(method.open_to()).await?;
     let framed = match method {
         Method::Snapshot => {
             wire::SnapshotRequest::decode(message)?;
@@ -179,6 +199,29 @@ async fn carry_out(
         Method::LeaseLeases => unary(message, |request| face.lease_leases(request)).await,
         Method::Watch | Method::LeaseKeepAlive => {
             return Err(Error::NotSupported(method.name().to_owned()));
+        }
+        Method::AuthEnable => unary(message, |request| face.auth_enable(request)).await,
+        Method::AuthDisable => unary(message, |request| face.auth_disable(request)).await,
+        Method::AuthStatus => unary(message, |request| face.auth_status(request)).await,
+        Method::Authenticate => unary(message, |request| face.authenticate(request)).await,
+        Method::UserAdd => unary(message, |request| face.user_add(request)).await,
+        Method::UserGet => unary(message, |request| face.user_get(request)).await,
+        Method::UserList => unary(message, |request| face.user_list(request)).await,
+        Method::UserDelete => unary(message, |request| face.user_delete(request)).await,
+        Method::UserChangePassword => {
+            unary(message, |request| face.user_change_password(request)).await
+        }
+        Method::UserGrantRole => unary(message, |request| face.user_grant_role(request)).await,
+        Method::UserRevokeRole => unary(message, |request| face.user_revoke_role(request)).await,
+        Method::RoleAdd => unary(message, |request| face.role_add(request)).await,
+        Method::RoleGet => unary(message, |request| face.role_get(request)).await,
+        Method::RoleList => unary(message, |request| face.role_list(request)).await,
+        Method::RoleDelete => unary(message, |request| face.role_delete(request)).await,
+        Method::RoleGrantPermission => {
+            unary(message, |request| face.role_grant_permission(request)).await
+        }
+        Method::RoleRevokePermission => {
+            unary(message, |request| face.role_revoke_permission(request)).await
         }
         Method::MemberAdd => unary(message, |request| face.member_add(request)).await,
         Method::MemberRemove => unary(message, |request| face.member_remove(request)).await,

@@ -158,7 +158,7 @@ async fn renewed(
     let NodeResponse::Done { term, outcome } = answer else {
         unreachable!("the node answered a renewal with {answer:?}")
     };
-    let (revision, ttl) = match outcome {
+    let (revision, ttl) = match face.verdict(outcome) {
         Ok(Response::LeaseRenew(renewal)) => (renewal.revision, renewal.ttl_seconds),
         Ok(other) => unreachable!("the node answered a renewal with {other:?}"),
         // etcd says so in the answer rather than by an error, and clients look for it there.

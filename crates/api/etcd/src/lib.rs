@@ -15,15 +15,17 @@
 //!
 //! Open first: [`convert`], then `grpc.rs`, then `serve.rs`.
 //!
-//! *Coverage.* KV and Cluster: all. Maintenance: `Status`, `MoveLeader`, `Alarm`, `Defragment`, `Hash`, `HashKV` and
-//! `Snapshot`. Watch, Lease, Lock and Election: all. Every other method, of these services and of Auth, is answered
-//! `UNIMPLEMENTED` with its name, in one place.
+//! *Coverage.* KV, Watch, Lease, Lock, Election, Cluster and Auth: all. Maintenance: `Status`, `MoveLeader`, `Alarm`,
+//! `Defragment`, `Hash`, `HashKV` and `Snapshot`. Every other method is answered `UNIMPLEMENTED` with its name, in one
+//! place.
 //!
-//! *Omitted.* Authentication, and compressed messages.
+//! *Omitted.* Compressed messages.
 
 pub mod convert;
 pub mod proto;
 
+mod audit;
+mod auth;
 mod cluster;
 mod election;
 mod error;
@@ -40,12 +42,15 @@ mod long_read;
 mod maintenance;
 mod method;
 mod metrics;
+mod password;
 mod serve;
 mod snapshot;
 mod tls;
+mod token;
 mod watch;
 
 pub use error::Error;
 pub use face::{ETCD_VERSION, Face, FaceConfig, MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX};
 pub use serve::serve;
 pub use tls::Entrance;
+pub use token::{JwtConfig, JwtError, TokenKind};

@@ -7,6 +7,7 @@ use quorate_kv::service::{Alarm, Member, MemberChange};
 
 use crate::error::Error;
 use crate::face::{ETCD_VERSION, Face};
+use crate::method::OpenTo;
 use crate::proto::etcdserverpb::{self as wire, alarm_request::AlarmAction};
 
 impl Face {
@@ -16,6 +17,9 @@ impl Face {
     ) -> Result<wire::AlarmResponse, Error> {
         let action = AlarmAction::try_from(request.action)
             .map_err(|_| StoreError::Unsupported("an unknown action on alarms"))?;
+        if action != AlarmAction::Get {
+            self.admit(OpenTo::Root).await?;
+        }
         let before = self.members(true).await?.members;
         // Of no alarm, or of one that only a later version knows, there is none.
         let named = Alarm::from_number(request.alarm);

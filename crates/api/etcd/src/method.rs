@@ -22,6 +22,17 @@ impl Shape {
     }
 }
 
+/// Who may call a method while authentication is enabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenTo {
+    /// Anybody, or whoever the node says.
+    All,
+    /// Whoever has said who asks.
+    Users,
+    /// Whoever may do everything.
+    Root,
+}
+
 /// Makes the closed set of methods out of one table.
 macro_rules! methods {
     ($($service:literal { $($method:ident = $name:literal $shape:ident,)* })*) => {
@@ -78,6 +89,25 @@ methods! {
         MemberList = "MemberList" Unary,
         MemberPromote = "MemberPromote" Unary,
     }
+    "etcdserverpb.Auth" {
+        AuthEnable = "AuthEnable" Unary,
+        AuthDisable = "AuthDisable" Unary,
+        AuthStatus = "AuthStatus" Unary,
+        Authenticate = "Authenticate" Unary,
+        UserAdd = "UserAdd" Unary,
+        UserGet = "UserGet" Unary,
+        UserList = "UserList" Unary,
+        UserDelete = "UserDelete" Unary,
+        UserChangePassword = "UserChangePassword" Unary,
+        UserGrantRole = "UserGrantRole" Unary,
+        UserRevokeRole = "UserRevokeRole" Unary,
+        RoleAdd = "RoleAdd" Unary,
+        RoleGet = "RoleGet" Unary,
+        RoleList = "RoleList" Unary,
+        RoleDelete = "RoleDelete" Unary,
+        RoleGrantPermission = "RoleGrantPermission" Unary,
+        RoleRevokePermission = "RoleRevokePermission" Unary,
+    }
     "etcdserverpb.Maintenance" {
         Alarm = "Alarm" Unary,
         Status = "Status" Unary,
@@ -109,6 +139,51 @@ impl Method {
         let (service, name) = path.strip_prefix('/')?.split_once('/')?;
         let mut all = Method::ALL.iter().copied();
         all.find(|method| name == method.name() && service == method.service())
+    }
+
+    /// Who may call it, as far as that doesn't depend on the keys.
+    pub(crate) fn open_to(self) -> OpenTo {
+        match self {
+            Method::MemberAdd
+            | Method::MemberRemove
+            | Method::MemberUpdate
+            | Method::MemberPromote
+            | Method::Defragment
+            | Method::Hash
+            | Method::HashKv
+            | Method::Snapshot
+            | Method::MoveLeader
+            // The node refuses these by itself, but passwords are hashed before it is asked.
+            | Method::UserAdd
+            | Method::UserChangePassword => OpenTo::Root,
+            // Stock clients look at alarms to see how a node is; to change one takes root.
+            Method::MemberList | Method::Alarm => OpenTo::Users,
+            // The node decides by what is asked; and how it is doing anybody may know, as in etcd.
+            _ => OpenTo::All,
+        }
+    }
+
+    /// Whether its requests change something.
+    pub(crate) fn is_change(self) -> bool {
+        !matches!(
+            self,
+            Method::Range
+                | Method::Watch
+                | Method::LeaseKeepAlive
+                | Method::LeaseTimeToLive
+                | Method::LeaseLeases
+                | Method::MemberList
+                | Method::AuthStatus
+                | Method::UserGet
+                | Method::UserList
+                | Method::RoleGet
+                | Method::RoleList
+                | Method::Status
+                | Method::Hash
+                | Method::HashKv
+                | Method::Leader
+                | Method::Observe
+        )
     }
 
     /// Whether its requests go through the log, and so may not be longer than the log takes.

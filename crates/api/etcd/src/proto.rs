@@ -14,6 +14,18 @@ pub mod mvccpb {
     tonic::include_proto!("mvccpb");
 }
 
+/// Permissions.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code answers to its generator's style"
+)]
+pub mod authpb {
+    tonic::include_proto!("authpb");
+}
+
 /// The requests, the answers, and the clients of each service.
 #[allow(
     missing_docs,

@@ -128,9 +128,9 @@ async fn respond(
         tracing::trace!(address = %caller.address, name, path, "a call");
     }
     Ok(if is_grpc(&head.headers) && !is_for_metrics {
-        grpc::call(&face, path, body).await
+        grpc::call(&face, path, &head.headers, body).await
     } else if path.starts_with(gateway::PREFIX) && !is_for_metrics {
-        gateway::respond(&face, &head.method, path, body).await
+        gateway::respond(&face, &head.method, path, &head.headers, body).await
     } else {
         plain::respond(&face, &head.method, &head.uri).await
     })

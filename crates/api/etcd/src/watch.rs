@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::body::Body;
 use prost::Message;
+use quorate_kv::auth::{Asker, Denial};
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::request::Revision;
 use quorate_kv::watch::{Notice, Refusal, StreamId, Watch};
@@ -129,7 +130,7 @@ impl Call {
                 Some(RequestUnion::CreateRequest(create)) => Order::Create {
                     stream,
                     id: create.watch_id,
-                    watch: watch(create),
+                    watch: watch(create, self.face.asker.clone()),
                     history: history.clone(),
                 },
                 Some(RequestUnion::CancelRequest(cancel)) => {
@@ -174,7 +175,7 @@ impl Call {
             Notice::Refused { why, revision } => vec![wire::WatchResponse {
                 created: true,
                 canceled: true,
-                cancel_reason: reason(why).to_owned(),
+                cancel_reason: reason(why),
                 ..response(revision, NO_WATCH)
             }],
             Notice::Progress { watch, revision } => {
@@ -191,6 +192,11 @@ impl Call {
                     ..response(Revision(0), watch)
                 }]
             }
+            Notice::Denied { watch, why, revision } => vec![wire::WatchResponse {
+                canceled: true,
+                cancel_reason: denial(why),
+                ..response(revision, watch)
+            }],
             Notice::Events { watch, events, revision, prev_kv, fragment } => {
                 let events = events.iter().map(|event| convert::event(event, prev_kv)).collect();
                 let whole = wire::WatchResponse { events, ..response(revision, watch) };
@@ -225,7 +231,7 @@ fn part(whole: wire::WatchResponse, bytes_max: usize) -> Vec<wire::WatchResponse
 
 /// A watch as a client asks for it. An empty key stands for the first one, which is one zero byte. A negative revision is
 /// before all others, so that the watch learns, as etcd's does, that something was compacted since.
-fn watch(request: wire::WatchCreateRequest) -> Watch {
+fn watch(request: wire::WatchCreateRequest, asker: Option<Asker>) -> Watch {
     use wire::watch_create_request::FilterType;
     let filters = |kind: FilterType| request.filters.contains(&(kind as i32));
     let (no_put, no_delete) = (filters(FilterType::Noput), filters(FilterType::Nodelete));
@@ -238,15 +244,24 @@ fn watch(request: wire::WatchCreateRequest) -> Watch {
         prev_kv: request.prev_kv,
         progress_notify: request.progress_notify,
         fragment: request.fragment,
+        asker,
     }
 }
 
-fn reason(why: Refusal) -> &'static str {
-    match why {
+fn reason(why: Refusal) -> String {
+    let reason = match why {
         Refusal::EmptyRange => "mvcc: watcher range is empty",
         Refusal::DuplicateId => "mvcc: duplicate watch ID provided on the WatchStream",
         Refusal::TooMany => "etcdserver: too many watches on one stream; open another",
-    }
+        Refusal::Denied(why) => return denial(why),
+    };
+    reason.to_owned()
+}
+
+/// A denial as clients look for it: in the words in which etcd's server prints a gRPC error.
+fn denial(why: Denial) -> String {
+    let error = Error::from(StoreError::from(why));
+    format!("rpc error: code = {:?} desc = {error}", error.code())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 mod leases;
 pub mod members;
+mod onlookers;
 mod outbox;
 mod shard;
 mod transfers;
@@ -244,18 +245,7 @@ impl<E: Engine> Node<E> {
         request: NodeRequest,
         out: &mut Out<'_, Self>,
     ) {
-        let group = match &request {
-            NodeRequest::Command { group, .. }
-            | NodeRequest::Query { group, .. }
-            | NodeRequest::Status { group }
-            | NodeRequest::TransferLeadership { group, .. }
-            | NodeRequest::Backup { group }
-            | NodeRequest::Digest { group, .. }
-            | NodeRequest::History { group, .. }
-            | NodeRequest::Tick { group }
-            | NodeRequest::Members { group, .. }
-            | NodeRequest::ChangeMembers { group, .. } => *group,
-        };
+        let group = request.group();
         let Some(shard) = self.shards.get_mut(&group) else {
             let refusal = Error::Unsupported("this node has no replica of that shard");
             out.reply(id, NodeResponse::Done { term: 0, outcome: Err(refusal) });

@@ -1,6 +1,6 @@
 //! One replica of one shard: a Raft member, the store that its committed entries make, and who waits for them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quorate_core::{Input, NodeId, Out, Protocol, RequestId};
@@ -9,15 +9,17 @@ use quorate_protocols::consensus::raft::{self, Index, Raft, Refusal, Snapshot, S
 
 use super::leases::LeaseTime;
 use super::members::Register;
+use super::onlookers::Onlookers;
 use super::transfers::Transfers;
 use super::upkeep::Upkeep;
 use super::wire::{decode_snapshot, encode_snapshot};
 use super::{Config, Lift, Node};
+use crate::auth::Asker;
 use crate::backup::{BACKUP_CHUNK_BYTES_MAX, Backup};
 use crate::error::Error;
 use crate::long_read::{LongDigest, LongRead, SHORT};
 use crate::request::{Command, Query, Response, Revision};
-use crate::service::{NodeRequest, NodeResponse, Role, Status};
+use crate::service::{Known, NodeRequest, NodeResponse, Role, Status};
 use crate::store::{Read, Store};
 use crate::validate;
 use crate::watch::History;
@@ -35,7 +37,7 @@ pub struct Shard<E: Engine = MemoryEngine> {
     /// Own commands that are committed and not applied, in the order of the log.
     committed: VecDeque<(Index, RequestId)>,
     /// Queries that wait for an index to read at.
-    queries: BTreeMap<RequestId, Query>,
+    queries: BTreeMap<RequestId, Asked>,
     /// Compactions whose answer waits until their garbage is gone, in the order of the log.
     compactions: VecDeque<(Revision, RequestId, NodeResponse)>,
     /// Why nothing is applied and nothing answered, until another replica's state has taken the place of this one's.
@@ -45,8 +47,7 @@ pub struct Shard<E: Engine = MemoryEngine> {
     pub(super) lease_time: LeaseTime,
     /// Queries that wait until the store has come to their index.
     readable: BTreeMap<(Index, RequestId), Waiting>,
-    /// Who waits until the store has come further than a revision.
-    onlookers: BTreeSet<(Revision, RequestId)>,
+    onlookers: Onlookers,
     /// Who asks about the members, and who they are.
     register: Register,
     /// The leader that was last known, and how often another one took its place.
@@ -57,9 +58,15 @@ pub struct Shard<E: Engine = MemoryEngine> {
     halted: Option<(Index, WireError)>,
 }
 
+/// A query, and who asks it.
+struct Asked {
+    asker: Option<Asker>,
+    query: Query,
+}
+
 /// A query that waits for the store.
 struct Waiting {
-    query: Query,
+    asked: Asked,
     /// Whether it was waiting already when overdue ones were last given up.
     is_overdue: bool,
 }
@@ -187,7 +194,7 @@ impl<E: Engine> Shard<E> {
             upkeep: Upkeep::beginning(applied.index),
             lease_time: LeaseTime::default(),
             readable: BTreeMap::new(),
-            onlookers: BTreeSet::new(),
+            onlookers: Onlookers::default(),
             leader: None,
             leader_changes: 0,
             halted: None,
@@ -224,6 +231,10 @@ impl<E: Engine> Shard<E> {
         id: RequestId,
         request: NodeRequest,
     ) -> Admitted {
+        let (asker, request) = match request {
+            NodeRequest::For { asker, request } => (Some(asker), *request),
+            request => (None, request),
+        };
         match request {
             NodeRequest::Status { .. } => {
                 Admitted::Answer(NodeResponse::Status(self.status(config)))
@@ -244,8 +255,8 @@ impl<E: Engine> Shard<E> {
                 Admitted::Answer(NodeResponse::Digest(digest))
             }
             NodeRequest::History { beyond, .. } => match beyond {
-                Some(revision) if revision >= self.store.revision() || self.has_failed() => {
-                    self.onlookers.insert((revision, id));
+                Some(known) if !self.has_news(known) || self.has_failed() => {
+                    self.onlookers.add(known, id);
                     Admitted::Settled
                 }
                 _ => Admitted::Answer(NodeResponse::History(self.history())),
@@ -272,25 +283,39 @@ impl<E: Engine> Shard<E> {
                     grant.ttl_seconds = grant.ttl_seconds.max(config.lease_ttl_seconds_min);
                 }
                 match validate::validate(&command, config.operations_max) {
-                    Ok(()) => Admitted::Ask(raft::Request::Propose(wire::encode(&command))),
+                    Ok(()) => {
+                        let entry = wire::encode_for(asker.as_ref(), &command);
+                        Admitted::Ask(raft::Request::Propose(entry))
+                    }
                     Err(error) => Admitted::Answer(self.done(Err(error))),
                 }
             }
             NodeRequest::Query { query, serializable, .. } => {
                 match validate::validate(&query, config.operations_max) {
-                    Ok(()) if serializable => Admitted::Answer(self.answer(&query)),
+                    Ok(()) if serializable => {
+                        Admitted::Answer(self.answer(&Asked { asker, query }))
+                    }
                     // Raft bounds the reads it has under way; those that wait for the store to catch up are ours to bound.
                     Ok(()) if self.readable.len() >= config.raft.requests_max => {
                         Admitted::Answer(self.done(Err(Error::TooManyRequests)))
                     }
                     Ok(()) => {
-                        self.queries.insert(id, query);
+                        self.queries.insert(id, Asked { asker, query });
                         Admitted::Ask(raft::Request::Read)
                     }
                     Err(error) => Admitted::Answer(self.done(Err(error))),
                 }
             }
+            NodeRequest::For { .. } => {
+                let refusal = Error::Unsupported("a request on behalf of two");
+                Admitted::Answer(self.done(Err(refusal)))
+            }
         }
+    }
+
+    /// Whether there is more than somebody knows.
+    fn has_news(&self, known: Known) -> bool {
+        known.revision < self.store.revision() || known.auth < self.store.auth().version()
     }
 
     pub(super) fn step(
@@ -324,8 +349,8 @@ impl<E: Engine> Shard<E> {
             |effect, out| match lift.effect(config, effect, out).and_then(&mut answer_of) {
                 Some((id, raft::Response::Committed(index))) => committed.push_back((index, id)),
                 Some((id, raft::Response::Readable(index))) => {
-                    if let Some(query) = queries.remove(&id) {
-                        readable.insert((index, id), Waiting { query, is_overdue: false });
+                    if let Some(asked) = queries.remove(&id) {
+                        readable.insert((index, id), Waiting { asked, is_overdue: false });
                     }
                 }
                 Some((id, response)) => {
@@ -398,13 +423,16 @@ impl<E: Engine> Shard<E> {
 
     /// Answers those who wait for the store to have come so far.
     fn show_onlookers(&mut self, out: &mut Out<'_, Node<E>>) {
-        let now = self.store.revision();
-        if self.onlookers.first().is_none_or(|(beyond, _)| *beyond >= now) || self.has_failed() {
+        if self.has_failed() {
             return;
         }
-        let waiting = self.onlookers.split_off(&(now, RequestId(0)));
+        let now = Known { revision: self.store.revision(), auth: self.store.auth().version() };
+        let shown = self.onlookers.take(now);
+        if shown.is_empty() {
+            return;
+        }
         let history = self.history();
-        for (_, id) in std::mem::replace(&mut self.onlookers, waiting) {
+        for id in shown {
             out.reply(id, NodeResponse::History(history.clone()));
         }
     }
@@ -423,11 +451,14 @@ impl<E: Engine> Shard<E> {
         NodeResponse::Done { term: self.raft.term().0, outcome }
     }
 
-    /// Answers a query from the store as it is, or hands it out if that takes long.
-    fn answer(&mut self, query: &Query) -> NodeResponse {
+    /// Answers a query from the store as it is, if whoever asks may ask it, or hands it out if that takes long.
+    fn answer(&mut self, Asked { asker, query }: &Asked) -> NodeResponse {
+        if let Err(error) = self.store.authorize_query(asker.as_ref(), query) {
+            return self.done(Err(error));
+        }
         let outcome = match query {
             Query::Range(range) => self.store.read(range, SHORT),
-            Query::Txn(_) | Query::LeaseStatus { .. } | Query::Leases => {
+            Query::Txn(_) | Query::LeaseStatus { .. } | Query::Leases | Query::Auth(_) => {
                 return self.done(self.store.query(query));
             }
         };
@@ -558,9 +589,13 @@ impl<E: Engine> Shard<E> {
             Some(_) => return Ok(Err(Error::Unsupported("an empty entry"))),
             None => unreachable!("an entry was compacted before it was applied"),
         };
-        Ok(match wire::decode(payload)? {
-            Command::Tick(tick) => self.apply_tick(&tick, term),
-            command => self.apply_command(&command),
+        Ok(match wire::decode_with_asker(payload)? {
+            (_, Command::Tick(tick)) => self.apply_tick(&tick, term),
+            // What may be done is decided here: by all that is before this entry, and nothing that is behind it.
+            (asker, command) => {
+                let verdict = self.store.authorize(asker.as_ref(), &command);
+                verdict.and_then(|()| self.apply_command(&command))
+            }
         })
     }
 
@@ -596,8 +631,8 @@ impl<E: Engine> Shard<E> {
             if !is_due(entry.key().0, self.applied) || self.failed.is_some() {
                 break;
             }
-            let ((_, id), Waiting { query, .. }) = entry.remove_entry();
-            let response = self.answer(&query);
+            let ((_, id), Waiting { asked, .. }) = entry.remove_entry();
+            let response = self.answer(&asked);
             if let NodeResponse::Done { outcome: Err(error @ Error::Storage(_)), .. } = &response {
                 self.fail(config, error.clone(), lift, out);
             }

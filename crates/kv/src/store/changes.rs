@@ -1,12 +1,14 @@
 //! What was changed, in the order in which it was: for whoever watches.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use quorate_engine::{Engine, EngineError, View};
 
-use super::Store;
 use super::layout::{Place, at_or_before, damaged, history_prefix, index_bounds, place_of_index};
 use super::map::Map;
 use super::version::{Change, Version};
+use super::{AuthTable, Store};
 use crate::request::{Event, KeyValue, LeaseId, Revision};
 
 /// How much is read in one go. A revision is never parted, so one with more changes is read whole.
@@ -35,6 +37,8 @@ pub struct PreparedChanges<V> {
     pub now: Revision,
     /// The oldest revision whose changes are here.
     pub compacted: Revision,
+    /// Who may read what.
+    pub auth: Arc<AuthTable>,
 }
 
 impl<E: Engine> Store<E> {
@@ -50,6 +54,7 @@ impl<E: Engine> Store<E> {
             view: self.engine.view(),
             now: self.meta.revision,
             compacted: self.meta.compacted,
+            auth: self.auth.clone(),
         }
     }
 }

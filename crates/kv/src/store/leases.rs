@@ -233,7 +233,8 @@ impl<E: Engine> Store<E> {
         }
     }
 
-    fn bound_keys(&self, id: LeaseId) -> Result<Vec<Bytes>, EngineError> {
+    /// The keys that are bound to a lease.
+    pub(super) fn bound_keys(&self, id: LeaseId) -> Result<Vec<Bytes>, EngineError> {
         let prefix = binding_key(id, &[]);
         let end = match id.0.cast_unsigned().checked_add(1) {
             Some(next) => binding_key(LeaseId(next.cast_signed()), &[]),

@@ -18,6 +18,7 @@
 //! | `h` key\* place⁻ | version | a version that is not the newest, or a tombstone; newest first |
 //! | `k` key | version | the newest version of a key that is there: a read of now looks nowhere else |
 //! | `m` | meta | what the store knows of itself, and how far its owner has applied |
+//! | `a`, `p`, `u` | | users and roles: see `auth/mod.rs` |
 //! | `b`, `c`, `l` | | leases: see `leases.rs` |
 //! | `r` place | change | what was changed, in order: for compaction, and for who watches |
 //!
@@ -67,6 +68,7 @@
 //! Read next: `layout.rs`, `write.rs`, `txn.rs`, `read.rs`, `compaction.rs`.
 
 mod arena;
+mod auth;
 mod changes;
 mod compaction;
 mod digest;
@@ -83,6 +85,8 @@ mod version;
 mod visible;
 mod write;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use quorate_core::Mutants;
 use quorate_engine::{Batch, BatchNumber, Engine, EngineError, MemoryEngine, Size};
@@ -90,6 +94,7 @@ use quorate_engine::{Batch, BatchNumber, Engine, EngineError, MemoryEngine, Size
 use crate::error::Error;
 use crate::request::{Command, Query, RangeRequest, RangeResponse, Response, Revision};
 use arena::Arena;
+pub use auth::AuthTable;
 pub use changes::{Changes, Portion, PreparedChanges};
 pub use digest::PreparedDigest;
 use layout::{META_KEY, all_keys, damaged};
@@ -115,6 +120,12 @@ pub const MUTANTS: &[&str] = &[
     "renewals_change_nothing",
     "revocation_leaves_keys",
     "ticks_count_more_than_once",
+    "auth_ignores_nested_operations",
+    "auth_ignores_prev_kv",
+    "auth_ignores_conditions",
+    "auth_ignores_bound_keys",
+    "auth_checks_range_ends_only",
+    "auth_uses_old_revision",
 ];
 
 /// The multi-version store. See the module for what it promises.
@@ -131,6 +142,7 @@ pub struct Store<E: Engine = MemoryEngine> {
     written: BatchNumber,
     meta: Meta,
     leases: Leases,
+    auth: Arc<AuthTable>,
     /// What the caller last gave to keep.
     applied: Vec<u8>,
     /// Whether the two above are not in the engine as they are here.
@@ -138,10 +150,23 @@ pub struct Store<E: Engine = MemoryEngine> {
     mutants: Mutants,
 }
 
+/// What an engine holds and memory too.
+#[derive(Default)]
+struct Tables {
+    leases: Leases,
+    auth: Arc<AuthTable>,
+}
+
+impl Tables {
+    fn read<E: Engine>(engine: &E) -> Result<Self, EngineError> {
+        Ok(Tables { leases: Leases::read(engine)?, auth: auth::read(engine)? })
+    }
+}
+
 impl Store {
     /// The empty store, at revision 1, in memory.
     pub fn in_memory() -> Self {
-        Store::of(MemoryEngine::default(), Meta::EMPTY, Leases::default(), &[], Mutants::NONE)
+        Store::of(MemoryEngine::default(), Meta::EMPTY, Tables::default(), &[], Mutants::NONE)
     }
 }
 
@@ -160,15 +185,15 @@ impl<E: Engine> Store<E> {
     /// As [`Store::open`]; but if the engine could not be read, says why, and gives a store that must not be used until
     /// another one was taken in.
     pub fn open_anyway(engine: E, mutants: Mutants) -> (Self, Option<EngineError>) {
-        let read = read_meta(&engine).and_then(|meta| Ok((meta, Leases::read(&engine)?)));
+        let read = read_meta(&engine).and_then(|meta| Ok((meta, Tables::read(&engine)?)));
         match read {
-            Ok(((meta, applied), leases)) => {
-                let mut store = Store::of(engine, meta, leases, &applied, mutants);
+            Ok(((meta, applied), tables)) => {
+                let mut store = Store::of(engine, meta, tables, &applied, mutants);
                 let failed = store.mutate().err();
                 (store, failed)
             }
             Err(error) => {
-                let store = Store::of(engine, Meta::EMPTY, Leases::default(), &[], mutants);
+                let store = Store::of(engine, Meta::EMPTY, Tables::default(), &[], mutants);
                 (store, Some(error))
             }
         }
@@ -182,7 +207,8 @@ impl<E: Engine> Store<E> {
         Ok(())
     }
 
-    fn of(engine: E, meta: Meta, leases: Leases, applied: &[u8], mutants: Mutants) -> Self {
+    fn of(engine: E, meta: Meta, tables: Tables, applied: &[u8], mutants: Mutants) -> Self {
+        let Tables { leases, auth } = tables;
         Store {
             engine,
             pending: Pending::default(),
@@ -191,6 +217,7 @@ impl<E: Engine> Store<E> {
             written: BatchNumber(0),
             meta,
             leases,
+            auth,
             applied: applied.to_vec(),
             is_meta_stale: false,
             mutants,
@@ -283,6 +310,7 @@ impl<E: Engine> Store<E> {
                 self.tick(tick);
                 Response::Ticked
             }
+            Command::Auth(command) => Response::Auth(self.change_auth(command)?),
         })
     }
 
@@ -357,6 +385,7 @@ impl<E: Engine> Store<E> {
                 self.lease_status(*id, *keys).map(Response::LeaseStatus)
             }
             Query::Leases => Ok(Response::Leases(self.all_leases())),
+            Query::Auth(query) => self.query_auth(query).map(Response::Auth),
         }
     }
 
@@ -418,7 +447,7 @@ impl<E: Engine> Store<E> {
     /// As [`SnapshotWriter::adopt`]; then this store is as it was.
     pub fn adopt(&mut self, writer: SnapshotWriter<E>) -> Result<SnapshotInfo, SnapshotError> {
         let (meta, info) = writer.adopt_into(&mut self.engine)?;
-        self.leases = Leases::read(&self.engine)?;
+        Tables { leases: self.leases, auth: self.auth } = Tables::read(&self.engine)?;
         self.pending = Pending::default();
         self.meta = meta;
         self.keep(&info.applied);
@@ -466,12 +495,12 @@ impl<E: Engine> Store<E> {
     }
 }
 
-/// The store's record about itself, and what its caller gave it to keep.
 /// What the state in an engine stands for, as [`Store::applied`] says it, if there is one that can be read.
 pub fn applied_in<E: Engine>(engine: &E) -> Option<Bytes> {
     read_meta(engine).ok().map(|(_, applied)| applied).filter(|applied| !applied.is_empty())
 }
 
+/// The store's record about itself, and what its caller gave it to keep.
 fn read_meta<E: Engine>(engine: &E) -> Result<(Meta, Bytes), EngineError> {
     match engine.get(META_KEY)? {
         Some(record) => Meta::decode(&record),

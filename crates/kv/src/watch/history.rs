@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quorate_engine::{EngineError, View};
 
 use crate::request::Revision;
-use crate::store::{Changes, Portion, PreparedChanges};
+use crate::store::{AuthTable, Changes, Portion, PreparedChanges};
 
 /// A store's past, from its last compaction up to when it was asked for; of whichever engine the store lies in. Cheap to
 /// clone.
@@ -18,6 +18,8 @@ pub struct History {
     pub now: Revision,
     /// The oldest revision whose changes are known; -1 if nothing was compacted yet.
     pub compacted: Revision,
+    /// Who may read what, as of then.
+    pub auth: Arc<AuthTable>,
     /// None once nobody can ask for it any more: it would keep files from being removed.
     past: Option<Arc<dyn Past>>,
 }
@@ -55,6 +57,7 @@ impl History {
             term,
             now: changes.now,
             compacted: changes.compacted,
+            auth: changes.auth.clone(),
             past: Some(Arc::new(changes)),
         }
     }

@@ -8,7 +8,9 @@ use quorate_engine::EngineError;
 
 use super::History;
 use super::index::{Index, WatchKey};
+use crate::auth::{Asker, Denial};
 use crate::request::{Event, KeyRange, Revision};
+use crate::service::Known;
 use crate::store::Portion;
 
 /// The names of all deliberate bugs that a hub can be made with.
@@ -21,6 +23,7 @@ pub const MUTANTS: &[&str] = &[
     "watch_ignores_its_filter",
     "watch_parts_a_revision",
     "watch_survives_compaction",
+    "watch_survives_revocation",
 ];
 
 /// How many watches one stream may have.
@@ -71,9 +74,16 @@ pub struct Watch {
     pub progress_notify: bool,
     /// Whoever sends its notices may part them.
     pub fragment: bool,
+    /// Who watches.
+    pub asker: Option<Asker>,
 }
 
 impl Watch {
+    /// Why whoever watches may not, by who may read what as of then.
+    fn denial(&self, history: &History, mutants: Mutants) -> Option<Denial> {
+        history.auth.require_read(self.asker.as_ref(), &self.range, mutants).err()
+    }
+
     fn wants(&self, event: &Event, mutants: Mutants) -> bool {
         let is_filtered = if event.is_deletion { self.no_delete } else { self.no_put };
         !is_filtered || mutants.has("watch_ignores_its_filter")
@@ -89,6 +99,8 @@ pub enum Refusal {
     DuplicateId,
     /// The stream has as many watches as it may.
     TooMany,
+    /// Whoever asks may not read all of the range.
+    Denied(Denial),
 }
 
 /// What a stream is told. Revisions are of this node's store.
@@ -134,6 +146,16 @@ pub enum Notice {
         watch: i64,
         /// Set if it would have to be told of what a compaction has dropped: the oldest revision that is still known.
         compacted: Option<Revision>,
+        /// The store's revision.
+        revision: Revision,
+    },
+    /// A watch is over: whoever watches may no longer read all of its range. Of what was changed since then, nothing was
+    /// told.
+    Denied {
+        /// The watch.
+        watch: i64,
+        /// Why.
+        why: Denial,
         /// The store's revision.
         revision: Revision,
     },
@@ -219,9 +241,9 @@ impl Hub {
         }
     }
 
-    /// The revision after which there may be changes that the hub doesn't know of.
-    pub fn known(&self) -> Revision {
-        self.history.now
+    /// What the hub knows of. There may be more.
+    pub fn known(&self) -> Known {
+        Known { revision: self.history.now, auth: self.history.auth.version() }
     }
 
     /// All level watches have been told of all up to this revision.
@@ -273,10 +295,33 @@ impl Hub {
     }
 
     fn take_newer(&mut self, history: History) {
-        let is_newer =
-            history.now >= self.history.now && history.compacted >= self.history.compacted;
+        let Known { revision, auth } = self.known();
+        let is_newer = history.now >= revision
+            && history.auth.version() >= auth
+            && history.compacted >= self.history.compacted;
         if is_newer || self.history.is_released() {
             self.history = history;
+            if self.history.auth.version() > auth && !self.mutants.has("watch_survives_revocation")
+            {
+                self.end_denied();
+            }
+        }
+    }
+
+    /// Ends the watches of those who may no longer read what they watch, before they are told of anything that came after.
+    fn end_denied(&mut self) {
+        let denied = self.watches.iter().filter_map(|(key, watching)| {
+            let why = watching.watch.denial(&self.history, self.mutants)?;
+            Some((*key, why))
+        });
+        for (key, why) in denied.collect::<Vec<_>>() {
+            let Watching { stream, id, .. } = self.watches[&key];
+            self.forget(key);
+            if let Some(open) = self.streams.get_mut(&stream) {
+                open.watches.remove(&id);
+            }
+            let revision = self.history.now;
+            self.tell(stream, Notice::Denied { watch: id, why, revision });
         }
     }
 
@@ -285,7 +330,14 @@ impl Hub {
     pub fn create(&mut self, stream: StreamId, id: i64, watch: Watch, history: History) {
         let now = history.now;
         let Some(open) = self.streams.get_mut(&stream) else { return };
-        let why = if watch.range.is_empty() {
+        // The permission may have gone after the client's look at the store, and this hub know of it already.
+        let newest = match self.history.auth.version() > history.auth.version() {
+            true => &self.history,
+            false => &history,
+        };
+        let why = if let Some(why) = watch.denial(newest, self.mutants) {
+            Some(Refusal::Denied(why))
+        } else if watch.range.is_empty() {
             Some(Refusal::EmptyRange)
         } else if id != 0 && open.watches.contains_key(&id) {
             Some(Refusal::DuplicateId)

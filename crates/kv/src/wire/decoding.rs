@@ -22,10 +22,11 @@ pub(super) fn command(message: messages::Command) -> Result<Command, WireError> 
         messages::Request::Tick(messages::Tick { term, from_ms, by_ms }) => {
             Command::Tick(TickRequest { term, from_ms, by_ms })
         }
+        messages::Request::Auth(message) => Command::Auth(super::auth::decode(message)?),
     })
 }
 
-fn key_range(message: Option<messages::KeyRange>) -> Result<KeyRange, WireError> {
+pub(super) fn key_range(message: Option<messages::KeyRange>) -> Result<KeyRange, WireError> {
     let message = message.ok_or(WireError::Missing("range of keys"))?;
     let end = match message.end {
         None => RangeEnd::Single,

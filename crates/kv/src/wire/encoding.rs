@@ -23,11 +23,12 @@ pub(super) fn command(command: &Command) -> messages::Command {
             let tick = messages::Tick { term: *term, from_ms: *from_ms, by_ms: *by_ms };
             messages::Request::Tick(tick)
         }
+        Command::Auth(command) => messages::Request::Auth(super::auth::encode(command)),
     };
-    messages::Command { request: Some(request) }
+    messages::Command { request: Some(request), asker: None }
 }
 
-fn key_range(range: &KeyRange) -> Option<messages::KeyRange> {
+pub(super) fn key_range(range: &KeyRange) -> Option<messages::KeyRange> {
     let end = match &range.end {
         RangeEnd::Single => None,
         RangeEnd::Before(end) => Some(messages::RangeEnd::Before(end.clone())),

@@ -6,8 +6,19 @@ use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Command {
-    #[prost(oneof = "Request", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Request", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub(super) request: Option<Request>,
+    /// Absent if nobody has said who asks.
+    #[prost(message, optional, tag = "10")]
+    pub(super) asker: Option<Asker>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Asker {
+    #[prost(string, tag = "1")]
+    pub(super) user: String,
+    #[prost(uint64, optional, tag = "2")]
+    pub(super) checked_at: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -28,6 +39,69 @@ pub(super) enum Request {
     LeaseRenew(i64),
     #[prost(message, tag = "8")]
     Tick(Tick),
+    #[prost(message, tag = "9")]
+    Auth(Auth),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Auth {
+    #[prost(oneof = "AuthChange", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    pub(super) change: Option<AuthChange>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub(super) enum AuthChange {
+    /// With what tokens are signed with.
+    #[prost(bytes = "bytes", tag = "1")]
+    Enable(Bytes),
+    #[prost(bool, tag = "2")]
+    Disable(bool),
+    #[prost(message, tag = "3")]
+    AddUser(UserAndPassword),
+    #[prost(string, tag = "4")]
+    DeleteUser(String),
+    #[prost(message, tag = "5")]
+    ChangePassword(UserAndPassword),
+    #[prost(message, tag = "6")]
+    GrantRole(UserAndRole),
+    #[prost(message, tag = "7")]
+    RevokeRole(UserAndRole),
+    #[prost(string, tag = "8")]
+    AddRole(String),
+    #[prost(string, tag = "9")]
+    DeleteRole(String),
+    #[prost(message, tag = "10")]
+    GrantPermission(RoleAndRange),
+    #[prost(message, tag = "11")]
+    RevokePermission(RoleAndRange),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct UserAndPassword {
+    #[prost(string, tag = "1")]
+    pub(super) user: String,
+    /// Its hash; absent for none.
+    #[prost(string, optional, tag = "2")]
+    pub(super) password: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct UserAndRole {
+    #[prost(string, tag = "1")]
+    pub(super) user: String,
+    #[prost(string, tag = "2")]
+    pub(super) role: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RoleAndRange {
+    #[prost(string, tag = "1")]
+    pub(super) role: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) range: Option<KeyRange>,
+    /// Of a permission; 0 where none is meant.
+    #[prost(uint32, tag = "3")]
+    pub(super) access: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

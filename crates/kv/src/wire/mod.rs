@@ -8,6 +8,7 @@
 //! Omitted: checks of the content. [`crate::validate`] has made them before the command was proposed, and the store
 //! gives the same answer everywhere to a command that slipped through.
 
+mod auth;
 mod decoding;
 mod encoding;
 mod messages;
@@ -16,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use prost::Message;
 use thiserror::Error;
 
+use crate::auth::Asker;
 use crate::request::{Command, TXN_DEPTH_MAX};
 
 /// Why the bytes of an entry are no command. The entry was damaged, or written by a later version.
@@ -49,6 +51,13 @@ pub fn encode(command: &Command) -> Bytes {
     encoding::command(command).encode_to_vec().into()
 }
 
+/// As [`encode`], with whoever asks for the command.
+pub fn encode_for(asker: Option<&Asker>, command: &Command) -> Bytes {
+    let mut message = encoding::command(command);
+    message.asker = asker.map(auth::encode_asker);
+    message.encode_to_vec().into()
+}
+
 /// Appends the bytes of a command to a buffer.
 pub fn encode_into(command: &Command, buffer: &mut BytesMut) {
     let message = encoding::command(command);
@@ -61,13 +70,22 @@ pub fn encode_into(command: &Command, buffer: &mut BytesMut) {
 /// # Errors
 /// See [`WireError`]. No input makes it panic.
 pub fn decode(entry: Bytes) -> Result<Command, WireError> {
+    decode_with_asker(entry).map(|(_, command)| command)
+}
+
+/// As [`decode`], with whoever asks for the command.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with_asker(entry: Bytes) -> Result<(Option<Asker>, Command), WireError> {
     let bytes = entry.len();
-    let message = messages::Command::decode(entry)?;
+    let mut message = messages::Command::decode(entry)?;
     // Fields that are not known are skipped, and what is left is shorter than it was: every version encodes what it
     // knows in the same way. A whole kind that is not known has a better name.
     let unknown = bytes.saturating_sub(message.encoded_len());
     if unknown > 0 && message.request.is_some() {
         return Err(WireError::UnknownFields(unknown));
     }
-    decoding::command(message)
+    let asker = message.asker.take().map(auth::asker);
+    Ok((asker, decoding::command(message)?))
 }

@@ -3,6 +3,7 @@
 
 mod arbitrary;
 mod ask;
+mod auth;
 mod compaction;
 mod crashes;
 mod model;

@@ -4,8 +4,9 @@ use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
+use quorate_kv::auth::*;
 use quorate_kv::request::*;
-use quorate_kv::wire::{WireError, decode, encode, encode_into};
+use quorate_kv::wire::{WireError, decode, decode_with_asker, encode, encode_for, encode_into};
 
 use crate::arbitrary::any_command;
 use crate::ask::*;
@@ -47,6 +48,39 @@ proptest! {
         entry.truncate(cut.index(entry.len()) + 1);
         if let Ok(command) = decode(entry.into()) {
             prop_assert_eq!(decode(encode(&command)), Ok(command));
+        }
+    }
+}
+
+#[test]
+fn changes_of_users_and_who_asks_for_them_survive_the_log() {
+    let name = || "name".to_owned();
+    let password = PasswordHash("hash".into());
+    let permission = |access| Some(Permission { range: from("a"), access });
+    let changes = [
+        AuthCommand::Enable(TokenKey("key".into())),
+        AuthCommand::Disable,
+        AuthCommand::AddUser { name: name(), password: None },
+        AuthCommand::AddUser { name: name(), password: Some(password.clone()) },
+        AuthCommand::DeleteUser(name()),
+        AuthCommand::ChangePassword { name: name(), password },
+        AuthCommand::GrantRole { user: name(), role: "r".into() },
+        AuthCommand::RevokeRole { user: name(), role: "r".into() },
+        AuthCommand::AddRole(name()),
+        AuthCommand::DeleteRole(name()),
+        AuthCommand::GrantPermission { role: name(), permission: None },
+        AuthCommand::GrantPermission { role: name(), permission: permission(Access::Read) },
+        AuthCommand::GrantPermission { role: name(), permission: permission(Access::Write) },
+        AuthCommand::GrantPermission { role: name(), permission: permission(Access::ReadWrite) },
+        AuthCommand::RevokePermission { role: name(), range: between("a", "b") },
+    ];
+    for change in changes {
+        let command = Command::Auth(change);
+        assert_eq!(decode(encode(&command)), Ok(command.clone()));
+        for checked_at in [None, Some(0), Some(7)] {
+            let asker = Asker { user: name(), checked_at };
+            let entry = encode_for(Some(&asker), &command);
+            assert_eq!(decode_with_asker(entry), Ok((Some(asker), command.clone())));
         }
     }
 }

@@ -43,6 +43,7 @@ impl<'a> Vigil<'a> {
                 prev_kv: false,
                 progress_notify: false,
                 fragment: false,
+                asker: face.asker.clone(),
             };
             let history = history.clone();
             face.lookout.order(Order::Create { stream, id: 0, watch, history });
@@ -57,7 +58,10 @@ impl<'a> Vigil<'a> {
             self.lookout.order(Order::Sent { stream: self.stream, bytes });
             match notice {
                 Notice::Created { .. } | Notice::Progress { .. } => {}
-                Notice::Refused { .. } | Notice::Canceled { .. } => return Ok(None),
+                // Who may not watch may not read them again either, and is told so then.
+                Notice::Refused { .. } | Notice::Canceled { .. } | Notice::Denied { .. } => {
+                    return Ok(None);
+                }
                 Notice::Events { events, .. } => {
                     let events = events.iter().map(|event| convert::event(event, false));
                     return Ok(Some(events.collect()));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use quorate_core::NodeId;
+use quorate_kv::auth::{AuthAnswer, AuthResponse};
 use quorate_kv::error::Error;
 use quorate_kv::node::members::MemberInfo;
 use quorate_kv::request::{
@@ -95,6 +96,14 @@ impl FakeNode {
             }
             (NodeRequest::Query { query: Query::Txn(txn), .. }, None) => {
                 Ok(Response::Txn(map.txn(txn)))
+            }
+            // Anybody may do anything.
+            (NodeRequest::Query { query: Query::Auth(_), .. }, None) => {
+                let (revision, answer) = (map.revision, AuthAnswer::Done);
+                Ok(Response::Auth(AuthResponse { revision, auth_revision: 1, answer }))
+            }
+            (NodeRequest::For { asker, .. }, None) => {
+                unreachable!("no test of the face alone has {asker:?}")
             }
             (NodeRequest::Query { query, .. }, None) => {
                 unreachable!("no test of the face alone asks for {query:?}")
