@@ -135,10 +135,7 @@ async fn a_service_that_is_not_there_is_refused_by_name() {
     let error = client.role_add("operator").await.expect_err("there are no roles");
     match error {
         etcd_client::Error::GRpcStatus(status) => {
-            assert_eq!(
-                status.message(),
-                "etcdserver: not supported: /etcdserverpb.Auth/RoleAdd"
-            );
+            assert_eq!(status.message(), "etcdserver: not supported: /etcdserverpb.Auth/RoleAdd");
         }
         other => panic!("a refusal is a status, not {other}"),
     }
