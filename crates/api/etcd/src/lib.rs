@@ -15,11 +15,11 @@
 //!
 //! Open first: [`convert`], then `grpc.rs`, then `serve.rs`.
 //!
-//! *Coverage.* KV and Cluster: all. Maintenance: `Status`, `MoveLeader`, `Alarm`, `Defragment`, `Hash`, `HashKV` and
-//! `Snapshot`. Every other method, of these services and of Watch, Lease and Auth, is answered `UNIMPLEMENTED` with its
-//! name, in one place.
+//! *Coverage.* KV, Watch, Lease and Cluster: all. Maintenance: `Status`, `MoveLeader`, `Alarm`, `Defragment`, `Hash`,
+//! `HashKV` and `Snapshot`. Every other method, of these services and of Lock, Election and Auth, is answered
+//! `UNIMPLEMENTED` with its name, in one place.
 //!
-//! *Omitted.* TLS, authentication, compressed messages, the JSON gateway, and streams from the client.
+//! *Omitted.* TLS, authentication, compressed messages, and the JSON gateway.
 
 pub mod convert;
 pub mod proto;
