@@ -132,13 +132,10 @@ async fn a_service_that_is_not_there_is_refused_by_name() {
     let served = Served::start(FakeNode::default().start()).await;
     let mut client =
         etcd_client::Client::connect([served.url()], None).await.expect("the face is there");
-    let error = client.lease_grant(10, None).await.expect_err("there are no leases");
+    let error = client.role_add("operator").await.expect_err("there are no roles");
     match error {
         etcd_client::Error::GRpcStatus(status) => {
-            assert_eq!(
-                status.message(),
-                "etcdserver: not supported: /etcdserverpb.Lease/LeaseGrant"
-            );
+            assert_eq!(status.message(), "etcdserver: not supported: /etcdserverpb.Auth/RoleAdd");
         }
         other => panic!("a refusal is a status, not {other}"),
     }
