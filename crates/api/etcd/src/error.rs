@@ -14,9 +14,32 @@ pub enum Error {
     /// Leadership is to go to a node that is not a member.
     #[error("etcdserver: bad leader transferee")]
     BadLeaderTransferee,
+    /// Leadership was to go to a member that has not taken it.
+    #[error("etcdserver: request timed out, leader transfer took too long")]
+    LeaderTransferTimedOut,
+    /// A downgrade is to be canceled.
+    #[error("etcdserver: no inflight downgrade job")]
+    NoDowngrade,
+    /// A downgrade to what this version's data cannot be read by.
+    #[error("etcdserver: invalid downgrade target version")]
+    BadDowngradeTarget,
+    /// A downgrade to what is no version.
+    #[error("etcdserver: wrong downgrade target version format")]
+    BadDowngradeVersion,
+    /// Something is to be done about a downgrade that nobody knows how to do.
+    #[error("etcdserver: unknown method")]
+    UnknownAction,
     /// A method that this server does not have.
-    #[error("etcdserver: not supported: {0}")]
-    NotSupported(String),
+    #[error("unknown method {name} for service {service}")]
+    UnknownMethod {
+        /// What it is called.
+        name: String,
+        /// The service, which this server has.
+        service: String,
+    },
+    /// A service that this server does not have.
+    #[error("unknown service {0}")]
+    UnknownService(String),
     /// A message longer than the face reads.
     #[error("grpc: received message larger than max ({bytes} vs. {bytes_max})")]
     MessageTooLarge {
@@ -58,8 +81,13 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::Store(error) => store_code(error),
-            Error::BadLeaderTransferee => Code::FailedPrecondition,
-            Error::NotSupported(_) | Error::Compressed => Code::Unimplemented,
+            Error::BadLeaderTransferee | Error::NoDowngrade => Code::FailedPrecondition,
+            Error::LeaderTransferTimedOut => Code::Unavailable,
+            Error::BadDowngradeTarget | Error::BadDowngradeVersion => Code::InvalidArgument,
+            Error::UnknownAction => Code::Unknown,
+            Error::UnknownMethod { .. } | Error::UnknownService(_) | Error::Compressed => {
+                Code::Unimplemented
+            }
             Error::MessageTooLarge { .. } | Error::AnswerTooLarge { .. } => Code::ResourceExhausted,
             Error::Framing(_) | Error::CutShort | Error::Malformed(_) | Error::Accept(_) => {
                 Code::Internal
