@@ -188,15 +188,6 @@ DIFFERENCES = {
             '< INTERNAL: grpc: the message does not parse: failed to decode Protobuf message: invalid varint',
         ],
     ),
-    "lease.granted": Difference(
-        '?',
-        etcd=[
-            '    leases {ID=500}',
-        ],
-        quorate=[
-            '    leases {ID=500}',
-        ],
-    ),
     "maintenance.without_space": Difference(
         "NOSPACE tells of one node's disk and is taken back by the node itself; only a node whose own disk is full refuses writes, and the others go on.",
         etcd=[

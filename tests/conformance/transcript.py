@@ -86,8 +86,8 @@ class Transcript:
             if field.is_repeated:
                 # etcd lists a lease's keys in no order, and leases in one that only its leader knows.
                 is_unordered = message.DESCRIPTOR.name in ("LeaseTimeToLiveResponse", "LeaseLeasesResponse")
-                items = sorted(value, key=str) if is_unordered else value
-                self.lines.extend(f"    {field.name} {self.value(message, field, item)}" for item in items)
+                items = [f"    {field.name} {self.value(message, field, item)}" for item in value]
+                self.lines.extend(sorted(items) if is_unordered else items)
             else:
                 self.lines.append(f"    {field.name} {self.value(message, field, value)}")
 
