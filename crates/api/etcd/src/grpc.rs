@@ -115,7 +115,7 @@ where
 {
     let Some(method) = Method::at(path) else {
         face.counters.count_unknown_call();
-        return refusal(Error::NotSupported(path.to_owned()));
+        return refusal(Method::absence(path));
     };
     let answer = if method.shape() == Shape::BidiStream {
         let inbound = Inbound::new(body, face.config.request_bytes_max + MESSAGE_OVERHEAD_BYTES);
@@ -143,7 +143,7 @@ where
     let messages = match method {
         Method::Watch => face.watch(inbound),
         Method::LeaseKeepAlive => face.lease_keep_alive(inbound),
-        _ => return Err(Error::NotSupported(method.name().to_owned())),
+        _ => unreachable!("{method:?} is no method in which both sides say as much as they like"),
     };
     Ok(answered(Payload::Stream { messages, is_over: false }))
 }
@@ -178,7 +178,7 @@ async fn carry_out(
         Method::LeaseTimeToLive => unary(message, |request| face.lease_time_to_live(request)).await,
         Method::LeaseLeases => unary(message, |request| face.lease_leases(request)).await,
         Method::Watch | Method::LeaseKeepAlive => {
-            return Err(Error::NotSupported(method.name().to_owned()));
+            unreachable!("in {method:?} both sides say as much as they like")
         }
         Method::MemberAdd => unary(message, |request| face.member_add(request)).await,
         Method::MemberRemove => unary(message, |request| face.member_remove(request)).await,
@@ -207,6 +207,7 @@ async fn carry_out(
         Method::Resign => {
             unary(message, |request| face.resign(request)).await.map_err(Error::relayed)
         }
+        Method::Downgrade => unary(message, |request| face.downgrade(request)).await,
     };
     Ok(answered(Payload::unary(framed?)))
 }
