@@ -7,7 +7,6 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use prost::Message;
 use prost_reflect::{
     DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
 };

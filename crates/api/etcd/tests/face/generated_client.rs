@@ -6,7 +6,7 @@ use quorate_api_etcd::proto::etcdserverpb::{
     MoveLeaderRequest, PutRequest, RangeRequest, RequestOp, StatusRequest, TxnRequest,
     cluster_client::ClusterClient, maintenance_client::MaintenanceClient, request_op::Request,
 };
-use quorate_core::{GroupId, NodeId};
+use quorate_core::GroupId;
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::service::NodeRequest;
 use tonic::Code;
