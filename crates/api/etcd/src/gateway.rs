@@ -64,6 +64,7 @@ const PATHS: &[(&str, Method)] = &[
     ("maintenance/hashkv", Method::HashKv),
     ("maintenance/snapshot", Method::Snapshot),
     ("maintenance/transfer-leadership", Method::MoveLeader),
+    ("maintenance/downgrade", Method::Downgrade),
     ("lock/lock", Method::Lock),
     ("lock/unlock", Method::Unlock),
     ("election/campaign", Method::Campaign),
