@@ -190,7 +190,7 @@ mod tests {
         args.extend(flags.iter().map(OsString::from));
         let Cli { command } = crate::parse(args)?;
         match command {
-            Subcommand::Serve(args) => Ok(args),
+            Subcommand::Serve(args) => Ok(*args),
             other => panic!("{other:?} is not serve"),
         }
     }
