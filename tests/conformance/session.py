@@ -49,10 +49,11 @@ class Server:
 
     def clear(self):
         """Leaves no key, lease, alarm, newcomer or past, and returns the revision."""
-        for lease in self.ask("Lease.LeaseLeases").leases:
-            self.ask("Lease.LeaseRevoke", ID=lease.ID)
         for alarm in self.ask("Maintenance.Alarm").alarms:
             self.ask("Maintenance.Alarm", action="DEACTIVATE", memberID=alarm.memberID, alarm=alarm.alarm)
+        self.catch_up()
+        for lease in self.ask("Lease.LeaseLeases").leases:
+            self.ask("Lease.LeaseRevoke", ID=lease.ID)
         known = {member.ID for member in self.members}
         for member in self.ask("Cluster.MemberList").members:
             if member.ID not in known:
@@ -61,7 +62,13 @@ class Server:
         self.ask("KV.Put", key=b"swept", value=b"")
         revision = self.ask("KV.DeleteRange", key=b"\0", range_end=b"\0").header.revision
         self.ask("KV.Compact", revision=revision)
+        self.catch_up()
         return revision
+
+    def catch_up(self):
+        """Has every node apply what was done: one that has answered a linearizable read has."""
+        for node in range(len(self.channels)):
+            self.ask("KV.Range", node, key=b"swept")
 
     def leader(self):
         """The number of the node that leads."""

@@ -84,9 +84,10 @@ class Transcript:
             if f"{message.DESCRIPTOR.name}.{field.name}" in LATER:
                 continue
             if field.is_repeated:
-                # etcd lists a lease's keys in no order.
-                items = sorted(value) if message.DESCRIPTOR.name == "LeaseTimeToLiveResponse" else value
-                self.lines.extend(f"    {field.name} {self.value(message, field, item)}" for item in items)
+                # etcd lists a lease's keys in no order, and leases in one that only its leader knows.
+                is_unordered = message.DESCRIPTOR.name in ("LeaseTimeToLiveResponse", "LeaseLeasesResponse")
+                items = [f"    {field.name} {self.value(message, field, item)}" for item in value]
+                self.lines.extend(sorted(items) if is_unordered else items)
             else:
                 self.lines.append(f"    {field.name} {self.value(message, field, value)}")
 

@@ -4,7 +4,8 @@
     tests/interop/etcdctl.py target/release/quorate      a `quorate up` of this binary
     tests/interop/etcdctl.py --against-etcd              five etcds: are the expectations etcd's own answers?
 
-Every expectation is the text that etcdctl 3.5 prints, or a part of its JSON, so that a difference is one that a user
+What etcd answers field by field is compared in tests/conformance; here is what its own command line makes of it, through
+all five nodes. Every expectation is the text that etcdctl 3.5 prints, or a part of its JSON, so that a difference is one that a user
 would see. Each node finds the store empty and leaves it empty; revisions are counted from where it found them.
 
 Not asked: --sort-by with --limit but without --order. etcd then cuts the range before it sorts it, so that

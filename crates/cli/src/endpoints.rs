@@ -46,7 +46,8 @@ struct TlsArgs {
     cert: Option<PathBuf>,
 
     /// The key of --cert
-    #[arg(long, value_name = "FILE", env = "QUORATE_KEY", hide_env_values = true)]
+    #[arg(id = "tls-key", long = "key")] // Commands have keys of another kind.
+    #[arg(value_name = "FILE", env = "QUORATE_KEY", hide_env_values = true)]
     key: Option<PathBuf>,
 
     /// Speak TLS with whoever answers, without knowing who it is

@@ -51,7 +51,7 @@ pub(crate) struct HoldArgs {
 
 impl HoldArgs {
     /// A client of the nodes. Must be called within a runtime.
-    pub(crate) fn client(&self) -> Result<Client, ClientError> {
+    pub(crate) fn client(&self) -> Result<Client, CliError> {
         self.endpoints.client()
     }
 }

@@ -52,7 +52,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::UpArgs),
-    Serve(serve::ServeArgs),
+    // It has many more flags than the others.
+    Serve(Box<serve::ServeArgs>),
     Get(kv_commands::GetArgs),
     Put(kv_commands::PutArgs),
     Del(kv_commands::DelArgs),
@@ -88,7 +89,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Lock(args) => return lock::run(args),
         Command::Elect(args) => return elect::run(args),
         Command::Up(args) => up::run(args),
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(*args),
         Command::Get(args) => kv_commands::get(args),
         Command::Put(args) => kv_commands::put(args),
         Command::Del(args) => kv_commands::del(args),

@@ -1,7 +1,7 @@
 //! The database as a state machine.
 //!
 //! What lives here: the requests a client can make ([`request`]), the multi-version store that answers them
-//! ([`store`]), and the node that replicates one store a shard with Raft.
+//! ([`store`]), the node that replicates one store a shard with Raft, and the hub that tells whoever watches ([`watch`]).
 //!
 //! What never may: a clock, a socket, a file, a thread, randomness, or an order that a hash decides. A store that
 //! is given the same commands in the same order is the same store on every replica, for ever.

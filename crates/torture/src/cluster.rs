@@ -454,7 +454,8 @@ impl Cluster {
 /// What the environment says about some node cannot hold for these.
 fn forget_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("QUORATE_") {
+        let text = name.to_string_lossy();
+        if ["QUORATE_", "ETCD_", "ETCDCTL_"].iter().any(|prefix| text.starts_with(prefix)) {
             command.env_remove(name);
         }
     }

@@ -27,12 +27,17 @@ const OUT_OF_REACH: &[&str] = &[
     "lease_survives_pause",
     "votes_within_lease_after_restart",
     "skips_unknown_command",
+    "key_life_survives_deletion",
+    "compaction_reaches_too_far",
+    "revision_goes_back_after_compaction_crash",
+    "applies_twice_around_snapshot",
 ];
 
 fn suspects() -> Vec<(String, Suspect)> {
     let shows = |name: &&&str| !OUT_OF_REACH.contains(name);
     let of_raft = raft::MUTANTS.iter().filter(shows);
-    let of_nodes = of_raft.chain(node::MUTANTS.iter().filter(shows)).map(|name| {
+    let of_kv = node::MUTANTS.iter().chain(store::MUTANTS).chain(watch::MUTANTS).filter(shows);
+    let of_nodes = of_raft.chain(of_kv).map(|name| {
         let suspect = Suspect { mutants: Mutants::only(name), ..Suspect::default() };
         ((*name).to_owned(), suspect)
     });

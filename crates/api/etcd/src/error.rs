@@ -44,9 +44,32 @@ pub enum Error {
     /// A learner does not serve clients.
     #[error("etcdserver: the node is a learner")]
     Learner,
+    /// Leadership was to go to a member that has not taken it.
+    #[error("etcdserver: request timed out, leader transfer took too long")]
+    LeaderTransferTimedOut,
+    /// A downgrade is to be canceled.
+    #[error("etcdserver: no inflight downgrade job")]
+    NoDowngrade,
+    /// A downgrade to what this version's data cannot be read by.
+    #[error("etcdserver: invalid downgrade target version")]
+    BadDowngradeTarget,
+    /// A downgrade to what is no version.
+    #[error("etcdserver: wrong downgrade target version format")]
+    BadDowngradeVersion,
+    /// Something is to be done about a downgrade that nobody knows how to do.
+    #[error("etcdserver: unknown method")]
+    UnknownAction,
     /// A method that this server does not have.
-    #[error("etcdserver: not supported: {0}")]
-    NotSupported(String),
+    #[error("unknown method {name} for service {service}")]
+    UnknownMethod {
+        /// What it is called.
+        name: String,
+        /// The service, which this server has.
+        service: String,
+    },
+    /// A service that this server does not have.
+    #[error("unknown service {0}")]
+    UnknownService(String),
     /// A message longer than the face reads.
     #[error("grpc: received message larger than max ({bytes} vs. {bytes_max})")]
     MessageTooLarge {
@@ -96,9 +119,14 @@ impl Error {
             | Error::SessionExpired
             | Error::ElectionNotLeader
             | Error::ElectionNoLeader
-            | Error::MissingLeaderKey => Code::Unknown,
-            Error::BadLeaderTransferee => Code::FailedPrecondition,
-            Error::NotSupported(_) | Error::Compressed => Code::Unimplemented,
+            | Error::MissingLeaderKey
+            | Error::UnknownAction => Code::Unknown,
+            Error::BadLeaderTransferee | Error::NoDowngrade => Code::FailedPrecondition,
+            Error::LeaderTransferTimedOut => Code::Unavailable,
+            Error::BadDowngradeTarget | Error::BadDowngradeVersion => Code::InvalidArgument,
+            Error::UnknownMethod { .. } | Error::UnknownService(_) | Error::Compressed => {
+                Code::Unimplemented
+            }
             Error::MessageTooLarge { .. } | Error::AnswerTooLarge { .. } => Code::ResourceExhausted,
             Error::PasswordTooLong => Code::InvalidArgument,
             Error::Password(_) => Code::Internal,

@@ -52,8 +52,6 @@ pub struct FaceConfig {
     pub progress_notify_interval: Duration,
     /// How long a health check waits for the node, in milliseconds.
     pub health_timeout_ms: u64,
-    /// How often watches that asked for it are told how far they have come.
-    pub progress_notify_interval: Duration,
     /// How long calls under way have to end once the node is told to stop, in milliseconds.
     pub drain_timeout_ms: u64,
     /// What clients that have shown a password are given.
@@ -77,7 +75,6 @@ impl FaceConfig {
             keep_alive_timeout: Duration::from_secs(20),
             progress_notify_interval: Duration::from_secs(600),
             health_timeout_ms: 5_000,
-            progress_notify_interval: Duration::from_secs(600),
             drain_timeout_ms: 1_000,
             auth_token: TokenKind::Simple,
             bcrypt_cost: BCRYPT_COST,

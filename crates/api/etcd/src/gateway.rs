@@ -64,6 +64,7 @@ const PATHS: &[(&str, Method)] = &[
     ("maintenance/hashkv", Method::HashKv),
     ("maintenance/snapshot", Method::Snapshot),
     ("maintenance/transfer-leadership", Method::MoveLeader),
+    ("maintenance/downgrade", Method::Downgrade),
     ("auth/enable", Method::AuthEnable),
     ("auth/disable", Method::AuthDisable),
     ("auth/status", Method::AuthStatus),

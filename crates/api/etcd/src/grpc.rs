@@ -121,7 +121,7 @@ where
 {
     let Some(method) = Method::at(path) else {
         face.counters.count_unknown_call();
-        return refusal(Error::NotSupported(path.to_owned()));
+        return refusal(Method::absence(path));
     };
     let answer = match face.on_behalf_of(method, headers, None).await {
         Ok(face) => attend_to(&face, method, body).await,
@@ -162,7 +162,7 @@ where
     let messages = match method {
         Method::Watch => face.watch(inbound),
         Method::LeaseKeepAlive => face.lease_keep_alive(inbound),
-        _ => return Err(Error::NotSupported(method.name().to_owned())),
+        _ => unreachable!("{method:?} is no method in which both sides say as much as they like"),
     };
     Ok(answered(Payload::Stream { messages, is_over: false }))
 }
@@ -198,7 +198,7 @@ async fn carry_out(
         Method::LeaseTimeToLive => unary(message, |request| face.lease_time_to_live(request)).await,
         Method::LeaseLeases => unary(message, |request| face.lease_leases(request)).await,
         Method::Watch | Method::LeaseKeepAlive => {
-            return Err(Error::NotSupported(method.name().to_owned()));
+            unreachable!("in {method:?} both sides say as much as they like")
         }
         Method::AuthEnable => unary(message, |request| face.auth_enable(request)).await,
         Method::AuthDisable => unary(message, |request| face.auth_disable(request)).await,
@@ -250,6 +250,7 @@ async fn carry_out(
         Method::Resign => {
             unary(message, |request| face.resign(request)).await.map_err(Error::relayed)
         }
+        Method::Downgrade => unary(message, |request| face.downgrade(request)).await,
     };
     Ok(answered(Payload::unary(framed?)))
 }

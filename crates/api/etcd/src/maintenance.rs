@@ -1,5 +1,7 @@
 //! The Maintenance service: how a node is doing, and its upkeep.
 
+use std::time::Duration;
+
 use quorate_core::NodeId;
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::request::Revision;
@@ -8,7 +10,14 @@ use quorate_kv::service::{Alarm, Member, MemberChange};
 use crate::error::Error;
 use crate::face::{ETCD_VERSION, Face};
 use crate::method::OpenTo;
-use crate::proto::etcdserverpb::{self as wire, alarm_request::AlarmAction};
+use crate::proto::etcdserverpb::{
+    self as wire, alarm_request::AlarmAction, downgrade_request::DowngradeAction,
+};
+
+/// How long a member may take to take over.
+const TRANSFERRED_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is asked whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 impl Face {
     pub(crate) async fn alarm(
@@ -83,13 +92,12 @@ impl Face {
         })
     }
 
-    /// Nothing is left fragmented here: what is superseded is dropped as the store goes along.
+    /// Nothing is left fragmented here: what is superseded is dropped as the store goes along. etcd's answer is empty.
     pub(crate) async fn defragment(
         &self,
         _: wire::DefragmentRequest,
     ) -> Result<wire::DefragmentResponse, Error> {
-        let status = self.status().await?;
-        Ok(wire::DefragmentResponse { header: self.header(status.revision, status.term) })
+        Ok(wire::DefragmentResponse { header: None })
     }
 
     pub(crate) async fn hash(&self, _: wire::HashRequest) -> Result<wire::HashResponse, Error> {
@@ -122,10 +130,38 @@ impl Face {
         &self,
         request: wire::MoveLeaderRequest,
     ) -> Result<wire::MoveLeaderResponse, Error> {
-        self.transfer_leadership(NodeId(request.target_id)).await?;
-        let status = self.status().await?;
-        Ok(wire::MoveLeaderResponse { header: self.header(status.revision, status.term) })
+        let to = NodeId(request.target_id);
+        self.transfer_leadership(to).await?;
+        let moved = async {
+            while self.status().await?.leader != Some(to) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Ok(())
+        };
+        let is_in_time = tokio::time::timeout(TRANSFERRED_WITHIN, moved).await;
+        is_in_time.unwrap_or(Err(Error::LeaderTransferTimedOut))?;
+        Ok(wire::MoveLeaderResponse { header: None })
     }
+
+    /// There is no older version whose data this one's could become.
+    pub(crate) async fn downgrade(
+        &self,
+        request: wire::DowngradeRequest,
+    ) -> Result<wire::DowngradeResponse, Error> {
+        Err(match DowngradeAction::try_from(request.action) {
+            Ok(DowngradeAction::Cancel) => Error::NoDowngrade,
+            Ok(_) if is_version(&request.version) => Error::BadDowngradeTarget,
+            Ok(_) => Error::BadDowngradeVersion,
+            Err(_) => Error::UnknownAction,
+        })
+    }
+}
+
+/// Whether this is three numbers with points between them, and perhaps a word behind.
+fn is_version(text: &str) -> bool {
+    let numbers = text.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<_> = numbers.split('.').map(str::parse::<u32>).collect();
+    numbers.len() == 3 && numbers.iter().all(Result::is_ok)
 }
 
 /// Every alarm that is raised.

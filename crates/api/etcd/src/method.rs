@@ -1,5 +1,7 @@
 //! The methods that the face has.
 
+use crate::error::Error;
+
 /// How many messages a call has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
@@ -116,6 +118,7 @@ methods! {
         HashKv = "HashKV" Unary,
         Snapshot = "Snapshot" ServerStream,
         MoveLeader = "MoveLeader" Unary,
+        Downgrade = "Downgrade" Unary,
     }
     "v3lockpb.Lock" {
         Lock = "Lock" Unary,
@@ -153,6 +156,7 @@ impl Method {
             | Method::HashKv
             | Method::Snapshot
             | Method::MoveLeader
+            | Method::Downgrade
             // The node refuses these by itself, but passwords are hashed before it is asked.
             | Method::UserAdd
             | Method::UserChangePassword => OpenTo::Root,
@@ -184,6 +188,17 @@ impl Method {
                 | Method::Leader
                 | Method::Observe
         )
+    }
+
+    /// What to say of a path at which there is none.
+    pub(crate) fn absence(path: &str) -> Error {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let (service, name) = path.rsplit_once('/').unwrap_or((path, ""));
+        let (service, name) = (service.to_owned(), name.to_owned());
+        match Method::ALL.iter().any(|method| method.service() == service) {
+            true => Error::UnknownMethod { name, service },
+            false => Error::UnknownService(service),
+        }
     }
 
     /// Whether its requests go through the log, and so may not be longer than the log takes.

@@ -248,7 +248,7 @@ mod tests {
         };
         let config = quorate_server::Config::from_settings(args.settings()).unwrap();
         assert_eq!((config.name.as_str(), config.members.len()), ("n2", 3));
-        assert!(config.listen_client.iter().all(|address| address.ip().is_loopback()));
-        assert!(config.listen_peer.iter().all(|address| address.ip().is_loopback()));
+        assert!(config.listen_client.iter().all(|at| at.address.ip().is_loopback()));
+        assert!(config.listen_peer.iter().all(|at| at.address.ip().is_loopback()));
     }
 }

@@ -6,7 +6,7 @@ use quorate_api_etcd::proto::etcdserverpb::{
     MoveLeaderRequest, PutRequest, RangeRequest, RequestOp, StatusRequest, TxnRequest,
     cluster_client::ClusterClient, maintenance_client::MaintenanceClient, request_op::Request,
 };
-use quorate_core::{GroupId, NodeId};
+use quorate_core::GroupId;
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::service::NodeRequest;
 use tonic::Code;
@@ -178,8 +178,9 @@ async fn leadership_moves_to_a_member_and_to_nobody_else() {
     let node = FakeNode::default();
     let served = Served::start(node.clone().start()).await;
     let mut maintenance = MaintenanceClient::new(served.channel().await);
-    maintenance.move_leader(MoveLeaderRequest { target_id: 2 }).await.expect("2 is a member");
-    let transfer = NodeRequest::TransferLeadership { group: GroupId(0), to: NodeId(2) };
+    let target_id = LEADER.0;
+    maintenance.move_leader(MoveLeaderRequest { target_id }).await.expect("it is a member");
+    let transfer = NodeRequest::TransferLeadership { group: GroupId(0), to: LEADER };
     assert!(node.asked.lock().expect("no task panicked with the lock").contains(&transfer));
 
     let refusal = maintenance.move_leader(MoveLeaderRequest { target_id: 3 }).await;

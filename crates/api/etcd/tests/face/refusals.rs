@@ -2,7 +2,7 @@
 
 use quorate_api_etcd::proto::etcdserverpb::{
     DowngradeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
-    maintenance_client::MaintenanceClient,
+    downgrade_request::DowngradeAction, maintenance_client::MaintenanceClient,
 };
 use quorate_api_etcd::{MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX};
 use quorate_kv::error::Error;
@@ -117,29 +117,38 @@ async fn an_empty_operation_is_a_key_that_is_not_found_as_in_etcd() {
 }
 
 #[tokio::test]
-async fn a_method_that_is_not_there_is_refused_by_name() {
+async fn no_downgrade_is_possible_and_none_is_under_way() {
     let served = Served::start(FakeNode::default().start()).await;
     let mut maintenance = MaintenanceClient::new(served.channel().await);
-    let status = maintenance.downgrade(DowngradeRequest::default()).await;
-    let status = status.expect_err("there is none");
-    assert_eq!(status.code(), Code::Unimplemented);
-    let message = "etcdserver: not supported: /etcdserverpb.Maintenance/Downgrade";
-    assert_eq!(status.message(), message);
+    let expected = [
+        (DowngradeAction::Cancel as i32, "", Code::FailedPrecondition, "no inflight downgrade job"),
+        (0, "3.5.0", Code::InvalidArgument, "invalid downgrade target version"),
+        (0, "3.5.0-rc.1", Code::InvalidArgument, "invalid downgrade target version"),
+        (1, "3.5", Code::InvalidArgument, "wrong downgrade target version format"),
+        (1, "3.5.x", Code::InvalidArgument, "wrong downgrade target version format"),
+        (9, "3.5.0", Code::Unknown, "unknown method"),
+    ];
+    for (action, version, code, message) in expected {
+        let request = DowngradeRequest { action, version: version.to_owned() };
+        let status = maintenance.downgrade(request).await.expect_err("it is refused");
+        assert_eq!((status.code(), status.message()), (code, &*format!("etcdserver: {message}")));
+    }
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_refused_by_name() {
+async fn what_is_not_there_is_refused_by_name() {
     let served = Served::start(FakeNode::default().start()).await;
-    let mut client =
-        etcd_client::Client::connect([served.url()], None).await.expect("the face is there");
-    let error = client.lease_grant(10, None).await.expect_err("there are no leases");
-    match error {
-        etcd_client::Error::GRpcStatus(status) => {
-            assert_eq!(
-                status.message(),
-                "etcdserver: not supported: /etcdserverpb.Lease/LeaseGrant"
-            );
-        }
-        other => panic!("a refusal is a status, not {other}"),
+    let mut client = tonic::client::Grpc::new(served.channel().await);
+    let expected = [
+        ("/etcdserverpb.KV/Drop", "unknown method Drop for service etcdserverpb.KV"),
+        ("/etcdserverpb.Nothing/Put", "unknown service etcdserverpb.Nothing"),
+    ];
+    for (path, message) in expected {
+        client.ready().await.expect("the face is there");
+        let codec = tonic_prost::ProstCodec::<PutRequest, PutRequest>::default();
+        let answer =
+            client.unary(tonic::Request::new(put(1)), path.parse().expect("it is a path"), codec);
+        let status = answer.await.expect_err("there is nothing");
+        assert_eq!((status.code(), status.message()), (Code::Unimplemented, message));
     }
 }

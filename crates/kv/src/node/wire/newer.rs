@@ -4,7 +4,7 @@
 //! fields of every type under numbers that nobody has given away, in whatever is a message, however deep it lies; parts
 //! of an unknown kind beside those that are known; and messages that it says in a new way only.
 //!
-//! It works on bytes, and needs to know of each field only whether a message lies in it ([`NESTED`]).
+//! It works on bytes, and needs to know of each field only whether a message lies in it (`NESTED`).
 //!
 //! It writes no record and no command of an unknown kind, as no version may before all members know it, and adds nothing
 //! to commands.
