@@ -29,6 +29,7 @@ mod tests;
 
 pub use error::ConfigError;
 pub use identity::{Beginning, cluster_id, member_id};
+pub(crate) use limits::read_duration;
 pub use limits::{AuthToken, AutoCompaction, BadValue};
 pub use tls::{SelfSigned, TlsConfig, TlsFault, TlsSettings};
 pub use url::{HttpUrl, UrlFault};

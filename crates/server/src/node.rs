@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_api_etcd::{Entrance, Face, FaceConfig};
+use quorate_api_etcd::{Entrance, Face, FaceConfig, TokenKind};
 use quorate_kv::node::{self, DEFAULT_GROUP};
 use quorate_protocols::consensus::raft;
 use quorate_runtime::{Driver, DriverError, Handle, Identity, Metrics, Options, PeerListener};
@@ -25,6 +25,7 @@ use crate::engines::{self, EnginesError};
 use crate::keeper::Keeper;
 use crate::place::{self, FindError, JoinError, Place};
 use crate::recovery::{self, draw_log_id};
+use crate::tokens::{self, TokenError};
 
 /// How long one that is no member any more may still be told so.
 const HANG_UP_AFTER: Duration = Duration::from_secs(5);
@@ -52,6 +53,9 @@ pub enum ServerError {
         /// Why.
         source: TlsError,
     },
+    /// Users could not be given tokens.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The data directory could not be taken.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -114,6 +118,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     for warning in &config.warnings {
         warn!("{warning}");
     }
+    let auth_token = tokens::kind(&config)?;
     let ports = Ports::open(&config).await?;
     let dialer = ports.dialer.clone();
 
@@ -169,7 +174,8 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let removed = keeper(&config, &place, desk, metrics.clone()).run();
 
     let (stop, stopped) = watch::channel(());
-    let face = Arc::new(Face::new(face_config(&config, &place), handle, leader, metrics));
+    let face =
+        Arc::new(Face::new(face_config(&config, &place, auth_token), handle, leader, metrics));
     let mut faces = JoinSet::new();
     for entrance in ports.clients {
         let mut stopped = stopped.clone();
@@ -341,8 +347,10 @@ fn keeper(config: &Config, place: &Place, desk: Desk, metrics: Arc<Metrics>) -> 
     }
 }
 
-fn face_config(config: &Config, place: &Place) -> FaceConfig {
+fn face_config(config: &Config, place: &Place, auth_token: TokenKind) -> FaceConfig {
     FaceConfig {
+        auth_token,
+        bcrypt_cost: config.bcrypt_cost,
         group: DEFAULT_GROUP,
         request_bytes_max: config.max_request_bytes,
         calls_per_connection_max: config.calls_per_connection_max,

@@ -28,25 +28,32 @@ const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
 /// How long the cluster's own key is, in bytes.
 const TOKEN_KEY_BYTES: usize = 32;
 
+/// What a call shows of who sent it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Credentials<'a> {
+    /// What stands before the call; perhaps a token.
+    pub(crate) headers: &'a HeaderMap,
+    /// The common name of the client's certificate, if it had to show one.
+    pub(crate) common_name: Option<&'a str>,
+}
+
 impl Face {
-    /// The face as a call sees it: on behalf of whoever has sent it. `certificate_name` is that in the client's certificate,
-    /// if it has shown one; a token goes before it.
+    /// The face as a call sees it: on behalf of whoever has sent it. A token goes before a certificate.
     pub(crate) async fn on_behalf_of(
         self: &Arc<Self>,
         method: Method,
-        headers: &HeaderMap,
-        certificate_name: Option<String>,
+        credentials: Credentials<'_>,
     ) -> Result<Arc<Face>, Error> {
-        let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
-        let asker = match (token, certificate_name) {
+        let token = TOKEN_HEADERS.iter().find_map(|name| credentials.headers.get(*name));
+        let asker = match (token, credentials.common_name) {
             // Who has a token that counts no more asks for another one.
             _ if method == Method::Authenticate => None,
             (Some(token), _) => self.owner(token.to_str().unwrap_or_default()).await?,
-            (None, Some(user)) => Some(Asker { user, checked_at: None }),
+            (None, Some(user)) => Some(Asker { user: user.to_owned(), checked_at: None }),
             (None, None) => None,
         };
         Ok(match asker {
-            Some(asker) => Arc::new(Face { asker: Some(asker), ..Face::clone(self) }),
+            Some(asker) => Arc::new(self.asked_by(asker)),
             None => self.clone(),
         })
     }

@@ -76,7 +76,7 @@ impl FaceConfig {
             progress_notify_interval: Duration::from_secs(600),
             health_timeout_ms: 5_000,
             drain_timeout_ms: 1_000,
-            auth_token: TokenKind::Simple,
+            auth_token: TokenKind::Simple { ttl: Duration::from_secs(300) },
             bcrypt_cost: BCRYPT_COST,
             audit: false,
         }
@@ -120,6 +120,11 @@ impl Face {
             leader,
             runtime,
         }
+    }
+
+    /// The face as somebody sees it.
+    pub(crate) fn asked_by(&self, asker: Asker) -> Self {
+        Face { asker: Some(asker), ..self.clone() }
     }
 
     /// The header of an answer.

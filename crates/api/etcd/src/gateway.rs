@@ -17,12 +17,13 @@ mod values;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method as Verb, Response, StatusCode, header};
+use http::{HeaderValue, Method as Verb, Response, StatusCode, header};
 use hyper::body::Body;
 use serde::Serialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tonic::{Code, Status};
 
+use crate::auth::Credentials;
 use crate::error::Error;
 use crate::face::{Face, MESSAGE_OVERHEAD_BYTES};
 use crate::grpc::{self, PREFIX_BYTES, Payload};
@@ -96,7 +97,7 @@ pub(crate) async fn respond<B>(
     face: &Arc<Face>,
     verb: &Verb,
     path: &str,
-    headers: &HeaderMap,
+    credentials: Credentials<'_>,
     body: B,
 ) -> Response<Payload>
 where
@@ -111,14 +112,14 @@ where
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
-    let answer = carry_out(face, *method, headers, body).await;
+    let answer = carry_out(face, *method, credentials, body).await;
     answer.unwrap_or_else(|status| refusal(&status))
 }
 
 async fn carry_out<B>(
     face: &Arc<Face>,
     method: Method,
-    headers: &HeaderMap,
+    credentials: Credentials<'_>,
     body: B,
 ) -> Result<Response<Payload>, Status>
 where
@@ -144,12 +145,12 @@ where
     }
     let request = Payload::Stream { messages: sent, is_over: false };
     if is_stream {
-        let answer = grpc::call(face, &path, headers, request).await;
+        let answer = grpc::call(face, &path, credentials, request).await;
         let sending = send_all(values, requests, schema.clone());
         return Ok(stream(schema, sending, messages_of(answer)?));
     }
     drop(requests);
-    let answer = grpc::call(face, &path, headers, request).await;
+    let answer = grpc::call(face, &path, credentials, request).await;
     if method.shape() == Shape::ServerStream {
         return Ok(stream(schema, std::future::ready(Ok(())), messages_of(answer)?));
     }

@@ -21,6 +21,7 @@ use tokio::sync::mpsc::Receiver;
 use tonic::{Code, Status};
 
 use crate::audit;
+use crate::auth::Credentials;
 use crate::error::Error;
 use crate::face::{Face, MESSAGE_OVERHEAD_BYTES};
 use crate::inbound::Inbound;
@@ -113,7 +114,7 @@ impl Body for Payload {
 pub(crate) async fn call<B>(
     face: &Arc<Face>,
     path: &str,
-    headers: &HeaderMap,
+    credentials: Credentials<'_>,
     body: B,
 ) -> Response<Payload>
 where
@@ -123,7 +124,7 @@ where
         face.counters.count_unknown_call();
         return refusal(Method::absence(path));
     };
-    let answer = match face.on_behalf_of(method, headers, None).await {
+    let answer = match face.on_behalf_of(method, credentials).await {
         Ok(face) => attend_to(&face, method, body).await,
         Err(error) => Err(error),
     };

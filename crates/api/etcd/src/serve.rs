@@ -15,6 +15,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use quorate_tls::{Complaints, Stream};
 use tokio::task::JoinSet;
 
+use crate::auth::Credentials;
 use crate::error::Error;
 use crate::face::Face;
 use crate::gateway;
@@ -124,13 +125,12 @@ async fn respond(
 ) -> Result<Response<Payload>, Infallible> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
-    if let Some(name) = caller.common_name.as_deref() {
-        tracing::trace!(address = %caller.address, name, path, "a call");
-    }
+    let credentials =
+        Credentials { headers: &head.headers, common_name: caller.common_name.as_deref() };
     Ok(if is_grpc(&head.headers) && !is_for_metrics {
-        grpc::call(&face, path, &head.headers, body).await
+        grpc::call(&face, path, credentials, body).await
     } else if path.starts_with(gateway::PREFIX) && !is_for_metrics {
-        gateway::respond(&face, &head.method, path, &head.headers, body).await
+        gateway::respond(&face, &head.method, path, credentials, body).await
     } else {
         plain::respond(&face, &head.method, &head.uri).await
     })

@@ -4,7 +4,7 @@
 //! checked, and until when it holds. No node has to be told of a token that another one gave.
 //!
 //! - A *simple* one is signed with a key that the cluster made when authentication was enabled ([`AuthCommand::Enable`]), so
-//!   that every node knows it. It holds for five minutes, and on each node for five minutes after its last use there. So a
+//!   that every node knows it. It holds for five minutes (`--auth-token-ttl`), and on each node for as long after its last use there. So a
 //!   client may spread its calls over all nodes; one that moves after long is told that its token is invalid, upon which
 //!   stock clients show their password again. etcd's simple tokens are random and told to all nodes through the log; clients
 //!   can't tell them apart.
@@ -27,8 +27,6 @@ use quorate_kv::auth::{Asker, TokenKey};
 use quorate_kv::error::Error as StoreError;
 use serde::{Deserialize, Serialize};
 
-/// How long a simple token holds, as in etcd.
-const SIMPLE_TTL: Duration = Duration::from_secs(300);
 /// How many tokens are remembered before those that hold no more are looked for.
 const REMEMBERED_MIN: usize = 1024;
 
@@ -36,7 +34,10 @@ const REMEMBERED_MIN: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenKind {
     /// A token that is signed with the cluster's own key.
-    Simple,
+    Simple {
+        /// How long it holds after its last use.
+        ttl: Duration,
+    },
     /// A token that is signed with the operator's key.
     Jwt(JwtConfig),
 }
@@ -168,7 +169,7 @@ impl Tokens {
     /// A token for a user whose password was checked at a revision; none if this node can't sign one.
     pub(crate) fn give(&self, user: &str, revision: u64, key: &TokenKey) -> Option<String> {
         let (algorithm, ttl) = match &self.kind {
-            TokenKind::Simple => (Algorithm::HS256, SIMPLE_TTL),
+            TokenKind::Simple { ttl } => (Algorithm::HS256, *ttl),
             TokenKind::Jwt(jwt) => (jwt.keys.algorithm, jwt.ttl),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -176,7 +177,7 @@ impl Tokens {
         let claims = Claims { username: user.to_owned(), revision, exp };
         let simple = EncodingKey::from_secret(&key.0);
         let key = match &self.kind {
-            TokenKind::Simple => &simple,
+            TokenKind::Simple { .. } => &simple,
             TokenKind::Jwt(jwt) => jwt.keys.signing.as_ref()?,
         };
         jsonwebtoken::encode(&Header::new(algorithm), &claims, key).ok()
@@ -187,8 +188,8 @@ impl Tokens {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let found = remembered.get_mut(token).filter(|found| found.until > now)?;
-        if self.kind == TokenKind::Simple {
-            found.until = now + SIMPLE_TTL;
+        if let TokenKind::Simple { ttl } = self.kind {
+            found.until = now + ttl;
         }
         Some(found.asker.clone())
     }
@@ -197,7 +198,7 @@ impl Tokens {
     pub(crate) fn look_at(&self, token: &str, key: &TokenKey) -> Option<Asker> {
         let simple = DecodingKey::from_secret(&key.0);
         let (algorithm, key) = match &self.kind {
-            TokenKind::Simple => (Algorithm::HS256, &simple),
+            TokenKind::Simple { .. } => (Algorithm::HS256, &simple),
             TokenKind::Jwt(jwt) => (jwt.keys.algorithm, &jwt.keys.checking),
         };
         let mut validation = Validation::new(algorithm);
@@ -209,7 +210,7 @@ impl Tokens {
         let asker = Asker { user, checked_at: Some(revision) };
         let now = Instant::now();
         // A clock that is ahead must not make a simple token live long.
-        let left = if self.kind == TokenKind::Simple { SIMPLE_TTL } else { left };
+        let left = if let TokenKind::Simple { ttl } = self.kind { ttl } else { left };
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED_MIN && remembered.len() == remembered.capacity() {
             remembered.retain(|_, found| found.until > now);
@@ -222,7 +223,7 @@ impl Tokens {
     /// What who has a token is told once it counts for nothing.
     pub(crate) fn outdated(&self) -> StoreError {
         match self.kind {
-            TokenKind::Simple => StoreError::InvalidAuthToken,
+            TokenKind::Simple { .. } => StoreError::InvalidAuthToken,
             TokenKind::Jwt(_) => StoreError::AuthOldRevision,
         }
     }
@@ -244,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_simple_token_is_taken_by_every_node_of_its_cluster_and_by_no_other() {
-        let (one, other) = (Tokens::new(TokenKind::Simple), Tokens::new(TokenKind::Simple));
+        let kind = TokenKind::Simple { ttl: Duration::from_secs(300) };
+        let (one, other) = (Tokens::new(kind.clone()), Tokens::new(kind));
         let token = one.give("alice", 7, &key("ours")).unwrap();
         let alice = Asker { user: "alice".into(), checked_at: Some(7) };
         assert_eq!(other.remembered(&token), None);

@@ -292,7 +292,7 @@ mod tests {
     fn a_negative_revision_is_before_all_others() {
         for (asked, start) in [(-7, 1), (0, 0), (1, 1), (7, 7)] {
             let request = wire::WatchCreateRequest { start_revision: asked, ..Default::default() };
-            assert_eq!(watch(request).start, Revision(start), "asked from {asked}");
+            assert_eq!(watch(request, None).start, Revision(start), "asked from {asked}");
         }
     }
 

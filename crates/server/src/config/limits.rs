@@ -84,7 +84,8 @@ pub(super) fn duration(flag: &'static str, text: &str) -> Result<Duration, BadVa
     read_duration(text).ok_or_else(|| bad(flag, text, fault))
 }
 
-fn read_duration(text: &str) -> Option<Duration> {
+/// None if it is none.
+pub(crate) fn read_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }
