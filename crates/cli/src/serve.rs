@@ -10,8 +10,8 @@ mod tls;
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::TypedValueParser;
+use clap::{ArgAction, Args};
 use quorate_server::{Config, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -160,6 +160,12 @@ pub(crate) struct ServeArgs {
     #[arg(default_value_t = Settings::default().bcrypt_cost)]
     bcrypt_cost: u32,
 
+    /// Log who asked for each change, and what became of it
+    #[arg(long, env = "QUORATE_AUDIT", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(default_value_t = false, value_name = "BOOL")]
+    audit: bool,
+
     #[command(flatten)]
     tls: TlsArgs,
 
@@ -208,6 +214,7 @@ impl ServeArgs {
             auth_token: self.auth_token.clone(),
             auth_token_ttl: self.auth_token_ttl,
             bcrypt_cost: self.bcrypt_cost,
+            audit: self.audit,
         }
     }
 }

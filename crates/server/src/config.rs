@@ -114,6 +114,8 @@ pub struct Settings {
     pub auth_token_ttl: u64,
     /// `--bcrypt-cost`
     pub bcrypt_cost: u32,
+    /// `--audit`
+    pub audit: bool,
 }
 
 impl Default for Settings {
@@ -149,6 +151,7 @@ impl Default for Settings {
             auth_token: "simple".into(),
             auth_token_ttl: 300,
             bcrypt_cost: 10,
+            audit: false,
         }
     }
 }
@@ -241,6 +244,8 @@ pub struct Config {
     pub auth_token_ttl: Duration,
     /// How much work it is to check a password: 4 to 31, one more for twice as much.
     pub bcrypt_cost: u32,
+    /// Whether a line of the log says who asked for each change, and what became of it.
+    pub audit: bool,
     /// What was said and has no effect, for a person to read.
     pub warnings: Vec<String>,
 }
@@ -335,6 +340,7 @@ impl Config {
             auth_token_ttl: Duration::from_secs(settings.auth_token_ttl),
             bcrypt_cost: limits::check_range("bcrypt-cost", settings.bcrypt_cost as usize, 4, 31)?
                 as u32,
+            audit: settings.audit,
             warnings,
         })
     }

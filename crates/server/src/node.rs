@@ -351,6 +351,7 @@ fn face_config(config: &Config, place: &Place, auth_token: TokenKind) -> FaceCon
     FaceConfig {
         auth_token,
         bcrypt_cost: config.bcrypt_cost,
+        audit: config.audit,
         group: DEFAULT_GROUP,
         request_bytes_max: config.max_request_bytes,
         calls_per_connection_max: config.calls_per_connection_max,

@@ -108,12 +108,15 @@ impl JwtConfig {
             }
             _ => {
                 let public_key = public_key.ok_or(JwtError::NoKey)?;
-                let (sign, check): (fn(&[u8]) -> _, fn(&[u8]) -> _) = match algorithm {
-                    Algorithm::ES256 | Algorithm::ES384 => {
-                        (EncodingKey::from_ec_pem, DecodingKey::from_ec_pem)
-                    }
-                    Algorithm::EdDSA => (EncodingKey::from_ed_pem, DecodingKey::from_ed_pem),
-                    _ => (EncodingKey::from_rsa_pem, DecodingKey::from_rsa_pem),
+                let sign = match algorithm {
+                    Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem,
+                    Algorithm::EdDSA => EncodingKey::from_ed_pem,
+                    _ => EncodingKey::from_rsa_pem,
+                };
+                let check = match algorithm {
+                    Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem,
+                    Algorithm::EdDSA => DecodingKey::from_ed_pem,
+                    _ => DecodingKey::from_rsa_pem,
                 };
                 let signing = private_key.map(sign).transpose().map_err(bad("private"))?;
                 Keys { algorithm, signing, checking: check(public_key).map_err(bad("public"))? }
