@@ -36,6 +36,8 @@ def shown(s, answer):
     for name, value in answer.items():
         if name in VARIES:
             out[name] = VARIES[name]
+        elif name == "authRevision":
+            out[name] = f"a{int(value) - s.server.auth_base:+}"
         elif name.endswith("revision"):
             out[name] = f"r{int(value) - s.base:+}"
         else:
