@@ -19,7 +19,11 @@ struct World {
 impl World {
     /// A cluster in which alice may read and write what begins with `a/`, and read `b`; and authentication is enabled.
     async fn start() -> World {
-        let cluster = Cluster::start(env!("CARGO_BIN_EXE_quorate"), NODES).await;
+        World::start_with(&[]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> World {
+        let cluster = Cluster::start_with(env!("CARGO_BIN_EXE_quorate"), NODES, flags).await;
         let cluster = cluster.expect("a cluster starts");
         let first = cluster.all().next().expect("there is a node");
         let mut nobody = cluster.client(first).await.expect("a client");
@@ -203,5 +207,27 @@ async fn authentication_outlives_all_nodes_and_can_be_disabled() {
     let mut root = world.login(2, "root", "rootpw").await.expect("the password is right");
     root.auth_disable().await.expect("root may");
     nobody.put("b", "1", None).await.expect("anybody may do anything again");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn jwts_are_signed_with_the_operators_key_and_the_audit_says_who_did_what() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let key = dir.path().join("jwt.key");
+    std::fs::write(&key, "known to the operator").expect("the key is written");
+    let tokens = format!("--auth-token=jwt,sign-method=HS512,priv-key={}", key.display());
+    let world = World::start_with(&[&tokens, "--audit", "--bcrypt-cost=4"]).await;
+    let mut alice = world.alice(1).await;
+    alice.put("a/1", "of no concern to the audit", None).await.expect("alice may");
+    assert_denied(alice.put("secret", "x", None).await);
+
+    let asked = world.cluster.all().nth(1).expect("there are three nodes");
+    let log = world.cluster.log(asked);
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("alice")).collect();
+    let tells =
+        |words: &[&str]| told.iter().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(tells(&["Put", "a/1", "Ok"]), "{told:#?}");
+    assert!(tells(&["Put", "secret", "PermissionDenied"]), "{told:#?}");
+    assert!(!log.contains("alicepw") && !log.contains("of no concern"), "{told:#?}");
     world.finish().await;
 }
