@@ -148,11 +148,6 @@ pub trait Engine: View + Sized + 'static {
     /// reported once, and is not the end: what is visible stays so, and what failed is tried again at the next call.
     fn poll(&mut self) -> Result<BatchNumber>;
 
-    /// Whether what goes on behind does not keep up with what is written. Whoever can wait should.
-    fn is_behind(&self) -> bool {
-        false
-    }
-
     /// How much it holds.
     fn size(&self) -> Size;
 

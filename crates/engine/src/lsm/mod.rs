@@ -44,11 +44,6 @@ use scan::Snapshot;
 
 pub use import::LsmImport;
 
-/// How many memtables' worth may wait to be flushed, and how many flushed ones to be merged, before an engine calls
-/// itself behind.
-const WAITING_MEMTABLES_MAX: u64 = 3;
-const WAITING_RUNS_MAX: usize = 12;
-
 /// How values are kept in files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
@@ -207,12 +202,6 @@ impl Engine for LsmEngine {
             disk_bytes: self.now.tables.disk_bytes(),
             unflushed_bytes: self.now.memtables.iter().map(|memtable| memtable.bytes()).sum(),
         }
-    }
-
-    fn is_behind(&self) -> bool {
-        let waiting: u64 = self.now.memtables.iter().map(|memtable| memtable.footprint()).sum();
-        waiting > self.options.memtable_bytes * WAITING_MEMTABLES_MAX
-            || self.now.tables.newest_runs() > WAITING_RUNS_MAX
     }
 
     fn import(&mut self) -> Result<LsmImport> {

@@ -59,11 +59,6 @@ impl Tables {
         self.disk_bytes
     }
 
-    /// How many runs wait to be merged into the first level below them.
-    pub(super) fn newest_runs(&self) -> usize {
-        self.newest_runs
-    }
-
     /// Whether rewriting everything is worth the space, when nothing else is to be done: where a quarter of the entries
     /// are deletions, or more is in the newest runs than below them. Either way a byte pays for few others.
     pub(super) fn is_worth_rewriting(&self) -> bool {

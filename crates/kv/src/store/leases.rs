@@ -243,15 +243,6 @@ impl<E: Engine> Store<E> {
         let bounds = (Bound::Included(prefix.clone()), Bound::Excluded(end));
         self.map().scan(bounds).map(|found| Ok(found?.0.slice(prefix.len()..))).collect()
     }
-
-    /// Whether the leases in memory are those in the engine, for tests.
-    ///
-    /// # Errors
-    /// What the engine could not read.
-    pub fn leases_are_as_kept(&mut self) -> Result<bool, EngineError> {
-        self.commit();
-        Ok(Leases::read(&self.engine)? == self.leases)
-    }
 }
 
 fn lease_prefix() -> Bytes {

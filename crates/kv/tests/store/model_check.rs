@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
+use quorate_core::Mutants;
 use quorate_kv::request::*;
 use quorate_kv::store::Store;
 use quorate_kv::validate::validate;
@@ -18,8 +19,8 @@ fn any_steps() -> impl Strategy<Value = Steps> {
     vec((any_command(), vec(any_get(), 0..4)), 1..80)
 }
 
-/// Runs steps on a store that commits nothing by itself, on a replica that gets them as bytes, commits each, and removes
-/// its garbage at other times, and on the model.
+/// Runs steps on a store that commits nothing by itself, on a replica that gets them as bytes, commits each, is opened
+/// again after each, and removes its garbage at other times, and on the model.
 fn check(mut store: Store, steps: &Steps) -> Result<(), TestCaseError> {
     let mut model = Model::new();
     let mut replica = Store::in_memory();
@@ -56,16 +57,20 @@ fn check(mut store: Store, steps: &Steps) -> Result<(), TestCaseError> {
             prop_assert!(replica.apply(&revoke).is_ok());
         }
         prop_assert_eq!(model.first_expired(), None);
-        prop_assert!(replica.leases_are_as_kept().expect("nothing is damaged"));
+        replica.commit();
+        replica = Store::open(replica.into_engine(), Mutants::NONE).expect("nothing is damaged");
         prop_assert_eq!(store.lease_clock_ms(), model.clock_ms);
         for id in model.lease_ids() {
-            let status = store.query(&Query::LeaseStatus { id, keys: true });
-            prop_assert_eq!(status, Ok(Response::LeaseStatus(model.lease_status(id))));
+            let expected = Ok(Response::LeaseStatus(model.lease_status(id)));
+            let status = Query::LeaseStatus { id, keys: true };
+            prop_assert_eq!(store.query(&status), expected.clone());
+            prop_assert_eq!(replica.query(&status), expected, "after a restart");
         }
         let leases = store.query(&Query::Leases);
         let revision = store.revision();
         let expected = LeasesResponse { revision, leases: model.lease_ids() };
-        prop_assert_eq!(leases, Ok(Response::Leases(expected)));
+        prop_assert_eq!(leases, Ok(Response::Leases(expected.clone())));
+        prop_assert_eq!(replica.query(&Query::Leases), Ok(Response::Leases(expected)));
         prop_assert_eq!(store.revision().0, model.revision());
         prop_assert_eq!(store.live_keys(), model.now().len());
         let everything = (0..=model.revision()).map(|revision| get_at(from("a"), revision));
