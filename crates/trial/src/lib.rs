@@ -10,7 +10,8 @@
 //! because the simulator is kind.
 //!
 //! Open first: [`campaign`], [`workload`], `setting.rs`; then the hazards: `hunt.rs`, `churn.rs`, `losses.rs`,
-//! `engines.rs`, `versions.rs`; then `audience.rs`, who watches, and `tenants.rs`, who holds leases.
+//! `engines.rs`, `versions.rs`; then `audience.rs`, who watches,
+//! `tenants.rs`, who holds leases, and `locks.rs`, who locks.
 
 pub mod campaign;
 pub mod workload;
@@ -20,6 +21,7 @@ mod churn;
 mod disk;
 mod engines;
 mod hunt;
+mod locks;
 mod losses;
 mod members;
 mod operation;
@@ -32,5 +34,6 @@ pub use audience::AudienceTally;
 pub use campaign::{Suspect, bounds, describe, judge, plan, run, run_traced};
 pub use churn::ChurnTally;
 pub use engines::EngineTally;
+pub use locks::{LockTally, MUTANTS};
 pub use versions::VersionTally;
 pub use workload::{Tally, Trial};

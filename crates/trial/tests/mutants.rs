@@ -45,7 +45,7 @@ fn suspects() -> Vec<(String, Suspect)> {
     let shows = |name: &&&str| !OUT_OF_REACH.contains(name);
     let of_raft = raft::MUTANTS.iter().filter(shows);
     let of_kv = node::MUTANTS.iter().chain(store::MUTANTS).chain(watch::MUTANTS).filter(shows);
-    let of_nodes = of_raft.chain(of_kv).map(|name| {
+    let of_nodes = of_raft.chain(of_kv).chain(quorate_trial::MUTANTS).map(|name| {
         let suspect = Suspect { mutants: Mutants::only(name), ..Suspect::default() };
         ((*name).to_owned(), suspect)
     });
@@ -100,7 +100,7 @@ fn read(path: &str) -> String {
 /// an enum.
 fn all_mutants() -> Vec<String> {
     let of_kv = node::MUTANTS.iter().chain(store::MUTANTS).chain(watch::MUTANTS);
-    let listed = raft::MUTANTS.iter().chain(of_kv);
+    let listed = raft::MUTANTS.iter().chain(of_kv).chain(quorate_trial::MUTANTS);
     let source = read("crates/storage/src/mutant.rs");
     let of_log = source.lines().filter_map(|line| line.trim().strip_suffix(','));
     listed.map(|name| (*name).to_owned()).chain(of_log.map(str::to_owned)).collect()
