@@ -32,13 +32,7 @@ const OUT_OF_REACH: &[&str] = &[
     "revision_goes_back_after_compaction_crash",
     "applies_twice_around_snapshot",
     "ticks_count_more_than_once",
-    "auth_ignores_nested_operations",
-    "auth_ignores_prev_kv",
-    "auth_ignores_conditions",
     "auth_ignores_bound_keys",
-    "auth_checks_range_ends_only",
-    "auth_uses_old_revision",
-    "watch_survives_revocation",
 ];
 
 fn suspects() -> Vec<(String, Suspect)> {
