@@ -22,19 +22,23 @@ pub(crate) struct Administrator {
 }
 
 impl Administrator {
-    /// What is changed next, if anything is, and on whose behalf.
-    pub(crate) fn next(&mut self, rng: &mut Rng) -> Option<(Option<Asker>, Command)> {
+    /// What is changed next, if anything is.
+    pub(crate) fn next(&mut self, rng: &mut Rng) -> Option<Command> {
         if self.is_asking {
             return None;
         }
         if let Some(command) = beginning().into_iter().nth(self.begun) {
-            return Some((None, Command::Auth(command)));
+            return Some(Command::Auth(command));
         }
         if rng.below(2) == 0 {
             return None;
         }
-        let root = Asker { user: ROOT.to_owned(), checked_at: None };
-        Some((Some(root), Command::Auth(self.change(rng))))
+        Some(Command::Auth(self.change(rng)))
+    }
+
+    /// On whose behalf: in the beginning nobody asks, but it may not be known whether that is over.
+    pub(crate) fn asker() -> Asker {
+        Asker { user: ROOT.to_owned(), checked_at: None }
     }
 
     /// What was under way is answered, or never will be.

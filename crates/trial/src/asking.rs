@@ -2,6 +2,7 @@
 //! touch, and leave gaps.
 
 use bytes::Bytes;
+use quorate_kv::auth::{AuthCommand, PasswordHash};
 use quorate_kv::request::{
     Command, Compare, CompareTarget, DeleteRangeRequest, KeyRange, LeaseId, Operation, PutRequest,
     RangeEnd, RangeRequest, Relation, Revision, TxnRequest,
@@ -10,6 +11,7 @@ use quorate_kv::watch::Watch;
 use quorate_sim::Rng;
 
 use crate::permissions::KEYS;
+use crate::users::NAMES;
 
 fn letter(place: u64) -> Bytes {
     vec![b'a' + place as u8].into()
@@ -62,8 +64,14 @@ pub(crate) fn watch(rng: &mut Rng) -> Watch {
     }
 }
 
-/// A write, alone or in a transaction, maybe in one that lies in another. Whatever is carried out writes this number.
+/// A write, alone or in a transaction, maybe in one that lies in another; or a change that only the administrator may make.
+/// Whatever is carried out writes this number.
 pub(crate) fn command(rng: &mut Rng, number: u64) -> Command {
+    if rng.below(16) == 0 {
+        let name = (*rng.pick(&NAMES)).to_owned();
+        let password = PasswordHash(number.to_string());
+        return Command::Auth(AuthCommand::ChangePassword { name, password });
+    }
     let put = put(rng, number);
     match rng.below(3) {
         0 => Command::Put(put),
@@ -121,6 +129,9 @@ pub(crate) fn number(command: &Command) -> Option<u64> {
     match command {
         Command::Put(put) => number_of(&put.value),
         Command::Txn(txn) => number_in(txn),
+        Command::Auth(AuthCommand::ChangePassword { password, .. }) => {
+            number_of(password.0.as_bytes())
+        }
         _ => None,
     }
 }

@@ -24,7 +24,8 @@ use quorate_sim::{Clients, Time};
 use crate::audience::WATCHED;
 
 /// Bugs that contenders can be given.
-pub const MUTANTS: &[&str] = &["lock_ignores_the_fence", "lock_jumps_the_line"];
+pub const MUTANTS: &[&str] =
+    &["lock_ignores_the_fence", "lock_jumps_the_line", "lock_is_never_given_up"];
 
 /// How many stand in line at one time.
 const CONTENDERS: usize = 3;
@@ -194,6 +195,7 @@ impl Locks {
                 let beyond = Some(Known { revision: *revision, auth });
                 return Some((NodeRequest::History { group: WATCHED, beyond }, Asked::News));
             }
+            Stage::Holding(_, 0) if self.mutants.has("lock_is_never_given_up") => return None,
             Stage::Holding(place, 0) => match clients.rng().below(3) {
                 0 => (Command::LeaseRevoke(place.lease), Asked::Leave),
                 _ => {

@@ -117,10 +117,10 @@ impl Users {
             self.pause(clients);
             return;
         }
-        if let Some((asker, command)) = self.administrator.next(clients.rng()) {
+        if let Some(command) = self.administrator.next(clients.rng()) {
             let node = clients.any_node();
             let request = NodeRequest::Command { group: GUARDED, command };
-            let request = on_behalf(asker, request);
+            let request = on_behalf(Some(Administrator::asker()), request);
             match self.ask(node, request, Asked::Administration, clients) {
                 true => self.administrator.is_asking = true,
                 false => self.administrator.settle(false),
@@ -318,6 +318,12 @@ impl Users {
                 }
             }
         }
+    }
+
+    /// What is still to be answered once everything is well. That there is nothing new is no answer.
+    pub(crate) fn unsettled(&self) -> Option<String> {
+        let open = self.open.values().filter(|asked| !matches!(asked, Asked::More)).count();
+        (open > 0).then(|| format!("{open} requests of users are unanswered"))
     }
 
     /// A node has taken a step. What that breaks, or what was answered before.

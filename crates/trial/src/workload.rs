@@ -295,7 +295,7 @@ impl Trial {
         let cluster = clients.cluster();
         self.is_over = missing.is_empty()
             && self.losses.unsettled(&cluster).is_none()
-            && self.audience.as_ref().is_none_or(|all| all.unsettled(&cluster).is_none());
+            && self.unsettled(&cluster).is_none();
         let node = NodeId(client + 1);
         let mine = missing.into_iter().find_map(|(of, group)| (of == node).then_some(group));
         let asked = mine.and_then(|group| {
@@ -311,6 +311,12 @@ impl Trial {
             }
             None => clients.wake_after(Duration::from_millis(100), client),
         }
+    }
+
+    /// What the audience and the users still wait for.
+    fn unsettled(&self, cluster: &Cluster<'_, Node>) -> Option<String> {
+        let audience = self.audience.as_ref().and_then(|audience| audience.unsettled(cluster));
+        audience.or_else(|| self.users.as_ref().and_then(Users::unsettled))
     }
 
     /// The reads that are to be made in the end and are not yet.
@@ -547,10 +553,7 @@ impl Workload<Node> for Trial {
                 "all has been well for long, yet {} requests are unanswered, {} final reads missing, {}, {}; {}",
                 self.open.len(),
                 self.missing_reads(cluster).len(),
-                self.audience
-                    .as_ref()
-                    .and_then(|audience| audience.unsettled(cluster))
-                    .unwrap_or("nothing untold".into()),
+                self.unsettled(cluster).unwrap_or("nothing untold".into()),
                 self.losses.unsettled(cluster).unwrap_or("nobody without its memory".into()),
                 states.join("; ")
             ));
