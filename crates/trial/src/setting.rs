@@ -19,11 +19,11 @@ const MIXED_PERCENT: u64 = 8;
 /// And that of an audience.
 const AUDIENCE: u64 = 0x6175_6469_656e;
 /// In how many of a hundred runs without churn there is one.
-const AUDIENCE_PERCENT: u64 = 14;
+const AUDIENCE_PERCENT: u64 = 12;
 /// And that of users.
 const USERS: u64 = 0x0075_7365_7273;
 /// In how many of a hundred runs without churn there are some.
-const USERS_PERCENT: u64 = 6;
+const USERS_PERCENT: u64 = 5;
 
 /// What a run meets beside the plan's faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
