@@ -11,6 +11,7 @@
 pub mod auth;
 pub mod backup;
 pub mod error;
+pub mod line;
 pub mod long_read;
 pub mod node;
 pub mod request;

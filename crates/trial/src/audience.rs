@@ -22,6 +22,7 @@ use quorate_kv::store::Portion;
 use quorate_kv::watch::{History, Hub, Limits, Notice, StreamId, Watch};
 use quorate_sim::{Clients, Cluster};
 
+use crate::locks::{LockTally, Locks};
 use crate::tenants::{Tenants, is_bound};
 
 /// The shard that is watched. Nobody else writes to it.
@@ -55,6 +56,8 @@ pub struct AudienceTally {
     pub leases_ended: u64,
     /// Leases that were renewed.
     pub leases_renewed: u64,
+    /// What became of the lock.
+    pub locks: LockTally,
 }
 
 /// Those who watch, and those who give them something to see.
@@ -72,6 +75,7 @@ pub(crate) struct Audience {
     bound: BTreeSet<Bytes>,
     writes: u64,
     tenants: Tenants,
+    locks: Locks,
     tally: AudienceTally,
 }
 
@@ -119,13 +123,14 @@ impl Audience {
             bound: BTreeSet::new(),
             writes: 0,
             tenants: Tenants::default(),
+            locks: Locks::new(mutants),
             tally: AudienceTally::default(),
         }
     }
 
     pub(crate) fn tally(&self) -> AudienceTally {
         let (leases_ended, leases_renewed) = self.tenants.counts();
-        AudienceTally { leases_ended, leases_renewed, ..self.tally }
+        AudienceTally { leases_ended, leases_renewed, locks: self.locks.tally, ..self.tally }
     }
 
     pub(crate) fn pause(&self, clients: &mut Clients<'_, Node>) {
@@ -137,6 +142,7 @@ impl Audience {
     pub(crate) fn act(&mut self, clients: &mut Clients<'_, Node>) {
         self.write(clients);
         self.tenants.act(clients);
+        self.locks.act(clients);
         self.seat_watchers(clients);
         self.stir(clients);
         self.serve(clients);
@@ -145,7 +151,7 @@ impl Audience {
 
     /// A node has answered; whether it was asked by one of these.
     pub(crate) fn reply(&mut self, node: NodeId, id: RequestId, response: &NodeResponse) -> bool {
-        if self.tenants.reply(node, id, response) {
+        if self.tenants.reply(node, id, response) || self.locks.reply(node, id, response) {
             return true;
         }
         let Some(purpose) = self.open.remove(&(node, id)) else { return false };
@@ -192,6 +198,7 @@ impl Audience {
             }
         }
         self.tenants.crashed(node);
+        self.locks.crashed(node);
     }
 
     /// A node has taken a step: what it is the first to know is what happened.
@@ -220,6 +227,9 @@ impl Audience {
             if event.is_deletion
                 && let Some(broken) = self.tenants.deleted(&event.kv.key, clients.now())
             {
+                return Some(broken);
+            }
+            if let Some(broken) = self.locks.changed(event) {
                 return Some(broken);
             }
         }
@@ -439,7 +449,7 @@ impl Audience {
                 self.bound.len()
             ));
         }
-        self.judge(true).err()
+        self.locks.unsettled().or_else(|| self.judge(true).err())
     }
 
     /// Holds what every watcher was told to the guarantees.

@@ -16,9 +16,10 @@ use crate::engines::Engines;
 use crate::hunt::{Hunt, Leaders, Quarry, Voters};
 use crate::losses::Losses;
 use crate::setting::{Hunted, Setting};
+use crate::users::{GUARDED, Users};
 use crate::versions::Versions;
 use crate::words;
-use crate::workload::{AUDIENCE, ENGINES, OPERATOR, Trial};
+use crate::workload::{AUDIENCE, ENGINES, OPERATOR, Trial, USERS};
 
 /// The length of a simulated segment: short, so that a run sees many.
 const SEGMENT_BYTES: u64 = 16 << 10;
@@ -58,7 +59,7 @@ pub fn describe(seed: u64) -> String {
     let Setting {
         nodes, spares, groups, election_timeout, append_bytes_max, hunted, hazards, ..
     } = Setting::of(seed);
-    let shards = groups.len() - usize::from(hazards.audience);
+    let shards = groups.len() - usize::from(hazards.audience) - usize::from(hazards.users);
     let plural = if shards == 1 { "" } else { "s" };
     let timeout = election_timeout.as_millis();
     let alone = if append_bytes_max == 1 { ", each entry sent alone" } else { "" };
@@ -73,8 +74,9 @@ pub fn describe(seed: u64) -> String {
     let leases = if hazards.leases { ", leases" } else { "" };
     let versions = if hazards.mixed_versions { ", versions mixed" } else { "" };
     let audience = if hazards.audience { ", one more watched" } else { "" };
+    let users = if hazards.users { ", one more guarded" } else { "" };
     format!(
-        "{nodes} nodes{churn}, {shards} shard{plural}, elections after {timeout} ms{alone}{hunted}{losses}{engines}{leases}{versions}{audience}"
+        "{nodes} nodes{churn}, {shards} shard{plural}, elections after {timeout} ms{alone}{hunted}{losses}{engines}{leases}{versions}{audience}{users}"
     )
 }
 
@@ -116,13 +118,15 @@ fn simulation(suspect: Suspect, plan: &Plan) -> Simulation<Node, NodeDisk, Trial
     let engines: BTreeMap<NodeId, EngineDisks> =
         nodes.map(|node| (node, EngineDisks::new(groups))).collect();
     let losses = Losses::new(seed, groups.clone(), word.clone());
-    let judged: Vec<GroupId> = groups.iter().copied().filter(|group| *group != WATCHED).collect();
+    let is_apart = |group: &GroupId| [WATCHED, GUARDED].contains(group);
+    let judged: Vec<GroupId> = groups.iter().copied().filter(|group| !is_apart(group)).collect();
     let trial = Trial::new(&judged, plan.bounds.operations, losses)
         .hunting(hunt)
         .churning(hazards.churn.then(|| Churn::new(OPERATOR, groups.clone())))
         .spoiling(hazards.engines.then(|| Engines::new(ENGINES, groups.clone(), engines.clone())))
         .mixing(versions.clone())
-        .watched(hazards.audience.then(|| Audience::new(AUDIENCE, suspect.mutants)));
+        .watched(hazards.audience.then(|| Audience::new(AUDIENCE, suspect.mutants)))
+        .guarded(hazards.users.then(|| Users::new(USERS, suspect.mutants)));
     let disk = |node| {
         let (engines, word) = (engines[&node].clone(), word.clone());
         NodeDisk::new(node, log_options(suspect), engines, word, versions.clone())

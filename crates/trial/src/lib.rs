@@ -10,21 +10,27 @@
 //! because the simulator is kind.
 //!
 //! Open first: [`campaign`], [`workload`], `setting.rs`; then the hazards: `hunt.rs`, `churn.rs`, `losses.rs`,
-//! `engines.rs`, `versions.rs`; then `audience.rs`, who watches, and `tenants.rs`, who holds leases.
+//! `engines.rs`, `versions.rs`; then `audience.rs`, who watches,
+//! `tenants.rs`, who holds leases, `locks.rs`, who locks, and `users.rs`, who may do what.
 
 pub mod campaign;
 pub mod workload;
 
+mod administrator;
+mod asking;
 mod audience;
 mod churn;
 mod disk;
 mod engines;
 mod hunt;
+mod locks;
 mod losses;
 mod members;
 mod operation;
+mod permissions;
 mod setting;
 mod tenants;
+mod users;
 mod versions;
 mod words;
 
@@ -32,5 +38,7 @@ pub use audience::AudienceTally;
 pub use campaign::{Suspect, bounds, describe, judge, plan, run, run_traced};
 pub use churn::ChurnTally;
 pub use engines::EngineTally;
+pub use locks::{LockTally, MUTANTS};
+pub use users::UserTally;
 pub use versions::VersionTally;
 pub use workload::{Tally, Trial};

@@ -7,6 +7,7 @@ use quorate_core::GroupId;
 use quorate_sim::Rng;
 
 use crate::audience::WATCHED;
+use crate::users::GUARDED;
 
 /// Sets the chance of hazards apart from that of all else which the seed decides.
 const PURPOSE: u64 = 0x6861_7a61_7264;
@@ -18,7 +19,11 @@ const MIXED_PERCENT: u64 = 8;
 /// And that of an audience.
 const AUDIENCE: u64 = 0x6175_6469_656e;
 /// In how many of a hundred runs without churn there is one.
-const AUDIENCE_PERCENT: u64 = 14;
+const AUDIENCE_PERCENT: u64 = 12;
+/// And that of users.
+const USERS: u64 = 0x0075_7365_7273;
+/// In how many of a hundred runs without churn there are some.
+const USERS_PERCENT: u64 = 5;
 
 /// What a run meets beside the plan's faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +40,8 @@ pub(crate) struct Hazards {
     pub(crate) mixed_versions: bool,
     /// A shard of its own is watched, and leases are taken there. Watchers sit at any node, so all take part throughout.
     pub(crate) audience: bool,
+    /// Who asks matters in a shard of its own.
+    pub(crate) users: bool,
 }
 
 impl Hazards {
@@ -45,6 +52,7 @@ impl Hazards {
         let is_mixed = Rng::for_purpose(seed, VERSIONS).below(100) < MIXED_PERCENT;
         let leases = rng.below(100) < 20;
         let audience = Rng::for_purpose(seed, AUDIENCE).below(100) < AUDIENCE_PERCENT;
+        let users = Rng::for_purpose(seed, USERS).below(100) < USERS_PERCENT;
         let none = Hazards { leases, mixed_versions: is_mixed, ..Hazards::default() };
         let drawn = match rng.below(100) {
             0..9 => Hazards { churn: true, ..none },
@@ -54,7 +62,7 @@ impl Hazards {
             31..35 => Hazards { churn: true, engines: true, ..none },
             _ => none,
         };
-        Hazards { audience: audience && !drawn.churn, ..drawn }
+        Hazards { audience: audience && !drawn.churn, users: users && !drawn.churn, ..drawn }
     }
 }
 
@@ -119,7 +127,11 @@ impl Setting {
             nodes: founders + spares,
             spares,
             hazards,
-            groups: groups.map(GroupId).chain(hazards.audience.then_some(WATCHED)).collect(),
+            groups: groups
+                .map(GroupId)
+                .chain(hazards.audience.then_some(WATCHED))
+                .chain(hazards.users.then_some(GUARDED))
+                .collect(),
             election_timeout: Duration::from_millis(timeout_ms),
             keeping: Keeping {
                 upkeep_interval: Duration::from_millis(

@@ -19,6 +19,7 @@ use crate::churn::{Churn, ChurnTally};
 use crate::engines::{EngineTally, Engines};
 use crate::hunt::Hunt;
 use crate::losses::Losses;
+use crate::users::{UserTally, Users};
 use crate::versions::{VersionTally, Versions};
 use crate::{members, operation};
 
@@ -28,6 +29,7 @@ pub(crate) const CLIENTS: u64 = 6;
 pub(crate) const OPERATOR: u64 = CLIENTS;
 pub(crate) const ENGINES: u64 = CLIENTS + 1;
 pub(crate) const AUDIENCE: u64 = CLIENTS + 2;
+pub(crate) const USERS: u64 = CLIENTS + 3;
 /// After so many steps of the model a history counts as undecided, and is only audited.
 const CHECK_STEPS_MAX: u64 = 500_000;
 
@@ -48,7 +50,8 @@ pub struct Trial {
     engines: Option<Engines>,
     versions: Option<Versions>,
     audience: Option<Audience>,
-    /// What the audience found broken.
+    users: Option<Users>,
+    /// What the audience or the users found broken.
     broken: Option<String>,
 }
 
@@ -63,6 +66,8 @@ pub struct Tally {
     pub versions: VersionTally,
     /// What was watched, and what became of leases.
     pub audience: AudienceTally,
+    /// What users asked for.
+    pub users: UserTally,
     /// Losses of memory that only others could know of, and that they made known.
     pub losses_found_out: u64,
     /// Losses that nobody could know of, so that the node was told.
@@ -74,7 +79,7 @@ pub struct Tally {
 impl Tally {
     /// Each number with its name.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let Tally { churn, engines, versions, audience, .. } = *self;
+        let Tally { churn, engines, versions, audience, users, .. } = *self;
         let Tally { losses_found_out, losses_told, runs_cut_short, .. } = *self;
         [
             ("members added", churn.added),
@@ -98,6 +103,14 @@ impl Tally {
             ("watches seen behind", audience.behind),
             ("leases ended", audience.leases_ended),
             ("leases renewed", audience.leases_renewed),
+            ("locks taken", audience.locks.taken),
+            ("writes under a lock", audience.locks.guarded),
+            ("writes under a lock that was lost", audience.locks.fenced_off),
+            ("requests permitted", users.permitted),
+            ("requests denied", users.denied),
+            ("requests after a change of the password", users.outdated),
+            ("changes told to users", users.told),
+            ("watches ended with their permission", users.ended),
             ("losses found out by others", losses_found_out),
             ("losses told", losses_told),
             ("runs cut short after a loss", runs_cut_short),
@@ -153,6 +166,7 @@ impl Trial {
             engines: None,
             versions: None,
             audience: None,
+            users: None,
             broken: None,
         }
     }
@@ -187,6 +201,12 @@ impl Trial {
         self
     }
 
+    /// Has users ask for what they may and may not, in a shard of its own.
+    pub(crate) fn guarded(mut self, users: Option<Users>) -> Self {
+        self.users = users;
+        self
+    }
+
     /// What the hazards of the run came to.
     pub fn tally(&self) -> Tally {
         Tally {
@@ -194,6 +214,7 @@ impl Trial {
             engines: self.engines.as_ref().map(|engines| engines.tally).unwrap_or_default(),
             versions: self.versions.as_ref().map(Versions::tally).unwrap_or_default(),
             audience: self.audience.as_ref().map(Audience::tally).unwrap_or_default(),
+            users: self.users.as_ref().map(Users::tally).unwrap_or_default(),
             losses_found_out: self.losses.found_out,
             losses_told: self.losses.told,
             runs_cut_short: self.losses.cut_short,
@@ -274,7 +295,7 @@ impl Trial {
         let cluster = clients.cluster();
         self.is_over = missing.is_empty()
             && self.losses.unsettled(&cluster).is_none()
-            && self.audience.as_ref().is_none_or(|all| all.unsettled(&cluster).is_none());
+            && self.unsettled(&cluster).is_none();
         let node = NodeId(client + 1);
         let mine = missing.into_iter().find_map(|(of, group)| (of == node).then_some(group));
         let asked = mine.and_then(|group| {
@@ -290,6 +311,12 @@ impl Trial {
             }
             None => clients.wake_after(Duration::from_millis(100), client),
         }
+    }
+
+    /// What the audience and the users still wait for.
+    fn unsettled(&self, cluster: &Cluster<'_, Node>) -> Option<String> {
+        let audience = self.audience.as_ref().and_then(|audience| audience.unsettled(cluster));
+        audience.or_else(|| self.users.as_ref().and_then(Users::unsettled))
     }
 
     /// The reads that are to be made in the end and are not yet.
@@ -394,13 +421,18 @@ impl Workload<Node> for Trial {
         if let Some(audience) = &self.audience {
             audience.pause(clients);
         }
+        if let Some(users) = &self.users {
+            users.pause(clients);
+        }
     }
 
     fn wake(&mut self, token: u64, clients: &mut Clients<'_, Node>) {
-        match (token, &mut self.churn, &mut self.engines, &mut self.audience) {
+        let Trial { churn, engines, audience, users, .. } = self;
+        match (token, churn, engines, audience, users) {
             (OPERATOR, Some(churn), ..) => churn.act(clients),
-            (ENGINES, _, Some(engines), _) => engines.act(clients),
-            (AUDIENCE, .., Some(audience)) => audience.act(clients),
+            (ENGINES, _, Some(engines), ..) => engines.act(clients),
+            (AUDIENCE, _, _, Some(audience), _) => audience.act(clients),
+            (USERS, .., Some(users)) => users.act(clients),
             (client, ..) => self.act(client, clients),
         }
     }
@@ -420,6 +452,11 @@ impl Workload<Node> for Trial {
         }
         if let Some(audience) = &mut self.audience
             && audience.reply(node, id, &response)
+        {
+            return;
+        }
+        if let Some(users) = &mut self.users
+            && users.reply(node, id, &response, &clients.cluster())
         {
             return;
         }
@@ -451,6 +488,9 @@ impl Workload<Node> for Trial {
         if let Some(audience) = &mut self.audience {
             audience.crashed(node);
         }
+        if let Some(users) = &mut self.users {
+            users.crashed(node);
+        }
         // The promises of a run end with it: its successor is looked at anew.
         for shard in self.shards.values_mut() {
             shard.properties.forget(node);
@@ -468,6 +508,9 @@ impl Workload<Node> for Trial {
         self.losses.stepped(node, clients);
         if let Some(audience) = &mut self.audience {
             self.broken = self.broken.take().or(audience.stepped(node, clients));
+        }
+        if let Some(users) = &mut self.users {
+            self.broken = self.broken.take().or(users.stepped(node, clients));
         }
     }
 
@@ -510,10 +553,7 @@ impl Workload<Node> for Trial {
                 "all has been well for long, yet {} requests are unanswered, {} final reads missing, {}, {}; {}",
                 self.open.len(),
                 self.missing_reads(cluster).len(),
-                self.audience
-                    .as_ref()
-                    .and_then(|audience| audience.unsettled(cluster))
-                    .unwrap_or("nothing untold".into()),
+                self.unsettled(cluster).unwrap_or("nothing untold".into()),
                 self.losses.unsettled(cluster).unwrap_or("nobody without its memory".into()),
                 states.join("; ")
             ));

@@ -1,15 +1,17 @@
-//! The Election service: a [line](crate::line), of which the first leads.
+//! The Election service: a [line](quorate_kv::line), of which the first leads.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_kv::line;
 use quorate_kv::request::{KeyRange, RangeEnd, Revision};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::convert;
 use crate::error::Error;
 use crate::face::Face;
 use crate::grpc;
-use crate::line::{self, Turn};
+use crate::line::Turn;
 use crate::proto::etcdserverpb::ResponseHeader;
 use crate::proto::mvccpb::{KeyValue, event::EventType};
 use crate::proto::v3electionpb as wire;
@@ -25,7 +27,8 @@ impl Face {
     ) -> Result<wire::CampaignResponse, Error> {
         let wire::CampaignRequest { name, lease, value } = request;
         let Turn { place, joined, .. } = self.line_up(&name, lease, value).await?;
-        let leader = wire::LeaderKey { name, key: place.key, rev: place.since, lease: place.lease };
+        let (rev, lease) = (place.since.0, place.lease.0);
+        let leader = wire::LeaderKey { name, key: place.key, rev, lease };
         Ok(wire::CampaignResponse { header: joined, leader: Some(leader) })
     }
 
@@ -43,8 +46,8 @@ impl Face {
         &self,
         request: wire::LeaderRequest,
     ) -> Result<wire::LeaderResponse, Error> {
-        let (header, first) = self.first_in_line(line::prefix(&request.name)).await?;
-        let kv = Some(first.ok_or(Error::ElectionNoLeader)?);
+        let (header, first) = self.first_in_line(&line::prefix(&request.name)).await?;
+        let kv = Some(convert::key_value(first.ok_or(Error::ElectionNoLeader)?));
         Ok(wire::LeaderResponse { header, kv })
     }
 
@@ -91,10 +94,10 @@ struct Observing<'a> {
 impl Observing<'_> {
     async fn run(&self) -> Result<(), Error> {
         loop {
-            let (header, first) = self.face.first_in_line(self.prefix.clone()).await?;
+            let (header, first) = self.face.first_in_line(&self.prefix).await?;
             let header = header.unwrap_or_default();
             let found = match first {
-                Some(first) => Some((header, first)),
+                Some(first) => Some((header, convert::key_value(first))),
                 None => self.first_to_come(header).await?,
             };
             if let Some((header, leader)) = found {
@@ -109,8 +112,7 @@ impl Observing<'_> {
         &self,
         header: ResponseHeader,
     ) -> Result<Option<(ResponseHeader, KeyValue)>, Error> {
-        let all =
-            KeyRange { start: self.prefix.clone(), end: RangeEnd::Before(line::end(&self.prefix)) };
+        let all = line::all(self.prefix.clone());
         let mut vigil = Vigil::over(self.face, [all], Revision(header.revision + 1)).await?;
         while let Some(events) = vigil.next().await? {
             let put = events.into_iter().find(|event| event.r#type() == EventType::Put);

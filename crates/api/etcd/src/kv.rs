@@ -1,6 +1,6 @@
 //! The KV service: reads go to the node as queries, everything else as commands.
 
-use quorate_kv::request::{Command, Operation, Query, Response, TxnRequest};
+use quorate_kv::request::{Command, Operation, Query, Response, TxnRequest, TxnResponse};
 use quorate_kv::service::NodeRequest;
 
 use crate::convert;
@@ -48,17 +48,22 @@ impl Face {
     }
 
     pub(crate) async fn txn(&self, request: wire::TxnRequest) -> Result<wire::TxnResponse, Error> {
-        let request = convert::txn_request(request)?;
+        let (header, txn) = self.carry_out(convert::txn_request(request)?).await?;
+        Ok(wire::TxnResponse { header, ..convert::txn_response(txn) })
+    }
+
+    /// Carries a transaction out. Returns the answer, and the header for it.
+    pub(crate) async fn carry_out(
+        &self,
+        request: TxnRequest,
+    ) -> Result<(Option<wire::ResponseHeader>, TxnResponse), Error> {
         let answer = match reads_of(&request) {
             Reads::Writes => self.command(Command::Txn(request)).await?,
             Reads::Linearizable => self.query(Query::Txn(request), false).await?,
             Reads::Serializable => self.query(Query::Txn(request), true).await?,
         };
         match answer {
-            (term, Response::Txn(txn)) => {
-                let header = self.header(txn.revision, term);
-                Ok(wire::TxnResponse { header, ..convert::txn_response(txn) })
-            }
+            (term, Response::Txn(txn)) => Ok((self.header(txn.revision, term), txn)),
             (_, other) => unreachable!("the node answered a transaction with {other:?}"),
         }
     }

@@ -1,4 +1,4 @@
-//! The Lock service: a [line](crate::line), of which the first holds the lock.
+//! The Lock service: a [line](quorate_kv::line), of which the first holds the lock.
 
 use std::sync::Arc;
 
