@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::long_read::{LongDigest, LongRead};
 use crate::node::members::MemberInfo;
 use crate::request::{Command, Query, Response, Revision};
+use crate::tally::Tally;
 use crate::watch::History;
 
 /// A question to one node. Any node takes any question: what only the leader can do, the node has it do.
@@ -293,4 +294,8 @@ pub struct Status {
     pub occupied_bytes: u64,
     /// Whether there was no room left for its store at the last look.
     pub is_full: bool,
+    /// How much its store may occupy, if that is limited.
+    pub quota_bytes: Option<u64>,
+    /// What it has done since its node started.
+    pub tally: Tally,
 }

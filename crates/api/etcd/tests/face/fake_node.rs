@@ -14,6 +14,7 @@ use quorate_kv::request::{
     RangeResponse, Relation, Response, Revision, TxnRequest, TxnResponse,
 };
 use quorate_kv::service::{Member, MemberChange, Members, NodeRequest, NodeResponse, Role, Status};
+use quorate_kv::tally::Tally;
 use quorate_runtime::Handle;
 use quorate_runtime::handle::Question;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -132,6 +133,16 @@ impl FakeNode {
             bytes: 4096,
             occupied_bytes: 8192,
             is_full: false,
+            quota_bytes: Some(16 << 20),
+            tally: Tally {
+                puts: 21,
+                ranges: 22,
+                deletes: 23,
+                txns: 24,
+                leases_granted: 25,
+                leases_revoked: 26,
+                leases_renewed: 27,
+            },
         }
     }
 }
