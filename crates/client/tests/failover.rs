@@ -59,6 +59,7 @@ impl Node {
                 bytes: 0,
                 occupied_bytes: 0,
                 is_full: false,
+                is_over_quota: false,
                 quota_bytes: None,
                 tally: Tally::default(),
             });

@@ -177,7 +177,7 @@ async fn raised(face: &Face, is_of_kind: impl Fn(Alarm) -> bool) -> Result<Optio
 /// The name that etcd gives it.
 fn name_of(alarm: Alarm) -> &'static str {
     match alarm {
-        Alarm::NoSpace => "NOSPACE",
+        Alarm::NoSpace | Alarm::DiskFull => "NOSPACE",
         Alarm::Corrupt => "CORRUPT",
     }
 }

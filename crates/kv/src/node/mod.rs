@@ -11,6 +11,7 @@
 //! Invariants: `applied <= commit` in every shard; a store is a function of the applied entries and of nothing else; a
 //! query is answered from a store that holds everything acknowledged before it was asked.
 
+mod alarms;
 mod leases;
 pub mod members;
 mod onlookers;

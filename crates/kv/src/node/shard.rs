@@ -153,6 +153,7 @@ impl<E: Engine> Shard<E> {
             bytes: self.store.bytes(),
             occupied_bytes: self.occupied_bytes(),
             is_full: self.upkeep.is_full(),
+            is_over_quota: self.upkeep.is_over_quota(),
             quota_bytes: config.quota_bytes,
             tally: self.tally,
         }
@@ -274,16 +275,15 @@ impl<E: Engine> Shard<E> {
                 request.map_or(Admitted::Settled, Admitted::Ask)
             }
             NodeRequest::Tick { .. } => self.propose_tick(),
-            // What makes room is let through.
-            NodeRequest::Command {
-                command: Command::Put(_) | Command::Txn(_) | Command::LeaseGrant(_),
-                ..
-            } if self.upkeep.is_full() => Admitted::Answer(self.done(Err(Error::NoSpace))),
             NodeRequest::Command { command: Command::Tick(_), .. } => {
                 let refusal = Error::Unsupported("time is told by nodes alone");
                 Admitted::Answer(self.done(Err(refusal)))
             }
             NodeRequest::Command { mut command, .. } => {
+                let alarms = self.register.alarms();
+                if let Some(refusal) = alarms.objection(&command, self.upkeep.is_full()) {
+                    return Admitted::Answer(self.done(Err(refusal)));
+                }
                 if let Command::LeaseGrant(grant) = &mut command {
                     grant.ttl_seconds = grant.ttl_seconds.max(config.lease_ttl_seconds_min);
                 }
