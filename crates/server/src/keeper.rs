@@ -13,6 +13,7 @@ use quorate_runtime::Metrics;
 use tracing::{info, warn};
 
 use crate::compactor::Compactor;
+use crate::comparison::Comparison;
 use crate::config::{AutoCompaction, HttpUrl};
 use crate::desk::Desk;
 use crate::enquiry::{self, Enquiry};
@@ -37,6 +38,8 @@ pub(crate) struct Keeper {
     pub(crate) addresses: Vec<String>,
     /// How much history is kept, if that is limited.
     pub(crate) auto_compaction: Option<AutoCompaction>,
+    /// How often the members' data is compared, if it is.
+    pub(crate) corrupt_check_time: Option<Duration>,
     /// Whether its log has room.
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -47,6 +50,7 @@ impl Keeper {
         tokio::select! {
             () = self.see_to_members() => {}
             () = self.tell_time() => {}
+            () = self.compare() => {}
         }
     }
 
@@ -54,6 +58,17 @@ impl Keeper {
     async fn tell_time(&self) {
         while self.desk.tick().await.is_ok() {
             tokio::time::sleep(TICK_EVERY).await;
+        }
+    }
+
+    /// Compares the members' data while it leads, if it is to.
+    async fn compare(&self) {
+        match self.corrupt_check_time {
+            Some(every) => {
+                let Keeper { desk, me, cluster, .. } = self;
+                Comparison { desk, me: *me, cluster: *cluster, every }.run().await;
+            }
+            None => std::future::pending().await,
         }
     }
 
