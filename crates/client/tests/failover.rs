@@ -62,6 +62,8 @@ impl Node {
                 is_over_quota: false,
                 quota_bytes: None,
                 tally: Tally::default(),
+                messages_unread: 0,
+                messages_nonsense: 0,
             });
         }
         if matches!(request, NodeRequest::Members { .. }) {

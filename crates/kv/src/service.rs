@@ -306,4 +306,8 @@ pub struct Status {
     pub quota_bytes: Option<u64>,
     /// What it has done since its node started.
     pub tally: Tally,
+    /// The messages of peers to its node that were of kinds which this version doesn't know.
+    pub messages_unread: u64,
+    /// Those that made no sense, or came for shards that the node has not.
+    pub messages_nonsense: u64,
 }

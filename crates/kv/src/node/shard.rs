@@ -127,7 +127,7 @@ impl<E: Engine> Shard<E> {
         self.store.into_engine()
     }
 
-    /// How this replica is doing.
+    /// How this replica is doing. What its node counts is left at 0.
     pub fn status(&self, config: &Config) -> Status {
         let role = match (self.raft.is_leader(), self.raft.is_candidate()) {
             (true, _) => Role::Leader,
@@ -156,6 +156,8 @@ impl<E: Engine> Shard<E> {
             is_over_quota: self.upkeep.is_over_quota(),
             quota_bytes: config.quota_bytes,
             tally: self.tally,
+            messages_unread: 0,
+            messages_nonsense: 0,
         }
     }
 

@@ -143,6 +143,16 @@ fn totals(shown: &Shown<'_>) -> Vec<(&'static str, &'static str, u64)> {
             runtime.messages_dropped.load(Relaxed),
         ),
         ("quorate_peer_sent_bytes", "Bytes sent to peers", runtime.bytes_sent.load(Relaxed)),
+        (
+            "quorate_peer_messages_unread",
+            "Messages of peers of kinds that only another version knows",
+            status.messages_unread,
+        ),
+        (
+            "quorate_peer_messages_nonsense",
+            "Messages of peers that made no sense, or came for shards that are not here",
+            status.messages_nonsense,
+        ),
     ]
 }
 

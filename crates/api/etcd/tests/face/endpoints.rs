@@ -126,6 +126,8 @@ async fn what_the_replica_has_done_is_shown_by_kind() {
         "etcd_debugging_lease_granted_total 25",
         "etcd_debugging_lease_revoked_total 26",
         "etcd_debugging_lease_renewed_total 27",
+        "quorate_peer_messages_unread_total 28",
+        "quorate_peer_messages_nonsense_total 29",
     ];
     for line in expected {
         assert!(text.lines().any(|found| found == line), "no line {line:?} in:\n{text}");

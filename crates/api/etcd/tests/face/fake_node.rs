@@ -151,6 +151,8 @@ impl FakeNode {
                 leases_revoked: 26,
                 leases_renewed: 27,
             },
+            messages_unread: 28,
+            messages_nonsense: 29,
         }
     }
 }
