@@ -145,6 +145,16 @@ pub(crate) struct ServeArgs {
     #[arg(default_value_t = Settings::default().auto_compaction_retention)]
     auto_compaction_retention: String,
 
+    /// How often the leader compares the members' data; 0: never
+    ///
+    /// Each member reads all of its data for that, in the background. One whose data is not that of the majority gets the
+    /// alarm CORRUPT, and nothing is changed until it is cleared. etcd does so only when it is told to; but what nobody
+    /// looks for, nobody finds.
+    #[arg(long, value_name = "TIME", env = "QUORATE_CORRUPT_CHECK_TIME")]
+    #[arg(alias = "experimental-corrupt-check-time")]
+    #[arg(default_value_t = Settings::default().corrupt_check_time)]
+    corrupt_check_time: String,
+
     /// How users prove who they are: simple, or jwt and its options
     #[arg(long, value_name = "TYPE", env = "QUORATE_AUTH_TOKEN")]
     #[arg(default_value_t = Settings::default().auth_token)]
@@ -211,6 +221,7 @@ impl ServeArgs {
             watch_progress_notify_interval: self.watch_progress_notify_interval.clone(),
             auto_compaction_mode: self.auto_compaction_mode.clone(),
             auto_compaction_retention: self.auto_compaction_retention.clone(),
+            corrupt_check_time: self.corrupt_check_time.clone(),
             auth_token: self.auth_token.clone(),
             auth_token_ttl: self.auth_token_ttl,
             bcrypt_cost: self.bcrypt_cost,

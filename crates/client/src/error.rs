@@ -113,6 +113,10 @@ impl ClientError {
             Code::Unavailable if message == "etcdserver: no leader" => {
                 ClientError::NotServing { endpoint, message }
             }
+            // A replica whose data is damaged says something else with the same code, and perhaps too late.
+            Code::DataLoss if message == "etcdserver: corrupt cluster" => {
+                ClientError::Refused { endpoint, code: status.code(), message }
+            }
             Code::InvalidArgument
             | Code::NotFound
             | Code::AlreadyExists

@@ -13,6 +13,7 @@ use quorate_kv::request::{
     Command, DeleteRangeResponse, PutResponse, RangeResponse, Response, Revision,
 };
 use quorate_kv::service::{Members, NodeRequest, NodeResponse, Role, Status};
+use quorate_kv::tally::Tally;
 use quorate_runtime::Handle;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -58,6 +59,11 @@ impl Node {
                 bytes: 0,
                 occupied_bytes: 0,
                 is_full: false,
+                is_over_quota: false,
+                quota_bytes: None,
+                tally: Tally::default(),
+                messages_unread: 0,
+                messages_nonsense: 0,
             });
         }
         if matches!(request, NodeRequest::Members { .. }) {

@@ -54,6 +54,9 @@ pub enum Error {
     /// The node's disk has no space left. The request did not happen; writes are taken again once there is space.
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    /// A member's data is not that of the others, and nothing is changed until somebody has looked into it.
+    #[error("etcdserver: corrupt cluster")]
+    Corrupt,
     /// No leader answered in time. The request did not happen.
     #[error("etcdserver: no leader")]
     NoLeader,

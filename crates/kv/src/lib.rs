@@ -18,6 +18,7 @@ pub mod request;
 pub mod restore;
 pub mod service;
 pub mod store;
+pub mod tally;
 pub mod validate;
 pub mod watch;
 pub mod wire;

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::long_read::{LongDigest, LongRead};
 use crate::node::members::MemberInfo;
 use crate::request::{Command, Query, Response, Revision};
+use crate::tally::Tally;
 use crate::watch::History;
 
 /// A question to one node. Any node takes any question: what only the leader can do, the node has it do.
@@ -170,24 +171,30 @@ pub enum MemberChange {
 /// Something about a member that a person must look into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Alarm {
-    /// Its disk is full, or its store as large as it may be.
+    /// Its store is as large as it may be.
     NoSpace,
     /// Its data is not that of the others.
     Corrupt,
+    /// Its disk is full. To clients this is [`Alarm::NoSpace`]; other members have room, and go on.
+    DiskFull,
 }
 
 impl Alarm {
-    /// Its number in etcd's protocol and in what is kept of a member.
+    /// Its number in what is kept of a member, and for those that etcd has in its protocol.
     pub fn number(self) -> i32 {
         match self {
             Alarm::NoSpace => 1,
             Alarm::Corrupt => 2,
+            // Far from those that etcd may yet give.
+            Alarm::DiskFull => 1001,
         }
     }
 
     /// The alarm with this number.
     pub fn from_number(number: i32) -> Option<Alarm> {
-        [Alarm::NoSpace, Alarm::Corrupt].into_iter().find(|alarm| alarm.number() == number)
+        [Alarm::NoSpace, Alarm::Corrupt, Alarm::DiskFull]
+            .into_iter()
+            .find(|alarm| alarm.number() == number)
     }
 }
 
@@ -293,4 +300,14 @@ pub struct Status {
     pub occupied_bytes: u64,
     /// Whether there was no room left for its store at the last look.
     pub is_full: bool,
+    /// Whether that is because it is larger than it may be.
+    pub is_over_quota: bool,
+    /// How much its store may occupy, if that is limited.
+    pub quota_bytes: Option<u64>,
+    /// What it has done since its node started.
+    pub tally: Tally,
+    /// The messages of peers to its node that were of kinds which this version doesn't know.
+    pub messages_unread: u64,
+    /// Those that made no sense, or came for shards that the node has not.
+    pub messages_nonsense: u64,
 }

@@ -15,7 +15,7 @@ use quorate_kv::request::{
     Command, CompactRequest, KeyRange, KeyValue, PutRequest, Query, RangeEnd, RangeRequest,
     Response, Revision,
 };
-use quorate_kv::service::{NodeRequest, NodeResponse, Role};
+use quorate_kv::service::{Alarm, MemberChange, NodeRequest, NodeResponse, Role};
 use quorate_kv::store::{Measure, Store};
 use quorate_kv::wire;
 use quorate_protocols::consensus::raft::{self, Entry, Index, Message, Origin, Outcome, Term};
@@ -443,6 +443,12 @@ fn messages_of_an_unknown_kind_are_counted_and_what_came_with_them_is_taken() {
     let messages = vec![(GROUPS[0], Message::TimeoutNow { term: Term::END })];
     node.step(Input::Deliver { from: NodeId(2), message: Envelope { messages, unread: 2 } });
     assert_eq!((node.host.state().unread(), node.host.state().nonsense()), (2, 1));
+    node.ask(1, NodeRequest::Status { group: GROUPS[0] });
+    node.settle();
+    let Some(NodeResponse::Status(status)) = node.deeds.answers.get(&RequestId(1)) else {
+        panic!("no status")
+    };
+    assert_eq!((status.messages_unread, status.messages_nonsense), (2, 1));
 }
 
 #[test]
@@ -451,6 +457,48 @@ fn messages_for_groups_that_are_not_here_and_of_impossible_terms_are_counted() {
     node.hear(NodeId(2), GroupId(9), Message::TimeoutNow { term: Term(1) });
     node.hear(NodeId(2), GROUPS[0], Message::TimeoutNow { term: Term::END });
     assert_eq!(node.host.state().nonsense(), 2);
+}
+
+/// What came of a command.
+fn outcome(node: &Driven, id: u64) -> &Result<Response, Error> {
+    match node.deeds.answers.get(&RequestId(id)) {
+        Some(NodeResponse::Done { outcome, .. }) => outcome,
+        other => panic!("request {id} was answered with {other:?}"),
+    }
+}
+
+#[test]
+fn while_a_member_is_corrupt_nothing_changes_and_reads_go_on() {
+    let mut node = Driven::boot(1);
+    let group = GROUPS[0];
+    node.fire(Timer::Group(group, raft::Timer::Election));
+    node.settle();
+    let set_alarm = |is_raised| {
+        let change = MemberChange::SetAlarm { node: NodeId(1), alarm: Alarm::Corrupt, is_raised };
+        NodeRequest::ChangeMembers { group, change }
+    };
+    let requests = [put(group, "k", "v"), set_alarm(true), put(group, "k", "w")];
+    for (id, request) in (1..).zip(requests) {
+        node.ask(id, request);
+        node.settle();
+    }
+    assert!(outcome(&node, 1).is_ok());
+    assert_eq!(*outcome(&node, 3), Err(Error::Corrupt));
+    for (id, is_serializable) in [(4, true), (5, false)] {
+        node.ask(id, get(group, "k", is_serializable));
+        node.settle();
+        assert!(outcome(&node, id).is_ok(), "reads go on");
+    }
+    for (id, request) in (6..).zip([set_alarm(false), put(group, "k", "x")]) {
+        node.ask(id, request);
+        node.settle();
+    }
+    assert!(outcome(&node, 7).is_ok(), "the alarm is cleared");
+    node.ask(8, NodeRequest::Status { group });
+    let Some(NodeResponse::Status(status)) = node.deeds.answers.get(&RequestId(8)) else {
+        panic!("no status")
+    };
+    assert_eq!((status.tally.puts, status.tally.ranges), (2, 2), "what was refused is not counted");
 }
 
 #[test]

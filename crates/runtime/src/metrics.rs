@@ -1,11 +1,27 @@
 //! What the runtime counts, readable from any thread.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use quorate_core::NodeId;
 
 /// The upper bounds of the buckets of [`Metrics::syncs`], in seconds; the last bucket has none.
 pub const SYNC_BUCKETS: [f64; 12] =
     [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.256, 1.024];
+
+/// The peers whose bytes are counted one by one; those of more are not. Whoever knows the cluster's id may say any name.
+const PEERS_MAX: usize = 256;
+
+/// Bytes that went to and came from one peer.
+#[derive(Debug, Default)]
+pub struct PeerBytes {
+    /// Those sent.
+    pub sent: AtomicU64,
+    /// Those received.
+    pub received: AtomicU64,
+}
 
 /// Counters of one node's runtime since it started.
 #[derive(Debug, Default)]
@@ -24,6 +40,8 @@ pub struct Metrics {
     pub bytes_sent: AtomicU64,
     /// Syncs that were put off because there was no room on the disk.
     pub syncs_put_off: AtomicU64,
+    /// Looked at once a connection, and by whoever shows it.
+    peers: Mutex<BTreeMap<NodeId, Arc<PeerBytes>>>,
     is_disk_full: AtomicBool,
     syncs: [AtomicU64; SYNC_BUCKETS.len() + 1],
     sync_nanos: AtomicU64,
@@ -35,6 +53,21 @@ impl Metrics {
     pub fn syncs(&self) -> (Vec<u64>, Duration) {
         let counts = self.syncs.iter().map(|count| count.load(Ordering::Relaxed)).collect();
         (counts, Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed)))
+    }
+
+    /// The bytes exchanged with each peer that there was a connection with.
+    pub fn peers(&self) -> Vec<(NodeId, Arc<PeerBytes>)> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.iter().map(|(peer, bytes)| (*peer, bytes.clone())).collect()
+    }
+
+    /// Where the bytes exchanged with a peer are counted.
+    pub(crate) fn peer(&self, peer: NodeId) -> Arc<PeerBytes> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if peers.len() >= PEERS_MAX && !peers.contains_key(&peer) {
+            return Arc::default();
+        }
+        peers.entry(peer).or_default().clone()
     }
 
     /// Whether there is no room for more of the log than what is under way: the moment to take no more writes from
@@ -56,6 +89,10 @@ impl Metrics {
     }
 
     pub(crate) fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
+        Metrics::add(counter, 1);
+    }
+
+    pub(crate) fn add(counter: &AtomicU64, more: usize) {
+        counter.fetch_add(more as u64, Ordering::Relaxed);
     }
 }

@@ -108,6 +108,8 @@ pub struct Settings {
     pub auto_compaction_mode: String,
     /// `--auto-compaction-retention`; 0 for no automatic compaction.
     pub auto_compaction_retention: String,
+    /// `--corrupt-check-time`; 0 for never.
+    pub corrupt_check_time: String,
     /// `--auth-token`
     pub auth_token: String,
     /// `--auth-token-ttl`, in seconds.
@@ -148,6 +150,7 @@ impl Default for Settings {
             watch_progress_notify_interval: "10m".into(),
             auto_compaction_mode: "periodic".into(),
             auto_compaction_retention: "0".into(),
+            corrupt_check_time: "4h".into(),
             auth_token: "simple".into(),
             auth_token_ttl: 300,
             bcrypt_cost: 10,
@@ -238,6 +241,8 @@ pub struct Config {
     pub progress_notify_interval: Duration,
     /// How history is compacted by itself, if it is.
     pub auto_compaction: Option<AutoCompaction>,
+    /// How often the leader has the members' data compared, if ever.
+    pub corrupt_check_time: Option<Duration>,
     /// How users prove who they are.
     pub auth_token: AuthToken,
     /// For how long such a proof holds.
@@ -336,6 +341,7 @@ impl Config {
             keep_alive_timeout: times.keep_alive_timeout,
             progress_notify_interval: times.progress_notify_interval,
             auto_compaction,
+            corrupt_check_time: times.corrupt_check_time,
             auth_token,
             auth_token_ttl: Duration::from_secs(settings.auth_token_ttl),
             bcrypt_cost: limits::check_range("bcrypt-cost", settings.bcrypt_cost as usize, 4, 31)?

@@ -1,4 +1,4 @@
-//! Where changes of the membership come in: from the face of this node, and from other nodes. The leader carries them
+//! Where changes of the membership, and questions after the data, come in: from the face of this node, and from other nodes. The leader carries them
 //! out, so every other node hands them on to it, over the peer port.
 
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use quorate_tls::Dialer;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::config::HttpUrl;
-use crate::enquiry::{self, Enquiry, Failure};
+use crate::enquiry::{self, Enquiry, Failure, Reply};
+use crate::fingerprint::{Fingerprint, Fingerprints};
 
 /// How long a change is tried again that certainly did not happen: while there is no leader, or another is under way.
 const CHANGE_WITHIN: Duration = Duration::from_secs(5);
@@ -34,11 +35,12 @@ pub(crate) struct Desk {
     cluster: u64,
     /// Reaches nodes that speak TLS.
     pub(crate) dialer: Option<Dialer>,
+    fingerprints: Fingerprints,
 }
 
 impl Desk {
     pub(crate) fn new(node: Node, me: NodeId, cluster: u64, dialer: Option<Dialer>) -> Self {
-        Desk { node, me, cluster, dialer }
+        Desk { node, me, cluster, dialer, fingerprints: Fingerprints::default() }
     }
 
     /// Answers other nodes' enquiries, and changes that the face asks for, until nobody can ask any more.
@@ -81,11 +83,25 @@ impl Desk {
 
     /// Another node's question. A change is not passed on a second time: two nodes that each take the other for the
     /// leader would pass it on for ever.
-    async fn answer(&self, enquiry: Enquiry) -> Result<Members, Error> {
-        match enquiry {
-            Enquiry::Roll => self.members(true).await,
-            Enquiry::Change(change) => self.change_here(change).await,
+    async fn answer(&self, enquiry: Enquiry) -> Result<Reply, Error> {
+        Ok(match enquiry {
+            Enquiry::Roll => Reply::Members(self.members(true).await?),
+            Enquiry::Change(change) => Reply::Members(self.change_here(change).await?),
+            Enquiry::Fingerprint(upto) => Reply::Fingerprint(self.fingerprint(upto).await?),
+        })
+    }
+
+    /// The fingerprint of this node's data up to a revision, if it is there; else it is being computed.
+    pub(crate) async fn fingerprint(&self, upto: Revision) -> Result<Option<Fingerprint>, Error> {
+        if let Some(known) = self.fingerprints.known(upto) {
+            return known;
         }
+        let request = NodeRequest::Digest { group: DEFAULT_GROUP, upto: Some(upto) };
+        match self.node.ask(request).await {
+            Ok(NodeResponse::Digest(digest)) => self.fingerprints.begin(digest?),
+            Ok(_) | Err(_) => return Err(Error::Stopped),
+        }
+        Ok(None)
     }
 
     /// Who the members are: as all have agreed, or as far as this node knows.

@@ -1,5 +1,5 @@
 //! What nodes ask of each other, and are asked by those that are about to join, on the peer port: who the members are,
-//! and to have the leader change that.
+//! to have the leader change that, and for the fingerprint of their data.
 //!
 //! A question and its answer are protocol buffers: fields may be added under new numbers. Both name the cluster.
 
@@ -10,9 +10,12 @@ use prost::Message as _;
 use quorate_core::NodeId;
 use quorate_kv::error::Error;
 use quorate_kv::node::members::MemberInfo;
+use quorate_kv::request::Revision;
 use quorate_kv::service::{Alarm, Member, MemberChange, Members};
 use quorate_runtime::{EnquiryError, enquire};
 use quorate_tls::Dialer;
+
+use crate::fingerprint::Fingerprint;
 
 /// How long an answer may take. A change of membership takes a node that is asked for it a few seconds at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -24,6 +27,17 @@ pub(crate) enum Enquiry {
     Roll,
     /// A change of them, for the leader.
     Change(MemberChange),
+    /// The fingerprint of what can be read up to a revision.
+    Fingerprint(Revision),
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// To a roll or a change.
+    Members(Members),
+    /// To a question after a fingerprint; none as long as it is being computed.
+    Fingerprint(Option<Fingerprint>),
 }
 
 /// Why an enquiry came to nothing.
@@ -48,18 +62,52 @@ impl std::fmt::Display for Failure {
 }
 
 /// Asks the node whose peer port is at `address`. A node that joins knows of no cluster yet, and asks whichever it finds.
-/// Returns the cluster with the answer.
+/// Returns the cluster with the answer, which is about the members.
 pub(crate) async fn ask(
     address: &str,
     dialer: Option<&Dialer>,
     cluster: Option<u64>,
     enquiry: &Enquiry,
 ) -> Result<(u64, Members), Failure> {
+    let answer = converse(address, dialer, cluster, enquiry).await?;
+    let members = answer.members.into_iter().map(|member| Member {
+        node: NodeId(member.node),
+        is_learner: member.is_learner,
+        info: member.info.unwrap_or_default(),
+    });
+    Ok((answer.cluster, Members { term: answer.term, members: members.collect() }))
+}
+
+/// Asks the node whose peer port is at `address` for its fingerprint at a revision. It is to be asked again as long as
+/// that is not there. Earlier versions say something else, and nothing comes of it.
+pub(crate) async fn ask_fingerprint(
+    address: &str,
+    dialer: Option<&Dialer>,
+    cluster: u64,
+    upto: Revision,
+) -> Result<Option<Fingerprint>, Failure> {
+    let enquiry = Enquiry::Fingerprint(upto);
+    let answer = converse(address, dialer, Some(cluster), &enquiry).await?;
+    let WireFingerprint { is_there, hash, compacted } =
+        answer.fingerprint.ok_or(Failure::Transport(EnquiryError::Nonsense))?;
+    Ok(is_there.then_some(Fingerprint { hash, compacted: Revision(compacted) }))
+}
+
+async fn converse(
+    address: &str,
+    dialer: Option<&Dialer>,
+    cluster: Option<u64>,
+    enquiry: &Enquiry,
+) -> Result<WireAnswer, Failure> {
     let question = WireQuestion {
         cluster: cluster.unwrap_or(0),
         change: match enquiry {
-            Enquiry::Roll => None,
             Enquiry::Change(change) => Some(change.into()),
+            Enquiry::Roll | Enquiry::Fingerprint(_) => None,
+        },
+        fingerprint_upto: match enquiry {
+            Enquiry::Fingerprint(upto) => Some(upto.0),
+            Enquiry::Roll | Enquiry::Change(_) => None,
         },
     };
     let answer = enquire(address, dialer, &question.encode_to_vec(), ANSWER_WITHIN).await;
@@ -71,31 +119,36 @@ pub(crate) async fn ask(
     if answer.error != 0 {
         return Err(Failure::Refused(error_of(answer.error)));
     }
-    let members = answer.members.into_iter().map(|member| Member {
-        node: NodeId(member.node),
-        is_learner: member.is_learner,
-        info: member.info.unwrap_or_default(),
-    });
-    Ok((answer.cluster, Members { term: answer.term, members: members.collect() }))
+    Ok(answer)
 }
 
 /// Reads what a node of `cluster` is asked; none if it is meant for another cluster, or makes no sense.
 pub(crate) fn read(cluster: u64, question: Bytes) -> Option<Enquiry> {
-    let WireQuestion { cluster: theirs, change } = WireQuestion::decode(question).ok()?;
-    match change {
+    let WireQuestion { cluster: theirs, change, fingerprint_upto } =
+        WireQuestion::decode(question).ok()?;
+    match (change, fingerprint_upto) {
         _ if theirs != 0 && theirs != cluster => None,
-        None => Some(Enquiry::Roll),
-        // Whoever has the membership changed must know which cluster's.
-        Some(_) if theirs == 0 => None,
-        Some(change) => change.try_into().ok().map(Enquiry::Change),
+        (None, None) => Some(Enquiry::Roll),
+        // Whoever has the membership changed, or makes a node work, must know which cluster's.
+        _ if theirs == 0 => None,
+        (Some(change), _) => change.try_into().ok().map(Enquiry::Change),
+        (None, Some(upto)) => Some(Enquiry::Fingerprint(Revision(upto))),
     }
 }
 
 /// The answer of a node of `cluster`.
-pub(crate) fn answer(cluster: u64, outcome: Result<Members, Error>) -> Bytes {
+pub(crate) fn answer(cluster: u64, outcome: Result<Reply, Error>) -> Bytes {
     let mut answer = WireAnswer { cluster, ..Default::default() };
     match outcome {
-        Ok(Members { term, members }) => {
+        Ok(Reply::Fingerprint(found)) => {
+            let there = |Fingerprint { hash, compacted }| WireFingerprint {
+                is_there: true,
+                hash,
+                compacted: compacted.0,
+            };
+            answer.fingerprint = Some(found.map(there).unwrap_or_default());
+        }
+        Ok(Reply::Members(Members { term, members })) => {
             answer.term = term;
             answer.members = members
                 .into_iter()
@@ -126,6 +179,8 @@ const ERRORS: &[(u32, Error)] = &[
     (11, Error::TooManyLearners),
     (12, Error::ChangeUnderWay),
     (13, Error::TimedOut),
+    (14, Error::FutureRevision),
+    (15, Error::Compacted),
 ];
 
 fn number_of(error: &Error) -> u32 {
@@ -146,6 +201,9 @@ struct WireQuestion {
     /// None asks who the members are.
     #[prost(message, optional, tag = "2")]
     change: Option<WireChange>,
+    /// If there is one, it asks for the fingerprint of what can be read up to this revision.
+    #[prost(int64, optional, tag = "3")]
+    fingerprint_upto: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -159,6 +217,19 @@ struct WireAnswer {
     term: u64,
     #[prost(message, repeated, tag = "4")]
     members: Vec<WireMember>,
+    #[prost(message, optional, tag = "5")]
+    fingerprint: Option<WireFingerprint>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireFingerprint {
+    /// False as long as it is being computed.
+    #[prost(bool, tag = "1")]
+    is_there: bool,
+    #[prost(fixed64, tag = "2")]
+    hash: u64,
+    #[prost(int64, tag = "3")]
+    compacted: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -251,13 +322,22 @@ mod tests {
             MemberChange::SetAlarm { node, alarm: Alarm::Corrupt, is_raised: true },
         ];
         for change in changes {
-            let question = WireQuestion { cluster: 5, change: Some((&change).into()) };
+            let question =
+                WireQuestion { cluster: 5, change: Some((&change).into()), fingerprint_upto: None };
             let question = Bytes::from(question.encode_to_vec());
             assert_eq!(read(5, question.clone()), Some(Enquiry::Change(change)));
             assert_eq!(read(6, question), None);
         }
         let anybody = Bytes::from(WireQuestion::default().encode_to_vec());
         assert_eq!(read(5, anybody), Some(Enquiry::Roll));
+        let after = |cluster| {
+            let question =
+                WireQuestion { cluster, fingerprint_upto: Some(9), ..Default::default() };
+            Bytes::from(question.encode_to_vec())
+        };
+        assert_eq!(read(5, after(5)), Some(Enquiry::Fingerprint(Revision(9))));
+        assert_eq!(read(5, after(6)), None);
+        assert_eq!(read(5, after(0)), None, "a stranger makes nobody work");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a node sees to by itself about the membership: it introduces itself, it gives newcomers their votes while it
-//! leads, it compacts the history while it leads and was told to, it raises and clears its own alarm, it has leases end in
-//! time, and it finds out when it is no member any more.
+//! leads, it compacts the history while it leads and was told to, it compares the members' data while it leads, it raises
+//! and clears its own alarm, it has leases end in time, and it finds out when it is no member any more.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use quorate_runtime::Metrics;
 use tracing::{info, warn};
 
 use crate::compactor::Compactor;
+use crate::comparison::Comparison;
 use crate::config::{AutoCompaction, HttpUrl};
 use crate::desk::Desk;
 use crate::enquiry::{self, Enquiry};
@@ -37,6 +38,8 @@ pub(crate) struct Keeper {
     pub(crate) addresses: Vec<String>,
     /// How much history is kept, if that is limited.
     pub(crate) auto_compaction: Option<AutoCompaction>,
+    /// How often the members' data is compared, if it is.
+    pub(crate) corrupt_check_time: Option<Duration>,
     /// Whether its log has room.
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -47,6 +50,7 @@ impl Keeper {
         tokio::select! {
             () = self.see_to_members() => {}
             () = self.tell_time() => {}
+            () = self.compare() => {}
         }
     }
 
@@ -57,9 +61,21 @@ impl Keeper {
         }
     }
 
+    /// Compares the members' data while it leads, if it is to.
+    async fn compare(&self) {
+        match self.corrupt_check_time {
+            Some(every) => {
+                let Keeper { desk, me, cluster, .. } = self;
+                Comparison { desk, me: *me, cluster: *cluster, every }.run().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
     async fn see_to_members(&self) {
         let mut looks_without_leader = 0;
         let mut is_waiting = false;
+        let mut was_over_quota = false;
         let began = Instant::now();
         let mut compactor = self.auto_compaction.map(|how| Compactor::new(how, Duration::ZERO));
         loop {
@@ -81,7 +97,13 @@ impl Keeper {
             if status.leader.is_some() {
                 looks_without_leader = 0;
                 self.introduce(&members).await;
-                self.sound_alarm(&members, self.is_out_of_room(&status)).await;
+                self.sound_alarm(&members, Alarm::DiskFull, self.is_disk_full(&status)).await;
+                // One that was raised by hand is cleared by hand.
+                if status.is_over_quota || was_over_quota {
+                    let is_set =
+                        self.sound_alarm(&members, Alarm::NoSpace, status.is_over_quota).await;
+                    was_over_quota = status.is_over_quota || !is_set;
+                }
             } else {
                 looks_without_leader += 1;
                 if looks_without_leader % LOOKS_WITHOUT_LEADER == 0
@@ -137,23 +159,26 @@ impl Keeper {
         }
     }
 
-    /// Whether there is no room left for what is written to this node.
-    fn is_out_of_room(&self, status: &Status) -> bool {
-        status.is_full || self.metrics.is_disk_full()
+    /// Whether there is no room left on this node's disk.
+    fn is_disk_full(&self, status: &Status) -> bool {
+        (status.is_full && !status.is_over_quota) || self.metrics.is_disk_full()
     }
 
     /// Has all know whether this node has room. So the alarm says what is: it goes by itself once there is room, and comes
-    /// back if it is cleared before.
-    async fn sound_alarm(&self, members: &[Member], is_raised: bool) {
-        let Some(change) = alarm_change(self.me, members, is_raised) else { return };
-        match self.desk.change(change).await {
-            Ok(_) if is_raised => {
-                warn!("there is no room left on this node's disk, or in its quota")
+    /// back if it is cleared before. Returns whether all know.
+    async fn sound_alarm(&self, members: &[Member], alarm: Alarm, is_raised: bool) -> bool {
+        let Some(change) = alarm_change(self.me, members, alarm, is_raised) else { return true };
+        let outcome = self.desk.change(change).await;
+        match (&outcome, alarm) {
+            (Ok(_), Alarm::NoSpace) if is_raised => {
+                warn!("the store is larger than its quota; what takes room is refused everywhere")
             }
-            Ok(_) => info!("there is room again on this node"),
+            (Ok(_), _) if is_raised => warn!("there is no room left on this node's disk"),
+            (Ok(_), _) => info!("there is room again on this node"),
             // It is tried again at the next look.
-            Err(error) => info!(%error, "could not tell the others of this node's alarm yet"),
+            (Err(error), _) => info!(%error, "could not tell the others of this node's alarm yet"),
         }
+        outcome.is_ok()
     }
 
     /// While this node leads: gives a vote to those who await it and have caught up.
@@ -191,9 +216,13 @@ impl Keeper {
 }
 
 /// What is to be changed for the members to know whether a node has room; none if they do.
-fn alarm_change(node: NodeId, members: &[Member], is_raised: bool) -> Option<MemberChange> {
+fn alarm_change(
+    node: NodeId,
+    members: &[Member],
+    alarm: Alarm,
+    is_raised: bool,
+) -> Option<MemberChange> {
     let own = members.iter().find(|member| member.node == node)?;
-    let alarm = Alarm::NoSpace;
     let is_known = own.info.alarms().any(|known| known == alarm);
     (is_known != is_raised).then_some(MemberChange::SetAlarm { node, alarm, is_raised })
 }
@@ -217,12 +246,12 @@ mod tests {
         let set = |is_raised| {
             Some(MemberChange::SetAlarm { node: own, alarm: Alarm::NoSpace, is_raised })
         };
-        assert_eq!(alarm_change(own, &quiet, true), set(true));
-        assert_eq!(alarm_change(own, &quiet, false), None);
-        assert_eq!(alarm_change(own, &loud, true), None);
-        assert_eq!(alarm_change(own, &loud, false), set(false));
+        assert_eq!(alarm_change(own, &quiet, Alarm::NoSpace, true), set(true));
+        assert_eq!(alarm_change(own, &quiet, Alarm::NoSpace, false), None);
+        assert_eq!(alarm_change(own, &loud, Alarm::NoSpace, true), None);
+        assert_eq!(alarm_change(own, &loud, Alarm::NoSpace, false), set(false));
         assert_eq!(
-            alarm_change(NodeId(3), &loud, true),
+            alarm_change(NodeId(3), &loud, Alarm::NoSpace, true),
             None,
             "one that is no member says nothing"
         );

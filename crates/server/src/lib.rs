@@ -17,9 +17,11 @@ pub mod restore;
 
 mod codec;
 mod compactor;
+mod comparison;
 mod desk;
 mod engines;
 mod enquiry;
+mod fingerprint;
 mod keeper;
 mod recovery;
 mod tokens;

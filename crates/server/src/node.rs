@@ -343,6 +343,7 @@ fn keeper(config: &Config, place: &Place, desk: Desk, metrics: Arc<Metrics>) -> 
         client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
         addresses: others.map(|member| member.peer_url.address()).collect(),
         auto_compaction: config.auto_compaction,
+        corrupt_check_time: config.corrupt_check_time,
         metrics,
     }
 }

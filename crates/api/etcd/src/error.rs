@@ -197,6 +197,7 @@ fn store_code(error: &StoreError) -> Code {
         StoreError::Compacted | StoreError::FutureRevision | StoreError::LeaseTtlTooLarge => {
             Code::OutOfRange
         }
+        StoreError::Corrupt => Code::DataLoss,
         StoreError::TooManyRequests | StoreError::NoSpace => Code::ResourceExhausted,
         StoreError::NoLeader
         | StoreError::TimedOut

@@ -20,7 +20,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderValue, Method as Verb, Response, StatusCode, header};
 use hyper::body::Body;
 use serde::Serialize;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tonic::{Code, Status};
 
 use crate::auth::Credentials;
@@ -28,6 +28,7 @@ use crate::error::Error;
 use crate::face::{Face, MESSAGE_OVERHEAD_BYTES};
 use crate::grpc::{self, PREFIX_BYTES, Payload};
 use crate::method::{Method, Shape};
+use crate::outbound::Outbound;
 use schema::Schema;
 use values::Values;
 
@@ -143,7 +144,7 @@ where
         // The queue has room for one.
         let _ = requests.send(Ok(first)).await;
     }
-    let request = Payload::Stream { messages: sent, is_over: false };
+    let request = Payload::stream(sent);
     if is_stream {
         let answer = grpc::call(face, &path, credentials, request).await;
         let sending = send_all(values, requests, schema.clone());
@@ -182,7 +183,7 @@ async fn whole(answer: Response<Payload>) -> Result<Bytes, Status> {
 }
 
 /// The messages that are answered, as they come.
-fn messages_of(answer: Response<Payload>) -> Result<Receiver<Result<Bytes, Error>>, Status> {
+fn messages_of(answer: Response<Payload>) -> Result<Outbound, Status> {
     if let Some(status) = Status::from_header_map(answer.headers()) {
         return Err(status);
     }
@@ -215,7 +216,7 @@ where
 fn stream(
     schema: Schema,
     sending: impl Future<Output = Result<(), Status>> + Send + 'static,
-    mut answers: Receiver<Result<Bytes, Error>>,
+    mut answers: Outbound,
 ) -> Response<Payload> {
     let (lines, sent) = channel(QUEUED_MAX);
     tokio::spawn(async move {
@@ -249,7 +250,7 @@ fn stream(
             }
         }
     });
-    let mut response = Response::new(Payload::Stream { messages: sent, is_over: false });
+    let mut response = Response::new(Payload::stream(sent));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     response
 }

@@ -17,7 +17,6 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::body::{Body, Frame, SizeHint};
 use prost::Message;
 use quorate_kv::error::Error as StoreError;
-use tokio::sync::mpsc::Receiver;
 use tonic::{Code, Status};
 
 use crate::audit;
@@ -26,6 +25,7 @@ use crate::error::Error;
 use crate::face::{Face, MESSAGE_OVERHEAD_BYTES};
 use crate::inbound::Inbound;
 use crate::method::{Method, Shape};
+use crate::outbound::Outbound;
 use crate::proto::{etcdserverpb as wire, v3electionpb};
 
 /// What stands before a message: whether it is compressed, and its length.
@@ -38,7 +38,7 @@ pub(crate) enum Payload {
     Whole { data: Bytes, trailers: Option<HeaderMap> },
     /// Messages with what stands before them, or pieces of one, as they come; then the verdict. The connection takes one
     /// when it has room for it, and whoever makes them waits for that.
-    Stream { messages: Receiver<Result<Bytes, Error>>, is_over: bool },
+    Stream { messages: Outbound, is_over: bool },
 }
 
 impl Default for Payload {
@@ -51,6 +51,11 @@ impl Payload {
     /// Data without trailers.
     pub(crate) fn plain(data: impl Into<Bytes>) -> Self {
         Payload::Whole { data: data.into(), trailers: None }
+    }
+
+    /// Messages with what stands before them, as they come, and the verdict.
+    pub(crate) fn stream(messages: impl Into<Outbound>) -> Self {
+        Payload::Stream { messages: messages.into(), is_over: false }
     }
 
     /// A message with what stands before it, and the verdict that all went well.
@@ -124,12 +129,26 @@ where
         face.counters.count_unknown_call();
         return refusal(Method::absence(path));
     };
-    let answer = match face.on_behalf_of(method, credentials).await {
+    face.counters.count_started(method);
+    let mut answer = match face.on_behalf_of(method, credentials).await {
         Ok(face) => attend_to(&face, method, body).await,
         Err(error) => Err(error),
     };
     let code = answer.as_ref().map_or_else(Error::code, |_| Code::Ok);
     face.counters.count_call(method, code);
+    if let Ok(response) = &mut answer {
+        match response.body_mut() {
+            Payload::Whole { data, .. } => {
+                face.counters.count_sent(method, data.len().saturating_sub(PREFIX_BYTES));
+            }
+            Payload::Stream { messages, .. } => {
+                if method.shape() == Shape::Unary {
+                    face.counters.count_sent(method, 0);
+                }
+                messages.count_as(face.counters.clone(), method);
+            }
+        }
+    }
     answer.unwrap_or_else(refusal)
 }
 
@@ -139,10 +158,12 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     if method.shape() == Shape::BidiStream {
-        let inbound = Inbound::new(body, face.config.request_bytes_max + MESSAGE_OVERHEAD_BYTES);
+        let bytes_max = face.config.request_bytes_max + MESSAGE_OVERHEAD_BYTES;
+        let inbound = Inbound::new(body, bytes_max, face.counters.clone(), method);
         return converse(face, method, inbound);
     }
     let message = read_message(body, face.config.request_bytes_max).await?;
+    face.counters.count_received(method, message.len());
     let subject = face.config.audit.then(|| audit::subject(method, &message));
     let answer = carry_out(face, method, message).await;
     if let Some(subject) = subject.flatten() {
@@ -165,7 +186,7 @@ where
         Method::LeaseKeepAlive => face.lease_keep_alive(inbound),
         _ => unreachable!("{method:?} is no method in which both sides say as much as they like"),
     };
-    Ok(answered(Payload::Stream { messages, is_over: false }))
+    Ok(answered(Payload::stream(messages)))
 }
 
 async fn carry_out(
@@ -181,11 +202,11 @@ async fn carry_out(
         Method::Snapshot => {
             wire::SnapshotRequest::decode(message)?;
             let messages = face.snapshot().await?;
-            return Ok(answered(Payload::Stream { messages, is_over: false }));
+            return Ok(answered(Payload::stream(messages)));
         }
         Method::Observe => {
             let messages = face.observe(v3electionpb::LeaderRequest::decode(message)?);
-            return Ok(answered(Payload::Stream { messages, is_over: false }));
+            return Ok(answered(Payload::stream(messages)));
         }
         Method::Range => {
             return Ok(answered(face.range(wire::RangeRequest::decode(message)?).await?));

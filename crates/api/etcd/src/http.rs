@@ -6,14 +6,14 @@
 //! | `/livez` | whether this replica answers at all |
 //! | `/readyz` | whether the cluster answers through this replica |
 //! | `/version` | the version of etcd whose behaviour the face has |
-//! | `/metrics` | counters and gauges, in OpenMetrics text |
+//! | `/metrics` | counters and gauges, in Prometheus' text, or OpenMetrics if that is accepted |
 //!
 //! Of these, `/livez` and `/readyz` take `?verbose`, `?exclude=CHECK`, and a check's name behind a slash.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use quorate_kv::error::Error as StoreError;
 use quorate_kv::request::Query;
 use quorate_kv::service::Alarm;
@@ -27,6 +27,7 @@ use crate::proto::etcdserverpb as wire;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+const PLAIN_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// One thing that `/livez` and `/readyz` look at.
@@ -71,7 +72,12 @@ impl Check {
 }
 
 /// Answers one request.
-pub(crate) async fn respond(face: &Arc<Face>, method: &Method, uri: &Uri) -> Response<Payload> {
+pub(crate) async fn respond(
+    face: &Arc<Face>,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Response<Payload> {
     let path = uri.path();
     let query = uri.query().unwrap_or("");
     let (endpoint, check) = match path[1.min(path.len())..].split_once('/') {
@@ -92,7 +98,7 @@ pub(crate) async fn respond(face: &Arc<Face>, method: &Method, uri: &Uri) -> Res
     match (endpoint, check) {
         ("health", _) => health(face, query).await,
         ("version", _) => version(),
-        ("metrics", _) => metrics(face).await,
+        ("metrics", _) => metrics(face, headers).await,
         (_, None) => probe(face, endpoint, checks.iter().copied(), query).await,
         (_, Some(name)) => match checks.iter().find(|check| check.name() == name) {
             Some(check) => probe(face, endpoint, std::iter::once(*check), query).await,
@@ -171,7 +177,7 @@ async fn raised(face: &Face, is_of_kind: impl Fn(Alarm) -> bool) -> Result<Optio
 /// The name that etcd gives it.
 fn name_of(alarm: Alarm) -> &'static str {
     match alarm {
-        Alarm::NoSpace => "NOSPACE",
+        Alarm::NoSpace | Alarm::DiskFull => "NOSPACE",
         Alarm::Corrupt => "CORRUPT",
     }
 }
@@ -199,14 +205,23 @@ fn version() -> Response<Payload> {
     text(StatusCode::OK, JSON, json)
 }
 
-async fn metrics(face: &Face) -> Response<Payload> {
-    match face.status().await {
-        Ok(status) => text(
-            StatusCode::OK,
-            OPEN_METRICS,
-            metrics::text(&face.counters, &face.lookout.watched, &face.runtime, &status),
-        ),
-        Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{error}\n")),
+async fn metrics(face: &Face, headers: &HeaderMap) -> Response<Payload> {
+    let status = match face.status().await {
+        Ok(status) => status,
+        Err(error) => return text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{error}\n")),
+    };
+    let open_metrics = metrics::open_metrics(&metrics::Shown {
+        member: face.config.member_id,
+        counters: &face.counters,
+        watched: &face.lookout.watched,
+        runtime: &face.runtime,
+        status: &status,
+    });
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|kind| kind.to_str().ok());
+    if accepted.any(|kinds| kinds.contains("application/openmetrics-text")) {
+        text(StatusCode::OK, OPEN_METRICS, open_metrics)
+    } else {
+        text(StatusCode::OK, PLAIN_METRICS, metrics::plain_text(&open_metrics))
     }
 }
 

@@ -1,10 +1,14 @@
 //! What a client sends in a stream: one message after the other, for as long as it likes.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use hyper::body::Body;
 
 use crate::error::Error;
 use crate::grpc::{PREFIX_BYTES, message_bytes, next_piece};
+use crate::method::Method;
+use crate::metrics::Counters;
 
 /// The messages of a stream.
 pub(crate) struct Inbound<B> {
@@ -12,14 +16,22 @@ pub(crate) struct Inbound<B> {
     /// What has arrived and was not taken.
     arrived: BytesMut,
     message_bytes_max: usize,
+    counters: Arc<Counters>,
+    method: Method,
 }
 
 impl<B> Inbound<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    pub(crate) fn new(body: B, message_bytes_max: usize) -> Self {
-        Inbound { body, arrived: BytesMut::new(), message_bytes_max }
+    /// What a call's body holds, of messages of at most so many bytes.
+    pub(crate) fn new(
+        body: B,
+        message_bytes_max: usize,
+        counters: Arc<Counters>,
+        method: Method,
+    ) -> Self {
+        Inbound { body, arrived: BytesMut::new(), message_bytes_max, counters, method }
     }
 
     /// The next message; none once the client has said all that it wanted to. Whoever stops waiting loses nothing.
@@ -46,6 +58,7 @@ where
             return Ok(None);
         }
         let message = self.arrived.split_to(PREFIX_BYTES + bytes).freeze();
+        self.counters.count_received(self.method, bytes);
         Ok(Some(message.slice(PREFIX_BYTES..)))
     }
 }

@@ -42,6 +42,7 @@ mod long_read;
 mod maintenance;
 mod method;
 mod metrics;
+mod outbound;
 mod password;
 mod serve;
 mod snapshot;

@@ -48,7 +48,7 @@ impl Face {
             }
         });
         let messages = is_begun.await.map_err(|_| StoreError::Stopped)??;
-        Ok(Payload::Stream { messages, is_over: false })
+        Ok(Payload::stream(messages))
     }
 }
 

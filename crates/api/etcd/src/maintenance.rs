@@ -30,8 +30,8 @@ impl Face {
             self.admit(OpenTo::Root).await?;
         }
         let before = self.members(true).await?.members;
-        // Of no alarm, or of one that only a later version knows, there is none.
-        let named = Alarm::from_number(request.alarm);
+        // Of no alarm, or of one that etcd has not, there is none.
+        let named = Alarm::from_number(request.alarm).filter(|alarm| *alarm != Alarm::DiskFull);
         let of_member = |alarm: &wire::AlarmMember| alarm.member_id == request.member_id;
         let of_kind = |alarm: &wire::AlarmMember| named.is_none_or(|of| alarm.alarm == of.number());
         let raised = alarms(&before).into_iter().filter(of_kind);
@@ -46,6 +46,9 @@ impl Face {
                 let raised: Vec<_> = raised.filter(of_member).collect();
                 if !raised.is_empty() {
                     self.set_alarm(request.member_id, alarm, false).await?;
+                    if alarm == Alarm::NoSpace {
+                        self.set_alarm(request.member_id, Alarm::DiskFull, false).await?;
+                    }
                 }
                 raised
             }
@@ -56,7 +59,11 @@ impl Face {
 
     async fn set_alarm(&self, member: u64, alarm: Alarm, is_raised: bool) -> Result<(), Error> {
         let change = MemberChange::SetAlarm { node: NodeId(member), alarm, is_raised };
-        self.change_members(change).await.map(|_| ())
+        self.change_members(change).await?;
+        // It is the leader that has answered. This node, whom the client asks next, may not have heard of it yet. Should it
+        // not find out now, the alarm is set nevertheless.
+        let _ = self.members(true).await;
+        Ok(())
     }
 
     pub(crate) async fn maintenance_status(
@@ -87,7 +94,7 @@ impl Face {
             db_size_in_use: as_wire(in_use),
             is_learner: status.is_learner,
             storage_version: ETCD_VERSION.to_owned(),
-            db_size_quota: 0,
+            db_size_quota: as_wire(status.quota_bytes.unwrap_or(0)),
             downgrade_info: Some(wire::DowngradeInfo::default()),
         })
     }
@@ -164,12 +171,17 @@ fn is_version(text: &str) -> bool {
     numbers.len() == 3 && numbers.iter().all(Result::is_ok)
 }
 
-/// Every alarm that is raised.
+/// Every alarm that is raised, as clients know it.
 fn alarms(members: &[Member]) -> Vec<wire::AlarmMember> {
-    let all = members.iter().flat_map(|member| {
-        let of =
-            |alarm: Alarm| wire::AlarmMember { member_id: member.node.0, alarm: alarm.number() };
-        member.info.alarms().map(of)
-    });
-    all.collect()
+    let mut all = Vec::new();
+    for member in members {
+        for alarm in member.info.alarms() {
+            let known = if alarm == Alarm::DiskFull { Alarm::NoSpace } else { alarm };
+            let alarm = wire::AlarmMember { member_id: member.node.0, alarm: known.number() };
+            if !all.contains(&alarm) {
+                all.push(alarm);
+            }
+        }
+    }
+    all
 }

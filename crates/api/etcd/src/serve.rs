@@ -132,7 +132,7 @@ async fn respond(
     } else if path.starts_with(gateway::PREFIX) && !is_for_metrics {
         gateway::respond(&face, &head.method, path, credentials, body).await
     } else {
-        plain::respond(&face, &head.method, &head.uri).await
+        plain::respond(&face, &head.method, &head.uri, &head.headers).await
     })
 }
 

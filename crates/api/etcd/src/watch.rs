@@ -8,6 +8,7 @@ mod lookout;
 mod vigil;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -163,8 +164,10 @@ impl Call {
 
     /// What the client is sent: one response, or more if the notice is too long for one and may be parted.
     fn responses(&self, notice: Notice) -> Vec<wire::WatchResponse> {
+        // What there is to tell may come long after the client's last request, under another leader.
+        let term = self.term.max(self.face.lookout.watched.term.load(Relaxed));
         let response = |revision: Revision, watch_id| wire::WatchResponse {
-            header: self.face.header(revision, self.term),
+            header: self.face.header(revision, term),
             watch_id,
             ..Default::default()
         };

@@ -44,7 +44,9 @@ impl<E: Engine> Shard<E> {
         let is_mine = self.raft().is_leader() && self.lease_time.term == term;
         let from_ms = self.store().lease_clock_ms();
         let is_behind = self.store().first_expired(from_ms).is_some();
-        if !is_mine || self.store().leases() == 0 || (counted.is_zero() && !is_behind) {
+        // What ends with a lease is not to change either, in a cluster whose members differ.
+        let is_still = self.register().alarms().is_corrupt();
+        if !is_mine || is_still || self.store().leases() == 0 || (counted.is_zero() && !is_behind) {
             let term = term.0;
             let outcome = Ok(Response::Ticked);
             return Admitted::Answer(NodeResponse::Done { term, outcome });

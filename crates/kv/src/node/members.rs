@@ -21,6 +21,7 @@ use quorate_protocols::consensus::raft::{
 };
 
 use super::Node;
+use super::alarms::Alarms;
 use crate::error::Error;
 use crate::service::{Alarm, Member, MemberChange, Members, NodeResponse};
 
@@ -80,6 +81,9 @@ pub(super) struct Register {
     /// The membership that was in force at the last look, and how often it was another one than at the look before.
     seen: Arc<Membership>,
     version: u64,
+    /// The membership that all had agreed on at the last look, and the alarms in it.
+    agreed: Arc<Membership>,
+    alarms: Alarms,
     /// Changes and linearizable reads that Raft has under way.
     asked: BTreeSet<RequestId>,
     /// Reads that wait until this replica knows what was committed at their index, each with whether it was waiting
@@ -93,6 +97,8 @@ impl Register {
     pub(super) fn new(raft: &Raft) -> Self {
         Register {
             seen: raft.membership().clone(),
+            agreed: raft.committed_membership().clone(),
+            alarms: Alarms::of(raft.committed_membership()),
             version: u64::from(!raft.membership().members.is_empty()),
             asked: BTreeSet::new(),
             readable: BTreeMap::new(),
@@ -103,6 +109,11 @@ impl Register {
     /// Counts up whenever another membership comes into force; 0 while there never was any.
     pub(super) fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The alarms that all have agreed on.
+    pub(super) fn alarms(&self) -> Alarms {
+        self.alarms
     }
 
     /// Everybody who takes part now, and where their peers reach them.
@@ -171,6 +182,10 @@ impl Register {
 
     /// The end of a step: answers what can be answered, and looks at who takes part now.
     pub(super) fn finish<E: Engine>(&mut self, raft: &Raft, out: &mut Out<'_, Node<E>>) {
+        if !Arc::ptr_eq(&self.agreed, raft.committed_membership()) {
+            self.agreed = raft.committed_membership().clone();
+            self.alarms = Alarms::of(&self.agreed);
+        }
         while let Some(entry) = self.readable.first_entry() {
             if entry.key().0 > raft.commit() {
                 break;

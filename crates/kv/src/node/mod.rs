@@ -11,6 +11,7 @@
 //! Invariants: `applied <= commit` in every shard; a store is a function of the applied entries and of nothing else; a
 //! query is answered from a store that holds everything acknowledged before it was asked.
 
+mod alarms;
 mod leases;
 pub mod members;
 mod onlookers;
@@ -30,7 +31,7 @@ use quorate_protocols::consensus::raft::{self, Raft};
 
 use crate::error::Error;
 use crate::request::TXN_OPERATIONS_MAX;
-use crate::service::{NodeRequest, NodeResponse};
+use crate::service::{NodeRequest, NodeResponse, Status};
 use crate::store::applied_in;
 
 use outbox::Outbox;
@@ -252,6 +253,11 @@ impl<E: Engine> Node<E> {
             return;
         };
         match shard.admit(config, id, request) {
+            shard::Admitted::Answer(NodeResponse::Status(status)) => {
+                let (messages_unread, messages_nonsense) = (self.unread, self.nonsense());
+                let status = Status { messages_unread, messages_nonsense, ..status };
+                out.reply(id, NodeResponse::Status(status));
+            }
             shard::Admitted::Answer(response) => out.reply(id, response),
             shard::Admitted::Settled => shard.finish_members(out),
             shard::Admitted::Ask(request) => {

@@ -21,6 +21,7 @@ use crate::long_read::{LongDigest, LongRead, SHORT};
 use crate::request::{Command, Query, Response, Revision};
 use crate::service::{Known, NodeRequest, NodeResponse, Role, Status};
 use crate::store::{Read, Store};
+use crate::tally::Tally;
 use crate::validate;
 use crate::watch::History;
 use crate::wire::{self, WireError};
@@ -53,6 +54,7 @@ pub struct Shard<E: Engine = MemoryEngine> {
     /// The leader that was last known, and how often another one took its place.
     leader: Option<NodeId>,
     leader_changes: u64,
+    tally: Tally,
     /// The committed entry that this version can't apply, and why. Nothing is applied from there on: a replica that left
     /// it out would no longer be the same store as the others.
     halted: Option<(Index, WireError)>,
@@ -125,7 +127,7 @@ impl<E: Engine> Shard<E> {
         self.store.into_engine()
     }
 
-    /// How this replica is doing.
+    /// How this replica is doing. What its node counts is left at 0.
     pub fn status(&self, config: &Config) -> Status {
         let role = match (self.raft.is_leader(), self.raft.is_candidate()) {
             (true, _) => Role::Leader,
@@ -151,6 +153,11 @@ impl<E: Engine> Shard<E> {
             bytes: self.store.bytes(),
             occupied_bytes: self.occupied_bytes(),
             is_full: self.upkeep.is_full(),
+            is_over_quota: self.upkeep.is_over_quota(),
+            quota_bytes: config.quota_bytes,
+            tally: self.tally,
+            messages_unread: 0,
+            messages_nonsense: 0,
         }
     }
 
@@ -197,6 +204,7 @@ impl<E: Engine> Shard<E> {
             onlookers: Onlookers::default(),
             leader: None,
             leader_changes: 0,
+            tally: Tally::default(),
             halted: None,
         };
         if let Some(error) = failed {
@@ -269,16 +277,15 @@ impl<E: Engine> Shard<E> {
                 request.map_or(Admitted::Settled, Admitted::Ask)
             }
             NodeRequest::Tick { .. } => self.propose_tick(),
-            // What makes room is let through.
-            NodeRequest::Command {
-                command: Command::Put(_) | Command::Txn(_) | Command::LeaseGrant(_),
-                ..
-            } if self.upkeep.is_full() => Admitted::Answer(self.done(Err(Error::NoSpace))),
             NodeRequest::Command { command: Command::Tick(_), .. } => {
                 let refusal = Error::Unsupported("time is told by nodes alone");
                 Admitted::Answer(self.done(Err(refusal)))
             }
             NodeRequest::Command { mut command, .. } => {
+                let alarms = self.register.alarms();
+                if let Some(refusal) = alarms.objection(&command, self.upkeep.is_full()) {
+                    return Admitted::Answer(self.done(Err(refusal)));
+                }
                 if let Command::LeaseGrant(grant) = &mut command {
                     grant.ttl_seconds = grant.ttl_seconds.max(config.lease_ttl_seconds_min);
                 }
@@ -457,18 +464,22 @@ impl<E: Engine> Shard<E> {
             return self.done(Err(error));
         }
         let outcome = match query {
-            Query::Range(range) => self.store.read(range, SHORT),
+            Query::Range(range) => match self.store.read(range, SHORT) {
+                Ok(Read::Answer(answer)) => Ok(Response::Range(answer)),
+                Ok(Read::Prepared(range)) => {
+                    self.tally.count_long_read();
+                    return NodeResponse::LongRead(LongRead::new(self.raft.term().0, range));
+                }
+                Err(error) => Err(error),
+            },
             Query::Txn(_) | Query::LeaseStatus { .. } | Query::Leases | Query::Auth(_) => {
-                return self.done(self.store.query(query));
+                self.store.query(query)
             }
         };
-        match outcome {
-            Ok(Read::Answer(answer)) => self.done(Ok(Response::Range(answer))),
-            Ok(Read::Prepared(range)) => {
-                NodeResponse::LongRead(LongRead::new(self.raft.term().0, range))
-            }
-            Err(error) => self.done(Err(error)),
+        if let Ok(answer) = &outcome {
+            self.tally.count(answer, 0);
         }
+        self.done(outcome)
     }
 
     fn note_leader(&mut self, config: &Config) {
@@ -602,7 +613,12 @@ impl<E: Engine> Shard<E> {
     /// Where a revision comes from is decided here, and only here: with one shard it is counted.
     pub(super) fn apply_command(&mut self, command: &Command) -> Result<Response, Error> {
         let next = Revision(self.store.revision().0 + 1);
-        self.store.apply_at(command, next)
+        let keys_before = self.store.live_keys();
+        let outcome = self.store.apply_at(command, next);
+        if let Ok(done) = &outcome {
+            self.tally.count(done, keys_before.saturating_sub(self.store.live_keys()));
+        }
+        outcome
     }
 
     /// Whether a query waits for the store to catch up.

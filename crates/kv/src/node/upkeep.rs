@@ -39,6 +39,11 @@ impl Upkeep {
         self.is_full || self.is_over_quota
     }
 
+    /// Whether the store was larger than its quota at the last tick.
+    pub(super) fn is_over_quota(&self) -> bool {
+        self.is_over_quota
+    }
+
     /// Up to `durable`, batches are durable: the newest entry whose effect is.
     fn settle(&mut self, durable: BatchNumber) -> Option<Index> {
         let mut settled = None;

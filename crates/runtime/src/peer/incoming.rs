@@ -263,6 +263,7 @@ impl<M: Send + 'static> Acceptor<M> {
         P: Protocol<Message = M> + 'static,
         C: Codec<P> + 'static,
     {
+        let bytes = self.metrics.peer(peer);
         loop {
             while let Some((kind, body)) =
                 frame::take(buffer, frame::MESSAGE_BYTES_MAX).map_err(|error| error.to_string())?
@@ -277,7 +278,7 @@ impl<M: Send + 'static> Acceptor<M> {
             }
             match stream.read_buf(buffer).await {
                 Ok(0) => return Ok(()),
-                Ok(_) => {}
+                Ok(read) => Metrics::add(&bytes.received, read),
                 Err(error) => return Err(error.to_string()),
             }
         }

@@ -21,7 +21,7 @@ use super::PeerEvent;
 use super::hello::Hello;
 use super::outgoing::{Dialling, Outgoing, dial};
 use crate::Identity;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PeerBytes};
 
 /// Tells a line to a peer from those that there were to it before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ struct Line {
     outgoing: Outgoing,
     /// Where the peer may be, the likeliest first. Dropping it ends the task that dials.
     addresses: watch::Sender<Vec<String>>,
+    bytes: Arc<PeerBytes>,
 }
 
 /// A peer that is connected to this node.
@@ -161,8 +162,9 @@ impl<M: Send + 'static> Lines<M> {
             address: if is_named { self.identity.address.clone() } else { String::new() },
         };
         let dialling = Dialling { hello, line: number, dialer: self.dialer.clone() };
+        let bytes = self.metrics.peer(peer);
         tokio::spawn(dial(dialling, found_at, self.events.clone(), self.metrics.clone()));
-        self.lines.insert(peer, Line { number, outgoing: Outgoing::new(), addresses });
+        self.lines.insert(peer, Line { number, outgoing: Outgoing::new(), addresses, bytes });
     }
 
     pub(crate) fn connected(&mut self, peer: NodeId, number: LineNumber, stream: Arc<Link>) {
@@ -197,7 +199,7 @@ impl<M: Send + 'static> Lines<M> {
             self.part();
         }
         for (peer, line) in &mut self.lines {
-            line.outgoing.flush(*peer, &self.events, &self.metrics);
+            line.outgoing.flush(*peer, &self.events, &self.metrics, &line.bytes);
         }
     }
 }

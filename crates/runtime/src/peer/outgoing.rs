@@ -16,7 +16,7 @@ use super::PeerEvent;
 use super::frame::{self, Kind};
 use super::hello::Hello;
 use super::lines::LineNumber;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PeerBytes};
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const DIAL_PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -62,6 +62,7 @@ impl Outgoing {
         peer: NodeId,
         events: &Sender<PeerEvent<M>>,
         metrics: &Metrics,
+        bytes: &PeerBytes,
     ) {
         if self.is_blocked {
             return;
@@ -75,9 +76,8 @@ impl Outgoing {
             match attempt {
                 Ok(None) => return,
                 Ok(Some(written)) => {
-                    metrics
-                        .bytes_sent
-                        .fetch_add(written as u64, std::sync::atomic::Ordering::Relaxed);
+                    Metrics::add(&metrics.bytes_sent, written);
+                    Metrics::add(&bytes.sent, written);
                     self.queue.advance(written);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -41,6 +41,7 @@ pub(super) struct Times {
     pub(super) keep_alive_interval: Duration,
     pub(super) keep_alive_timeout: Duration,
     pub(super) progress_notify_interval: Duration,
+    pub(super) corrupt_check_time: Option<Duration>,
 }
 
 impl Times {
@@ -53,10 +54,12 @@ impl Times {
             let fault = "give 100ms or more";
             return Err(BadValue { flag, value: notify.clone(), fault });
         }
+        let corrupt_check_time = duration("corrupt-check-time", &settings.corrupt_check_time)?;
         Ok(Times {
             keep_alive_interval: duration("grpc-keepalive-interval", grpc_keepalive_interval)?,
             keep_alive_timeout: duration("grpc-keepalive-timeout", grpc_keepalive_timeout)?,
             progress_notify_interval,
+            corrupt_check_time: (!corrupt_check_time.is_zero()).then_some(corrupt_check_time),
         })
     }
 }

@@ -426,6 +426,8 @@ fn other_values_that_cannot_be_meant_are_refused() {
     assert_says(&complaint(|settings| settings.max_txn_ops = 0), &["--max-txn-ops 0"]);
     let said = complaint(|settings| settings.watch_progress_notify_interval = "1ms".into());
     assert_says(&said, &["--watch-progress-notify-interval 1ms", "100ms"]);
+    let said = complaint(|settings| settings.corrupt_check_time = "often".into());
+    assert_says(&said, &["--corrupt-check-time often", "10m"]);
     assert_says(&complaint(|settings| settings.auth_token = "magic".into()), &["magic", "'jwt'"]);
     assert_says(&complaint(|settings| settings.bcrypt_cost = 3), &["--bcrypt-cost 3"]);
     let jwt = "jwt,pub-key=a,sign-method=RS256";

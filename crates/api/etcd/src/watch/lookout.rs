@@ -40,6 +40,8 @@ pub(crate) struct Watched {
     pub(crate) behind: AtomicU64,
     /// Events that were told, to whomever.
     pub(crate) events: AtomicU64,
+    /// The newest term of the node that is known from its histories.
+    pub(crate) term: AtomicU64,
 }
 
 /// The way to the thread, which begins with the first stream and ends with the face.
@@ -151,6 +153,7 @@ impl Serving {
                     awaited = None;
                     match answer {
                         Answer::History(history) => {
+                            self.watched.term.fetch_max(history.term, Relaxed);
                             if let Some(hub) = &mut self.hub {
                                 hub.learn(history);
                             }

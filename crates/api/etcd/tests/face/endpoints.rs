@@ -1,6 +1,6 @@
 //! The plain HTTP endpoints, as curl sees them.
 
-use quorate_api_etcd::proto::etcdserverpb::PutRequest;
+use quorate_api_etcd::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate_kv::error::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -100,7 +100,9 @@ async fn the_metrics_count_what_was_done() {
         "etcd_server_proposals_applied_total 11",
         "etcd_server_proposals_pending 0",
         "etcd_server_proposals_failed_total 0",
-        "etcd_mvcc_db_total_size_in_bytes 4096",
+        "etcd_mvcc_db_total_size_in_bytes 8192",
+        "etcd_mvcc_db_total_size_in_use_in_bytes 4096",
+        "etcd_server_quota_backend_bytes 16777216",
         "etcd_debugging_mvcc_keys_total 1",
         "etcd_debugging_mvcc_current_revision 4",
         "quorate_client_connections 2",
@@ -110,6 +112,119 @@ async fn the_metrics_count_what_was_done() {
     for line in expected {
         assert!(text.lines().any(|found| found == line), "no line {line:?} in:\n{text}");
     }
+}
+
+#[tokio::test]
+async fn what_the_replica_has_done_is_shown_by_kind() {
+    let served = Served::start(FakeNode::default().start()).await;
+    let (_, text) = ask(&served, "GET /metrics").await;
+    let expected = [
+        "etcd_mvcc_put_total 21",
+        "etcd_mvcc_range_total 22",
+        "etcd_mvcc_delete_total 23",
+        "etcd_mvcc_txn_total 24",
+        "etcd_debugging_lease_granted_total 25",
+        "etcd_debugging_lease_revoked_total 26",
+        "etcd_debugging_lease_renewed_total 27",
+        "quorate_peer_messages_unread_total 28",
+        "quorate_peer_messages_nonsense_total 29",
+    ];
+    for line in expected {
+        assert!(text.lines().any(|found| found == line), "no line {line:?} in:\n{text}");
+    }
+}
+
+/// The value behind a metric's name and labels.
+fn value(text: &str, name: &str) -> f64 {
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let found = found.unwrap_or_else(|| panic!("no {name} in:\n{text}"));
+    found.parse().unwrap_or_else(|_| panic!("{name} is {found}"))
+}
+
+#[tokio::test]
+async fn calls_and_their_messages_are_counted_by_method_and_by_their_bytes() {
+    let served = Served::start(FakeNode::default().start()).await;
+    let mut kv = served.kv().await;
+    let put = PutRequest { key: "k".into(), value: vec![7; 1000].into(), ..Default::default() };
+    kv.put(put.clone()).await.expect("the node takes it");
+    let too_long = PutRequest { value: vec![7; 1600 << 10].into(), ..put };
+    kv.put(too_long).await.expect_err("it is too long");
+    let range = RangeRequest { key: "k".into(), ..Default::default() };
+    kv.range(range).await.expect("the node answers");
+    let (_, text) = ask(&served, "GET /metrics").await;
+    let of_put = |name: &str| {
+        let labels = r#"grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary""#;
+        value(&text, &format!("{name}{{{labels}}}"))
+    };
+    assert_eq!(of_put("grpc_server_started_total"), 2.0);
+    assert_eq!(of_put("grpc_server_msg_received_total"), 2.0);
+    assert_eq!(of_put("grpc_server_msg_sent_total"), 1.0, "a refusal is no message");
+    // The value itself, and what else there is in those few messages.
+    let received = value(&text, "etcd_network_client_grpc_received_bytes_total") as usize;
+    let expected = 1000 + (1600 << 10);
+    assert!((expected..expected + 50).contains(&received), "{received} bytes came");
+    let sent = value(&text, "etcd_network_client_grpc_sent_bytes_total") as usize;
+    assert!((1000..1100).contains(&sent), "{sent} bytes went");
+}
+
+#[tokio::test]
+async fn messages_of_a_stream_are_counted_one_by_one() {
+    let served = Served::start(FakeNode::default().start()).await;
+    let body = r#"{"create_request":{"key":"YQ=="}}"#;
+    let request = format!(
+        "POST /v3/watch HTTP/1.1\r\nhost: quorate\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(served.address).await.expect("the face is there");
+    stream.write_all(request.as_bytes()).await.expect("the face reads");
+    let mut answer = vec![0; 4096];
+    let read = stream.read(&mut answer).await.expect("the face answers");
+    assert!(read > 0, "the stream has begun or was refused");
+    let (_, text) = ask(&served, "GET /metrics").await;
+    let labels = r#"grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream""#;
+    assert_eq!(value(&text, &format!("grpc_server_started_total{{{labels}}}")), 1.0);
+    assert_eq!(value(&text, &format!("grpc_server_msg_received_total{{{labels}}}")), 1.0);
+}
+
+#[tokio::test]
+async fn every_line_of_the_metrics_is_a_number_of_a_family_that_was_announced_once() {
+    let served = Served::start(FakeNode::default().start()).await;
+    let (_, text) = ask(&served, "GET /metrics").await;
+    let mut families: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = family.split_once(' ').expect("a name and a kind");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert!(!families.contains(&name), "{name} is announced twice");
+            families.push(name);
+        } else if !line.starts_with("# HELP ") {
+            let (name, number) = line.rsplit_once(' ').expect("a name and a number");
+            assert!(number.parse::<f64>().is_ok(), "{line}");
+            let name = name.split('{').next().expect("a split has a first part");
+            let family = families.last().expect("a family was announced");
+            let behind = name.strip_prefix(family).unwrap_or_else(|| panic!("{line}: of {family}"));
+            assert!(["", "_bucket", "_sum", "_count"].contains(&behind), "{line}: of {family}");
+        }
+    }
+    let by_everybody = ["process_open_fds", "process_max_fds", "process_start_time_seconds"];
+    for name in by_everybody.into_iter().chain(["process_cpu_seconds_total"]) {
+        assert!(value(&text, name) >= 0.0 && families.contains(&name));
+    }
+    for line in
+        ["etcd_server_id{server_id=\"1\"} 1", "etcd_cluster_version{cluster_version=\"3.6\"} 1"]
+    {
+        assert!(text.lines().any(|found| found == line), "no line {line:?} in:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_accepts_open_metrics_is_given_it() {
+    let served = Served::start(FakeNode::default().start()).await;
+    let accepts = "GET /metrics HTTP/1.1\r\naccept: application/openmetrics-text;version=1.0.0";
+    // What follows the accepted kind becomes a header that nobody knows.
+    let (status, text) = ask(&served, &format!("{accepts}\r\nx:")).await;
+    assert_eq!(status, 200);
+    assert!(text.ends_with("# EOF\n") && text.contains("# TYPE etcd_mvcc_put counter\n"), "{text}");
 }
 
 #[tokio::test]

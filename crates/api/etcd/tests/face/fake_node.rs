@@ -14,6 +14,7 @@ use quorate_kv::request::{
     RangeResponse, Relation, Response, Revision, TxnRequest, TxnResponse,
 };
 use quorate_kv::service::{Member, MemberChange, Members, NodeRequest, NodeResponse, Role, Status};
+use quorate_kv::tally::Tally;
 use quorate_runtime::Handle;
 use quorate_runtime::handle::Question;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -39,6 +40,8 @@ pub(crate) struct FakeNode {
     pub(crate) is_leaderless: bool,
     /// Whether it has no vote.
     pub(crate) is_learner: bool,
+    /// Whether it learns of changes of the members only when it is asked for what all have agreed on.
+    pub(crate) is_behind: bool,
     /// Every request so far.
     pub(crate) asked: Arc<Mutex<Vec<NodeRequest>>>,
 }
@@ -82,7 +85,12 @@ impl FakeNode {
                 return NodeResponse::History(Err(Error::Unsupported("a map without a past")));
             }
             (NodeRequest::Tick { .. }, _) => Ok(Response::Ticked),
-            (NodeRequest::Members { .. }, _) => return NodeResponse::Members(Ok(map.members())),
+            (NodeRequest::Members { is_linearizable, .. }, _) => {
+                if !self.is_behind || is_linearizable {
+                    map.known_alarms = map.alarms.clone();
+                }
+                return NodeResponse::Members(Ok(map.members()));
+            }
             (NodeRequest::ChangeMembers { .. }, Some(error)) => {
                 return NodeResponse::Members(Err(error));
             }
@@ -132,6 +140,19 @@ impl FakeNode {
             bytes: 4096,
             occupied_bytes: 8192,
             is_full: false,
+            is_over_quota: false,
+            quota_bytes: Some(16 << 20),
+            tally: Tally {
+                puts: 21,
+                ranges: 22,
+                deletes: 23,
+                txns: 24,
+                leases_granted: 25,
+                leases_revoked: 26,
+                leases_renewed: 27,
+            },
+            messages_unread: 28,
+            messages_nonsense: 29,
         }
     }
 }
@@ -144,6 +165,8 @@ pub(crate) struct Map {
     /// Who the members are beside the two that it begins with, and the alarms of the first.
     added: Vec<Member>,
     alarms: Vec<i32>,
+    /// Those that the node knows of.
+    known_alarms: Vec<i32>,
     keys: BTreeMap<Bytes, KeyValue>,
 }
 
@@ -160,7 +183,7 @@ impl Map {
                 ..Default::default()
             },
         };
-        let founders = [founder(1, self.alarms.clone()), founder(2, Vec::new())];
+        let founders = [founder(1, self.known_alarms.clone()), founder(2, Vec::new())];
         Members { term: TERM, members: founders.into_iter().chain(self.added.clone()).collect() }
     }
 

@@ -1,7 +1,8 @@
 //! The JSON gateway, as curl sees it. What the answers are was seen at etcd 3.5.
 
+use quorate_core::{GroupId, NodeId};
 use quorate_kv::error::Error;
-use quorate_kv::service::Alarm;
+use quorate_kv::service::{Alarm, MemberChange, NodeRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -121,6 +122,33 @@ async fn an_alarm_makes_a_node_unhealthy_unless_it_is_excluded() {
     assert!(report.contains("[-]data_corruption failed: alarm activated: CORRUPT\n"), "{report}");
     assert_eq!(ask(&served, "GET /readyz?exclude=data_corruption").await.0, 200);
     assert_eq!(ask(&served, "GET /livez").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_node_that_was_had_raise_an_alarm_knows_of_it_at_once() {
+    let behind = FakeNode { is_behind: true, ..FakeNode::default() };
+    let served = Served::start(behind.start()).await;
+    let corrupt = r#"{"action":"ACTIVATE","memberID":"1","alarm":"CORRUPT"}"#;
+    post(&served, "maintenance/alarm", corrupt).await;
+    let sick = r#"{"health":"false","reason":"ALARM CORRUPT"}"#;
+    assert_eq!(ask(&served, "GET /health").await, (503, sick.to_owned()));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_to_clients_that_there_is_no_space() {
+    let node = FakeNode::default().start();
+    let change =
+        MemberChange::SetAlarm { node: NodeId(1), alarm: Alarm::DiskFull, is_raised: true };
+    let request = NodeRequest::ChangeMembers { group: GroupId(0), change };
+    node.ask(request).await.expect("the node answers");
+    let served = Served::start(node).await;
+    let (_, listed) = post(&served, "maintenance/alarm", r#"{"action":"GET"}"#).await;
+    assert!(listed.contains(r#""alarms":[{"memberID":"1","alarm":"NOSPACE"}]"#), "{listed}");
+    let sick = r#"{"health":"false","reason":"ALARM NOSPACE"}"#;
+    assert_eq!(ask(&served, "GET /health").await, (503, sick.to_owned()));
+    let disarm = r#"{"action":"DEACTIVATE","memberID":"1","alarm":"NOSPACE"}"#;
+    post(&served, "maintenance/alarm", disarm).await;
+    assert_eq!(ask(&served, "GET /health").await.0, 200);
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ async fn every_refusal_of_the_node_reads_as_etcds() {
         (Error::RequestTooLarge, Code::InvalidArgument, "etcdserver: request is too large"),
         (Error::TooManyRequests, Code::ResourceExhausted, "etcdserver: too many requests"),
         (Error::NoSpace, Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+        (Error::Corrupt, Code::DataLoss, "etcdserver: corrupt cluster"),
         (Error::NoLeader, Code::Unavailable, "etcdserver: no leader"),
         (Error::TimedOut, Code::Unavailable, "etcdserver: request timed out"),
         (Error::Stopped, Code::Unavailable, "etcdserver: server stopped"),
