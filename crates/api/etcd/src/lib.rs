@@ -43,6 +43,7 @@ mod maintenance;
 mod method;
 mod metrics;
 mod password;
+mod punctual;
 mod serve;
 mod snapshot;
 mod tls;
