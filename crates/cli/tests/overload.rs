@@ -183,7 +183,7 @@ async fn come_and_go(address: SocketAddr, number: usize) {
     };
     // The node may have hung up already.
     let _ = stream.write_all(said).await;
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         // Gone without a word: the other side sees a reset.
         stream.set_zero_linger().expect("it is a socket");
     }
