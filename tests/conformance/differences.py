@@ -8,6 +8,132 @@ from collections import namedtuple
 Difference = namedtuple("Difference", "reason etcd quorate")
 
 DIFFERENCES = {
+    "auth.permissions_are_given_and_taken": Difference(
+        "A range that is empty or has no key permits nothing, so it is refused, as etcd does since 3.6; 3.5.1 keeps it.",
+        etcd=[
+            '< AuthRoleGrantPermissionResponse',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+0 raft_term=<measured>}',
+            '< AuthRoleGrantPermissionResponse',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+0 raft_term=<measured>}',
+            '< AuthRoleGrantPermissionResponse',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+0 raft_term=<measured>}',
+            '< AuthRoleGrantPermissionResponse',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+0 raft_term=<measured>}',
+            '    perm {}',
+            "    perm {range_end='\\x00'}",
+            "    perm {key='d' range_end='c'}",
+            "    perm {key='d' range_end='d'}",
+            '    perm {}',
+            "    perm {range_end='\\x00'}",
+            "    perm {key='d' range_end='c'}",
+            "    perm {key='d' range_end='d'}",
+        ],
+        quorate=[
+            '< INVALID_ARGUMENT: etcdserver: invalid auth management',
+            '< INVALID_ARGUMENT: etcdserver: invalid auth management',
+            '< INVALID_ARGUMENT: etcdserver: invalid auth management',
+            '< INVALID_ARGUMENT: etcdserver: invalid auth management',
+        ],
+    ),
+    "auth.before_it_is_enabled": Difference(
+        "While authentication is not enabled nobody is asked who they are, as in etcd 3.6; 3.5.1 looks at a token that nobody needed to send.",
+        etcd=[
+            '< UNAUTHENTICATED: etcdserver: invalid auth token',
+        ],
+        quorate=[
+            '< PutResponse',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+1 raft_term=<measured>}',
+        ],
+    ),
+    "auth.without_authentication_again": Difference(
+        "While authentication is not enabled nobody is asked who they are, as in etcd 3.6; 3.5.1 looks at a token that nobody needed to send.",
+        etcd=[
+            '< UNAUTHENTICATED: etcdserver: invalid auth token',
+        ],
+        quorate=[
+            '< PutResponse',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+2 raft_term=<measured>}',
+        ],
+    ),
+    "auth.logging_in": Difference(
+        "That a user has no password is not told to somebody who guesses at one.",
+        etcd=[
+            '< UNKNOWN: auth: authentication failed, password was given for no password user',
+        ],
+        quorate=[
+            '< INVALID_ARGUMENT: etcdserver: authentication failed, invalid user ID or password',
+        ],
+    ),
+    "auth.transactions_are_asked_about_throughout": Difference(
+        "Transactions in transactions are asked about too, and a put that returns what was there before needs permission to read it; etcd 3.5.1 looks at neither.",
+        etcd=[
+            '< TxnResponse',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+4 raft_term=<measured>}',
+            '    succeeded True',
+            '    responses {response_txn={header={} succeeded=True responses=[{response_put={header={revision=r+4}}}]}}',
+            '< TxnResponse',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+4 raft_term=<measured>}',
+            '    succeeded True',
+            '    responses {response_txn={header={} succeeded=True}}',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+4 raft_term=<measured>}',
+            '< TxnResponse',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+5 raft_term=<measured>}',
+            '    succeeded True',
+            '    responses {response_put={header={revision=r+5}}}',
+        ],
+        quorate=[
+            '< PERMISSION_DENIED: etcdserver: permission denied',
+            '< PERMISSION_DENIED: etcdserver: permission denied',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+3 raft_term=<measured>}',
+            '< PERMISSION_DENIED: etcdserver: permission denied',
+        ],
+    ),
+    "auth.leases_guard_what_is_bound_to_them": Difference(
+        "The keys of a lease are told only to who may read them, as in etcd 3.6.",
+        etcd=[
+            '< LeaseTimeToLiveResponse',
+            '    header {cluster_id=<this cluster> member_id=n1 revision=r+1 raft_term=<measured>}',
+            '    ID 700',
+            '    TTL <about what was granted>',
+            '    grantedTTL 100',
+            "    keys 'apple'",
+        ],
+        quorate=[
+            '< PERMISSION_DENIED: etcdserver: permission denied',
+        ],
+    ),
+    "auth.who_is_not_root_runs_nothing": Difference(
+        "Who may not do a thing is told so before its arguments are looked at, and always in the same words.",
+        etcd=[
+            '< INVALID_ARGUMENT: etcdserver: given member URLs are invalid',
+            '< UNKNOWN: auth: permission denied',
+            '< UNKNOWN: auth: permission denied',
+        ],
+        quorate=[
+            '< PERMISSION_DENIED: etcdserver: permission denied',
+            '< PERMISSION_DENIED: etcdserver: permission denied',
+            '< PERMISSION_DENIED: etcdserver: permission denied',
+        ],
+    ),
+    "auth.watches_are_asked_about": Difference(
+        "A watch that was refused has the id -1, as in etcd since 3.5.5.",
+        etcd=[
+        ],
+        quorate=[
+            '    watch_id -1',
+            '    watch_id -1',
+        ],
+    ),
+    "auth.a_watch_without_a_token": Difference(
+        "A watch that was refused has the id -1 and says what is missing, as in etcd since 3.5.5.",
+        etcd=[
+            "    cancel_reason 'rpc error: code = PermissionDenied desc = etcdserver: permission denied'",
+        ],
+        quorate=[
+            '    watch_id -1',
+            "    cancel_reason 'rpc error: code = InvalidArgument desc = etcdserver: user name is empty'",
+        ],
+    ),
     "cluster.a_learner_comes_and_goes": Difference(
         "An update of a learner's URLs leaves it a learner; etcd 3.5.1 forgets that it is one.",
         etcd=[

@@ -9,6 +9,8 @@ import urllib.request
 import grpc
 
 ANSWER_WITHIN_S = 10
+# What every user of every case has.
+PASSWORD = "open sesame"
 # Larger than any answer here, so that no limit is the client's.
 MESSAGE_BYTES_MAX = 64 << 20
 
@@ -21,6 +23,11 @@ class Refusal:
 
     def __bool__(self):
         return False
+
+
+def shown(token):
+    """The metadata in which a call shows its token."""
+    return [("token", token)] if token else []
 
 
 class Server:
@@ -42,13 +49,14 @@ class Server:
         return make(method.path, lambda sent: sent if isinstance(sent, bytes) else sent.SerializeToString(),
                     method.response.FromString)
 
-    def ask(self, name, node=0, **fields):
+    def ask(self, name, /, node=0, token=None, **fields):
         """An answer that is in no transcript."""
         method = self.methods[name]
-        return self.stub(method, node)(method.request(**fields), timeout=ANSWER_WITHIN_S)
+        return self.stub(method, node)(method.request(**fields), timeout=ANSWER_WITHIN_S, metadata=shown(token))
 
     def clear(self):
-        """Leaves no key, lease, alarm, newcomer or past, and returns the revision."""
+        """Leaves no user, role, key, lease, alarm, newcomer or past, and returns the revision."""
+        self.clear_users()
         for alarm in self.ask("Maintenance.Alarm").alarms:
             self.ask("Maintenance.Alarm", action="DEACTIVATE", memberID=alarm.memberID, alarm=alarm.alarm)
         self.catch_up()
@@ -64,6 +72,19 @@ class Server:
         self.ask("KV.Compact", revision=revision)
         self.catch_up()
         return revision
+
+    def clear_users(self):
+        try:
+            root = self.ask("Auth.Authenticate", name="root", password=PASSWORD).token
+            self.ask("Auth.AuthDisable", token=root)
+        except grpc.RpcError as error:
+            if error.details() != "etcdserver: authentication is not enabled":
+                raise
+        for user in self.ask("Auth.UserList").users:
+            self.ask("Auth.UserDelete", name=user)
+        for role in self.ask("Auth.RoleList").roles:
+            self.ask("Auth.RoleDelete", role=role)
+        self.auth_base = self.ask("Auth.AuthStatus").authRevision
 
     def catch_up(self):
         """Has every node apply what was done: one that has answered a linearizable read has."""
@@ -84,19 +105,19 @@ class Session:
         self.server, self.transcript, self.base = server, transcript, base
         self.streams = []
 
-    def call(self, name, node=0, **fields):
+    def call(self, name, /, node=0, token=None, **fields):
         """Asks once. Returns the answer, a list of them if the method gives a stream, or a refusal."""
         method = self.server.methods[name]
-        return self.send(method, method.request(**fields), node)
+        return self.send(method, method.request(**fields), node, token)
 
     def raw(self, name, sent, node=0):
         """Asks with bytes that no message of ours need be."""
         return self.send(self.server.methods[name], sent, node)
 
-    def send(self, method, sent, node):
+    def send(self, method, sent, node, token=None):
         self.transcript.asked(method, sent)
         try:
-            answer = self.server.stub(method, node)(sent, timeout=ANSWER_WITHIN_S)
+            answer = self.server.stub(method, node)(sent, timeout=ANSWER_WITHIN_S, metadata=shown(token))
             answer = list(answer) if method.gives_stream else answer
         except grpc.RpcError as error:
             refusal = Refusal(error)
@@ -106,9 +127,9 @@ class Session:
             self.transcript.answered(method, message)
         return answer
 
-    def quietly(self, name, node=0, **fields):
+    def quietly(self, name, /, node=0, token=None, **fields):
         """Asks for what the case only needs, not for what it shows."""
-        return self.server.ask(name, node, **fields)
+        return self.server.ask(name, node, token, **fields)
 
     def put(self, key, value=b"v", **fields):
         """A write that the case needs. Returns its revision."""
@@ -120,17 +141,18 @@ class Session:
     def note(self, text):
         self.transcript.note(text)
 
-    def stream(self, name, node=0):
-        stream = Stream(self, self.server.methods[name], node)
+    def stream(self, name, node=0, token=None):
+        stream = Stream(self, self.server.methods[name], node, token)
         self.streams.append(stream)
         return stream
 
-    def watch(self, node=0):
-        return self.stream("Watch.Watch", node)
+    def watch(self, node=0, token=None):
+        return self.stream("Watch.Watch", node, token)
 
-    def http(self, path, method="GET", headers=None):
+    def http(self, path, method="GET", headers=None, body=None):
         """Asks over HTTP. Returns the status, the type and the text, and records nothing."""
-        request = urllib.request.Request(f"http://{self.server.endpoints[0]}{path}", method=method, headers=headers or {})
+        url = f"http://{self.server.endpoints[0]}{path}"
+        request = urllib.request.Request(url, method=method, headers=headers or {}, data=body)
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_WITHIN_S) as answer:
                 return answer.status, answer.headers.get_content_type(), answer.read().decode()
@@ -148,11 +170,11 @@ END = object()
 class Stream:
     """A call of which both sides are streams."""
 
-    def __init__(self, session, method, node):
+    def __init__(self, session, method, node, token):
         self.session, self.method = session, method
         self.outbound, self.inbound = queue.Queue(), queue.Queue()
         self.held = []
-        self.call = session.server.stub(method, node)(iter(self.outbound.get, END))
+        self.call = session.server.stub(method, node)(iter(self.outbound.get, END), metadata=shown(token))
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):

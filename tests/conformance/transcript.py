@@ -113,6 +113,10 @@ class Transcript:
             return f"r{value - self.base:+}" if value > 0 else str(value)
         if name in MEASURED:
             return "<measured>"
+        if name == "authRevision":
+            return f"a{value - self.server.auth_base:+}"
+        if name == "token":
+            return "<a token>"
         if name in MEMBERS or kind.startswith("Member") and name == "ID":
             return self.newcomers.get(value) or self.members.get(value) or str(value)
         if name == "lease" or kind.startswith("Lease") and name == "ID":

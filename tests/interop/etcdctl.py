@@ -15,9 +15,6 @@ Not asked: --sort-by with --limit but without --order. etcd then cuts the range 
 import argparse
 import itertools
 import json
-import os
-import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,79 +22,13 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import check
+import held
+import users
+from ctl import BAD_ARGUMENTS, Node, Tally
 from local_cluster import ClusterError, EtcdCluster, QuorateCluster, etcd_binaries, stop_when_terminated
 
-COMMAND_WITHIN_S = 30
 SETTLES_WITHIN_S = 20
-# etcdctl's exit codes.
-DONE, REFUSED, BAD_ARGUMENTS = 0, 1, 128
-
-
-class Tally:
-    """What held and what did not."""
-
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def check(self, where, what, got, expected):
-        if got == expected:
-            self.passed += 1
-            print(f"ok      {where:4} {what}")
-        else:
-            self.failed += 1
-            print(f"FAILED  {where:4} {what}\n  expected {expected!r}\n  got      {got!r}")
-
-
-class Node:
-    """etcdctl with the endpoint of one node, or with all of them."""
-
-    def __init__(self, etcdctl, endpoints, name, tally):
-        self.etcdctl, self.endpoints, self.name, self.tally = etcdctl, endpoints, name, tally
-
-    def run(self, command, stdin=""):
-        words = [str(self.etcdctl), "--endpoints", self.endpoints, *shlex.split(command)]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCDCTL_")}
-        environment["ETCDCTL_API"] = "3"
-        return subprocess.run(words, input=stdin, env=environment, capture_output=True, text=True,
-                              timeout=COMMAND_WITHIN_S)
-
-    def says(self, command, *lines, stdin=""):
-        """The command succeeds and prints these lines."""
-        done = self.run(command, stdin)
-        got = (done.returncode, done.stdout) if done.returncode == DONE else (done.returncode, error_of(done))
-        self.tally.check(self.name, shown(command, stdin), got, (DONE, "".join(line + "\n" for line in lines)))
-
-    def refuses(self, command, error, code=REFUSED, stdin=""):
-        """The command fails with this error."""
-        done = self.run(command, stdin)
-        got = (done.returncode, error_of(done))
-        self.tally.check(self.name, shown(command, stdin), got, (code, f"Error: {error}"))
-
-    def json(self, command, stdin=""):
-        """What the command prints as JSON; nothing if it fails."""
-        done = self.run(f"{command} -w json", stdin)
-        try:
-            return json.loads(done.stdout)
-        except ValueError:
-            return {}
-
-    def holds(self, command, what, of, expected, stdin=""):
-        """A part of what the command prints as JSON is as expected."""
-        got = of(self.json(command, stdin))
-        self.tally.check(self.name, f"{shown(command, stdin)} -w json: {what}", got, expected)
-
-    def revision(self):
-        return self.json("get none")["header"]["revision"]
-
-
-def error_of(done):
-    """etcdctl's error, without the log lines of its client around it."""
-    lines = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
-    return lines[-1] if lines else done.stderr
-
-
-def shown(command, stdin):
-    return f"{command} <<< {stdin!r}" if stdin else command
 
 
 def key_value(key, value, created, modified, version):
@@ -345,8 +276,12 @@ def ask(cluster, tally):
         hashes(node, cluster)
         membership(node)
         upkeep(node)
+    for node in nodes:
+        held.ask(node)
     visibility(nodes)
     leadership(every, nodes)
+    users.ask(every, nodes)
+    check.ask(nodes[0])
 
 
 def main():

@@ -12,6 +12,9 @@ use crate::cluster::NodeIndex;
 /// Why an ordeal failed: because it could not be carried out, or because the database did not stand it.
 #[derive(Debug, Error)]
 pub enum TortureError {
+    /// A watcher was told of something else than what happened.
+    #[error("{0}")]
+    Watch(String),
     /// No file could be made or read.
     #[error("cannot {action} {}: {source}", path.display())]
     File {

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`cluster`] | nodes as processes: started, killed, paused, restarted, and looked after |
 //! | [`load`] | clients that read and write all the time, and the history of what they saw |
+//! | [`audience`] | watchers on every node, and whether they were told of what happened |
 //! | [`verdict`] | whether a history and what is in the store afterwards agree |
 //! | [`ordeal`] | what every test under load begins, waits for and ends with |
 //! | [`command`] | one run of the binary that is expected to end by itself |
@@ -24,6 +25,7 @@
 //!
 //! Open first: [`cluster::Cluster`], [`load::Load`], [`load::Report::judge`].
 
+pub mod audience;
 pub mod cluster;
 pub mod command;
 mod error;
@@ -33,6 +35,7 @@ pub mod ordeal;
 pub mod process;
 pub mod verdict;
 
+pub use audience::Audience;
 pub use cluster::{Cluster, NodeIndex};
 pub use error::TortureError;
 pub use load::{Load, LoadOptions, Report};

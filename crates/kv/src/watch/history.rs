@@ -21,31 +21,11 @@ pub struct History {
     /// Who may read what, as of then.
     pub auth: Arc<AuthTable>,
     /// None once nobody can ask for it any more: it would keep files from being removed.
-    past: Option<Arc<dyn Past>>,
+    past: Option<Arc<Past>>,
 }
 
-/// A past in whichever engine it is.
-trait Past: Send + Sync {
-    fn read(
-        &self,
-        from: Revision,
-        upto: Revision,
-        portion: Portion,
-        prev_kv: bool,
-    ) -> Result<Changes, EngineError>;
-}
-
-impl<V: View + Send + Sync> Past for PreparedChanges<V> {
-    fn read(
-        &self,
-        from: Revision,
-        upto: Revision,
-        portion: Portion,
-        prev_kv: bool,
-    ) -> Result<Changes, EngineError> {
-        PreparedChanges::read(self, from, upto, portion, prev_kv)
-    }
-}
+/// Reads a past in whichever engine it is: see [`PreparedChanges::read`].
+type Past = dyn Fn(Revision, Revision, Portion, bool) -> Result<Changes, EngineError> + Send + Sync;
 
 impl History {
     /// The history in a store that is being prepared.
@@ -53,13 +33,9 @@ impl History {
     where
         V: View + Send + Sync + 'static,
     {
-        History {
-            term,
-            now: changes.now,
-            compacted: changes.compacted,
-            auth: changes.auth.clone(),
-            past: Some(Arc::new(changes)),
-        }
+        let (now, compacted, auth) = (changes.now, changes.compacted, changes.auth.clone());
+        let past = move |from, upto, portion, prev_kv| changes.read(from, upto, portion, prev_kv);
+        History { term, now, compacted, auth, past: Some(Arc::new(past)) }
     }
 
     /// See [`PreparedChanges::read`]. It may read from the disk, so this is not for an event loop.
@@ -74,7 +50,7 @@ impl History {
         prev_kv: bool,
     ) -> Result<Changes, EngineError> {
         let past = self.past.as_ref().expect("a history was released and then read");
-        past.read(from, upto, portion, prev_kv)
+        past(from, upto, portion, prev_kv)
     }
 
     pub(super) fn is_released(&self) -> bool {
