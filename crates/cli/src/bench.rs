@@ -9,15 +9,19 @@
 //! said. The servers' CPU time is read at the edges of the measured window, and divided by what they completed
 //! between them; on a machine that the generator shares with the servers it is the steadiest figure.
 //!
+//! [`watches`] and [`leases`] measure what very many of them do to a node.
+//!
 //! Open first: [`load`], [`figures`].
 
 mod figures;
 mod fill;
 mod keys;
+mod leases;
 mod load;
 mod pace;
 mod processes;
 mod report;
+mod watches;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -52,6 +56,10 @@ enum Workload {
     Mixed,
     /// Write each of --keys once, in transactions, and say how long that took
     Fill,
+    /// Watch each of --keys, in --streams, and say what that takes and whether all are told
+    Watches,
+    /// Hold a lease for each of --keys, let all end at once, and say how long that took
+    Leases,
 }
 
 /// Measure a cluster, by itself or beside a peer
@@ -109,6 +117,15 @@ pub(crate) struct BenchArgs {
     /// mixed: which part of the operations reads
     #[arg(long, value_name = "0…1", default_value_t = 0.5, value_parser = share)]
     read_share: f64,
+
+    /// watches: how many streams carry them
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    streams: u64,
+
+    /// leases: how long after the first is granted all are to end
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive_seconds)]
+    ttl: f64,
 
     /// Let nodes answer reads by themselves
     #[arg(long)]
@@ -169,8 +186,10 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// `quorate bench`
 pub(crate) fn run(args: BenchArgs) -> Result<(), CliError> {
-    if args.workload == Workload::Fill {
-        return run_fill(&args);
+    match args.workload {
+        Workload::Fill => return run_fill(&args),
+        Workload::Watches | Workload::Leases => return run_multitude(&args),
+        Workload::Put | Workload::Get | Workload::Mixed => {}
     }
     let plan = args.plan()?;
     let runtime = waiting_runtime()?;
@@ -237,11 +256,31 @@ fn run_fill(args: &BenchArgs) -> Result<(), CliError> {
     })
 }
 
+/// `quorate bench watches`, `quorate bench leases`
+fn run_multitude(args: &BenchArgs) -> Result<(), CliError> {
+    if !args.against.is_empty() {
+        return Err(CliError::Misuse(
+            "watches and leases have no --against; measure each cluster by itself".into(),
+        ));
+    }
+    let plan = args.plan()?;
+    let target = waiting_runtime()?.block_on(args.target())?;
+    progress("measuring");
+    let (json, text) = if args.workload == Workload::Watches {
+        let watched = watches::run(&plan, args.streams, &target)?;
+        (watched.as_json(), watched.as_text())
+    } else {
+        let expired = leases::run(&plan, Duration::from_secs_f64(args.ttl), &target)?;
+        (expired.as_json(), expired.as_text())
+    };
+    print(&if args.json { format!("{json}\n") } else { text })
+}
+
 impl BenchArgs {
     fn plan(&self) -> Result<Plan, CliError> {
         let keys = self.key_space()?;
         let operation = match self.workload {
-            Workload::Put | Workload::Fill => Operation::Put,
+            Workload::Put | Workload::Fill | Workload::Watches | Workload::Leases => Operation::Put,
             Workload::Get => Operation::Get,
             Workload::Mixed => Operation::Mixed { read_share: self.read_share },
         };

@@ -163,6 +163,12 @@ impl Cluster {
         all.filter(|node| !self.nodes[node.0].is_paused && self.runs(*node)).collect()
     }
 
+    /// The process of a node that runs, for whoever looks at what it uses.
+    pub fn pid(&mut self, node: NodeIndex) -> Option<u32> {
+        let process = self.nodes[node.0].process.as_mut()?;
+        process.end().is_none().then(|| process.pid())
+    }
+
     /// Where a node listens for clients.
     pub fn client_address(&self, node: NodeIndex) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.nodes[node.0].client.port).into()

@@ -35,6 +35,11 @@ impl Process {
         Ok(Process { child, _keeps_alive })
     }
 
+    /// What the system calls it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, if it did.
     pub(crate) fn end(&mut self) -> Option<ExitStatus> {
         // The only error is that it is not our child.

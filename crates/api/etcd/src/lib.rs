@@ -44,6 +44,7 @@ mod method;
 mod metrics;
 mod outbound;
 mod password;
+mod punctual;
 mod serve;
 mod snapshot;
 mod tls;

@@ -21,10 +21,20 @@ use crate::face::Face;
 use crate::gateway;
 use crate::grpc::{self, Payload};
 use crate::http as plain;
+use crate::punctual::Punctual;
 use crate::tls::{self, Caller, Entrance};
 
+/// How long a client may take to say which HTTP it speaks. From then on each has a bound of its own.
+const OPENED_WITHIN: Duration = Duration::from_secs(30);
 /// How long to wait before accepting again when the process has run out of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a call may count against its connection's window while nobody has read its message, however short that is: h2
+/// takes messages of less than 256 bytes for so long, and hangs up with `too_many_data_frames` on who has sent half a
+/// window of them that nobody has read.
+const UNREAD_CALL_BYTES: u32 = 512;
+/// hyper's own window, and the largest that HTTP/2 has (RFC 9113, section 6.9.1), in bytes.
+const WINDOW_BYTES: std::ops::RangeInclusive<u32> = 1 << 20..=(1 << 31) - 1;
 
 /// Serves clients at an entrance until `shutdown` is ready, then lets calls under way end for
 /// [`drain_timeout_ms`](crate::FaceConfig::drain_timeout_ms) and cuts off the rest.
@@ -49,6 +59,7 @@ pub async fn serve(
         .auto_date_header(false)
         .keep_alive_interval(face.config.keep_alive_interval)
         .keep_alive_timeout(face.config.keep_alive_timeout)
+        .initial_connection_window_size(window_bytes(face.config.calls_per_connection_max))
         .max_concurrent_streams(face.config.calls_per_connection_max);
     let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
@@ -96,6 +107,12 @@ pub async fn serve(
     Ok(())
 }
 
+/// So many bytes may be on their way on a connection that nobody has read: enough for all the calls that it may have under
+/// way, so that none is hung up on who sends short ones faster than they are begun.
+fn window_bytes(calls_max: u32) -> u32 {
+    calls_max.saturating_mul(UNREAD_CALL_BYTES).clamp(*WINDOW_BYTES.start(), *WINDOW_BYTES.end())
+}
+
 /// One connection from its first request to its last.
 fn connection(
     builder: &Builder<TokioExecutor>,
@@ -108,7 +125,9 @@ fn connection(
     let caller = Arc::new(caller);
     let service =
         service_fn(move |request| respond(face.clone(), caller.clone(), request, is_for_metrics));
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = builder
+        .serve_connection(TokioIo::new(Punctual::new(stream, OPENED_WITHIN)), service)
+        .into_owned();
     watcher.watch(connection)
 }
 

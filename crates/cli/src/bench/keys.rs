@@ -10,13 +10,19 @@ pub(crate) const PREFIX: u8 = b'_';
 pub(crate) struct Keys {
     count: u64,
     key_bytes: usize,
+    prefix: u8,
 }
 
 impl Keys {
     /// So many keys of this length, if they fit.
     pub(crate) fn new(count: u64, key_bytes: usize) -> Option<Self> {
         let digits = count.checked_sub(1)?.to_string().len();
-        (digits < key_bytes).then_some(Keys { count, key_bytes })
+        (digits < key_bytes).then_some(Keys { count, key_bytes, prefix: PREFIX })
+    }
+
+    /// As many keys of the same length, and none of these.
+    pub(crate) fn beginning_with(self, prefix: u8) -> Self {
+        Keys { prefix, ..self }
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -26,7 +32,7 @@ impl Keys {
     /// The key with this index.
     pub(crate) fn key(&self, mut index: u64) -> Bytes {
         let mut key = vec![b'0'; self.key_bytes];
-        key[0] = PREFIX;
+        key[0] = self.prefix;
         for digit in key[1..].iter_mut().rev() {
             *digit = b'0' + (index % 10) as u8;
             index /= 10;
@@ -36,7 +42,7 @@ impl Keys {
 
     /// The first key, and the end of the range of all keys.
     pub(crate) fn range(&self) -> (Bytes, Bytes) {
-        (self.key(0), Bytes::from(vec![PREFIX + 1]))
+        (self.key(0), Bytes::from(vec![self.prefix + 1]))
     }
 }
 

@@ -134,7 +134,11 @@ pub(crate) const FOREIGN: &[Foreign] = &[
         "false",
         "to go on without a majority, make a cluster of a backup: quorate snapshot restore",
     ),
-    no_effect("grpc-keepalive-min-time", "5s", "a client may ask as often as it likes"),
+    no_effect(
+        "grpc-keepalive-min-time",
+        "5s",
+        "a client may ask as often as it likes: it is read on when it has taken the answer before",
+    ),
     no_effect("host-whitelist", "*", "requests are not refused by the host they name"),
     no_effect("initial-election-tick-advance", "true", "an election needs no head start"),
     refused(
