@@ -22,6 +22,8 @@
 mod history;
 mod hub;
 pub mod index;
+mod notice;
 
 pub use history::History;
-pub use hub::{Hub, Limits, MUTANTS, Notice, Refusal, StreamId, WATCHES_PER_STREAM_MAX, Watch};
+pub use hub::{Hub, Limits, MUTANTS, WATCHES_PER_STREAM_MAX};
+pub use notice::{Notice, Refusal, StreamId, Watch};
