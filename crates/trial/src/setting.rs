@@ -14,16 +14,16 @@ const PURPOSE: u64 = 0x6861_7a61_7264;
 /// And the chance of mixed versions apart from that of the other hazards.
 const VERSIONS: u64 = 0x6d69_7865_6473;
 /// In how many of a hundred runs versions mix. Messages that are encoded take their time, so it can't be in all.
-const MIXED_PERCENT: u64 = 8;
+const MIXED_PERCENT: u64 = 6;
 
 /// And that of an audience.
 const AUDIENCE: u64 = 0x6175_6469_656e;
 /// In how many of a hundred runs without churn there is one.
-const AUDIENCE_PERCENT: u64 = 12;
+const AUDIENCE_PERCENT: u64 = 8;
 /// And that of users.
 const USERS: u64 = 0x0075_7365_7273;
 /// In how many of a hundred runs without churn there are some.
-const USERS_PERCENT: u64 = 5;
+const USERS_PERCENT: u64 = 4;
 
 /// What a run meets beside the plan's faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
