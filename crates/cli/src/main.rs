@@ -37,10 +37,6 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::config_file::Format;
 use crate::error::CliError;
 
-/// What lives in messages and maps is small and short-lived.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A distributed database in one binary, spoken to with the clients of etcd v3.
 #[derive(Debug, Parser)]
 #[command(name = "quorate", version, arg_required_else_help = true)]

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::metrics::Counters;
 use crate::password::{BCRYPT_COST, Passwords};
 use crate::proto::etcdserverpb::ResponseHeader;
+use crate::room::Room;
 use crate::token::{TokenKind, Tokens};
 use crate::watch::Lookout;
 
@@ -41,6 +42,8 @@ pub struct FaceConfig {
     pub group: GroupId,
     /// The longest write, in bytes.
     pub request_bytes_max: usize,
+    /// How much all requests may take that have begun to arrive and are not whole, in bytes.
+    pub unfinished_bytes_max: usize,
     /// How many calls one connection may have under way.
     pub calls_per_connection_max: u32,
     /// How often an idle HTTP/2 connection is asked whether its client is still there; none for never. A client whose
@@ -70,6 +73,7 @@ impl FaceConfig {
             member_id,
             group: GroupId(0),
             request_bytes_max: REQUEST_BYTES_MAX,
+            unfinished_bytes_max: 256 << 20,
             calls_per_connection_max: 1 << 16,
             keep_alive_interval: Some(Duration::from_secs(60)),
             keep_alive_timeout: Duration::from_secs(20),
@@ -92,6 +96,7 @@ pub struct Face {
     pub(crate) lookout: Arc<Lookout>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) passwords: Arc<Passwords>,
+    pub(crate) room: Arc<Room>,
     /// Who asks, if that was said.
     pub(crate) asker: Option<Asker>,
     node: Handle<NodeRequest, NodeResponse>,
@@ -114,6 +119,7 @@ impl Face {
             lookout: Arc::new(lookout),
             tokens: Arc::new(Tokens::new(config.auth_token.clone())),
             passwords: Arc::new(Passwords::new(config.bcrypt_cost)),
+            room: Arc::new(Room::new(config.unfinished_bytes_max)),
             asker: None,
             config: Arc::new(config),
             node,

@@ -129,7 +129,7 @@ where
     let schema = Schema::of(method);
     // Base64 makes four bytes of three.
     let bytes_max = (face.config.request_bytes_max + MESSAGE_OVERHEAD_BYTES) / 3 * 4;
-    let mut values = Values::new(body, bytes_max);
+    let mut values = Values::new(body, bytes_max, face.room.place());
     let first = values.next().await?;
     let is_stream = method.shape() == Shape::BidiStream;
     let first = match first {

@@ -27,6 +27,7 @@ use crate::inbound::Inbound;
 use crate::method::{Method, Shape};
 use crate::outbound::Outbound;
 use crate::proto::{etcdserverpb as wire, v3electionpb};
+use crate::room::Place;
 
 /// What stands before a message: whether it is compressed, and its length.
 pub(crate) const PREFIX_BYTES: usize = 5;
@@ -159,10 +160,11 @@ where
 {
     if method.shape() == Shape::BidiStream {
         let bytes_max = face.config.request_bytes_max + MESSAGE_OVERHEAD_BYTES;
-        let inbound = Inbound::new(body, bytes_max, face.counters.clone(), method);
+        let inbound =
+            Inbound::new(body, bytes_max, face.room.place(), face.counters.clone(), method);
         return converse(face, method, inbound);
     }
-    let message = read_message(body, face.config.request_bytes_max).await?;
+    let message = read_message(body, face.config.request_bytes_max, face.room.place()).await?;
     face.counters.count_received(method, message.len());
     let subject = face.config.audit.then(|| audit::subject(method, &message));
     let answer = carry_out(face, method, message).await;
@@ -317,14 +319,20 @@ fn refusal(error: Error) -> Response<Payload> {
 }
 
 /// Reads the one message of a unary call, up to the end of what the client sends.
-async fn read_message<B>(body: B, request_bytes_max: usize) -> Result<Bytes, Error>
+async fn read_message<B>(
+    body: B,
+    request_bytes_max: usize,
+    mut place: Place,
+) -> Result<Bytes, Error>
 where
     B: Body<Data = Bytes>,
 {
     let bytes_max = request_bytes_max + MESSAGE_OVERHEAD_BYTES;
     let mut body = pin!(body);
     let mut whole = Bytes::new();
-    while let Some(piece) = next_piece(body.as_mut()).await? {
+    while !body.is_end_stream()
+        && let Some(piece) = next_piece(body.as_mut()).await?
+    {
         if piece.is_empty() {
             continue;
         }
@@ -337,6 +345,7 @@ where
         if whole.len() > PREFIX_BYTES + bytes_max {
             return Err(Error::Framing("there is more than one"));
         }
+        place.grow_to(whole.len())?;
     }
     let bytes = message_bytes(&whole)?.ok_or(Error::Framing("there is none"))?;
     whole.advance(PREFIX_BYTES);

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::grpc::{PREFIX_BYTES, message_bytes, next_piece};
 use crate::method::Method;
 use crate::metrics::Counters;
+use crate::room::Place;
 
 /// The messages of a stream.
 pub(crate) struct Inbound<B> {
@@ -16,6 +17,8 @@ pub(crate) struct Inbound<B> {
     /// What has arrived and was not taken.
     arrived: BytesMut,
     message_bytes_max: usize,
+    /// What of a message that has not arrived whole takes room.
+    place: Place,
     counters: Arc<Counters>,
     method: Method,
 }
@@ -28,18 +31,21 @@ where
     pub(crate) fn new(
         body: B,
         message_bytes_max: usize,
+        place: Place,
         counters: Arc<Counters>,
         method: Method,
     ) -> Self {
-        Inbound { body, arrived: BytesMut::new(), message_bytes_max, counters, method }
+        Inbound { body, arrived: BytesMut::new(), message_bytes_max, place, counters, method }
     }
 
     /// The next message; none once the client has said all that it wanted to. Whoever stops waiting loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             if let Some(message) = self.next_arrived()? {
+                self.place.clear();
                 return Ok(Some(message));
             }
+            self.place.grow_to(self.arrived.len())?;
             match next_piece(std::pin::Pin::new(&mut self.body)).await? {
                 Some(piece) => self.arrived.extend_from_slice(&piece),
                 None if self.arrived.is_empty() => return Ok(None),

@@ -45,6 +45,7 @@ mod metrics;
 mod outbound;
 mod password;
 mod punctual;
+mod room;
 mod serve;
 mod snapshot;
 mod tls;

@@ -78,7 +78,7 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     refused("discovery-srv", "", NO_DISCOVERY),
     refused("discovery-srv-name", "", NO_DISCOVERY),
     no_effect("downgrade-check-time", "5s", "there is no downgrade to look out for"),
-    no_effect("enable-grpc-gateway", "false", "there is no JSON gateway yet"),
+    no_effect("enable-grpc-gateway", "false", "the JSON gateway is always there"),
     no_effect("enable-log-rotation", "false", NO_ROTATION),
     no_effect("enable-pprof", "false", "this is no Go program; use perf"),
     refused("enable-v2", "false", NO_V2),

@@ -5,6 +5,7 @@ use hyper::body::Body;
 
 use crate::error::Error;
 use crate::grpc::next_piece;
+use crate::room::Place;
 
 /// The objects of a body.
 pub(super) struct Values<B> {
@@ -13,6 +14,8 @@ pub(super) struct Values<B> {
     arrived: BytesMut,
     scan: Scan,
     bytes_max: usize,
+    /// What of an object that has not arrived whole takes room.
+    place: Place,
 }
 
 /// How much of what has arrived was looked at, and what was seen there. Each byte is looked at once, however small the
@@ -57,8 +60,8 @@ impl<B> Values<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    pub(super) fn new(body: B, bytes_max: usize) -> Self {
-        Values { body, arrived: BytesMut::new(), scan: Scan::default(), bytes_max }
+    pub(super) fn new(body: B, bytes_max: usize, place: Place) -> Self {
+        Values { body, arrived: BytesMut::new(), scan: Scan::default(), bytes_max, place }
     }
 
     /// The next object, as far as brackets tell; none at the end of the body. Whoever stops waiting loses nothing.
@@ -66,12 +69,14 @@ where
         loop {
             if let Some(bytes) = self.scan.object_bytes(&self.arrived)? {
                 self.scan = Scan::default();
+                self.place.clear();
                 return Ok(Some(self.arrived.split_to(bytes).freeze()));
             }
             if self.arrived.len() > self.bytes_max {
                 let (bytes, bytes_max) = (self.arrived.len(), self.bytes_max);
                 return Err(Error::MessageTooLarge { bytes, bytes_max });
             }
+            self.place.grow_to(self.arrived.len())?;
             match next_piece(std::pin::Pin::new(&mut self.body)).await? {
                 Some(piece) => self.arrived.extend_from_slice(&piece),
                 None if self.scan.depth == 0 => return Ok(None),

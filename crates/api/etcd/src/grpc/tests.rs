@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::*;
+use crate::room::Room;
 
 /// A body of data frames, as a connection would deliver them.
 struct Pieces(VecDeque<Bytes>);
@@ -21,7 +22,8 @@ impl Body for Pieces {
 
 /// Reads pieces that never keep anyone waiting.
 fn read(pieces: impl IntoIterator<Item = Bytes>, bytes_max: usize) -> Result<Bytes, Error> {
-    let read = pin!(read_message(Pieces(pieces.into_iter().collect()), bytes_max));
+    let place = Arc::new(Room::new(1 << 20)).place();
+    let read = pin!(read_message(Pieces(pieces.into_iter().collect()), bytes_max, place));
     match read.poll(&mut Context::from_waker(std::task::Waker::noop())) {
         Poll::Ready(message) => message,
         Poll::Pending => panic!("every piece is there, yet the reader waits"),

@@ -8,6 +8,7 @@ mod gateway;
 mod generated_client;
 mod refusals;
 mod stock_client;
+mod unfinished;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,7 +58,14 @@ impl Served {
     }
 }
 
+/// How much the face takes of requests that are not whole: a few of the longest.
+const UNFINISHED_BYTES_MAX: usize = 4 << 20;
+
 /// A face of the first of two members.
 fn config() -> FaceConfig {
-    FaceConfig { drain_timeout_ms: 50, ..FaceConfig::new(99, NodeId(1)) }
+    FaceConfig {
+        drain_timeout_ms: 50,
+        unfinished_bytes_max: UNFINISHED_BYTES_MAX,
+        ..FaceConfig::new(99, NodeId(1))
+    }
 }
