@@ -260,6 +260,50 @@ async fn who_asks_for_much_and_reads_nothing_takes_no_memory_and_holds_nobody_up
 }
 
 #[tokio::test]
+async fn beyond_the_places_for_slow_readers_one_more_is_refused_until_they_have_gone() {
+    /// As many as may be answered at a time with what does not fit into memory.
+    const PLACES: usize = 128;
+    const VALUES: usize = 256;
+    const VALUE_BYTES: usize = 128 << 10;
+    const READ: usize = 16;
+    let cluster = cluster(1).await;
+    let mut client = cluster.client(FIRST).await.expect("a client");
+    for number in 0..VALUES {
+        let put = client.put(format!("big-{number:04}"), vec![7; VALUE_BYTES], None);
+        put.await.expect("it is served");
+    }
+    let range = call("/etcdserverpb.KV/Range", b"\x0a\x03big\x12\x03bih");
+    let mut readers = Vec::new();
+    for _ in 0..PLACES {
+        let mut stream = connect(cluster.client_address(FIRST)).await;
+        stream.write_all(&[PREFACE, &range].concat()).await.expect("a few bytes are taken");
+        // As much as shows that the answer has begun.
+        let mut begun = [0; 1024];
+        let read = tokio::time::timeout(DEADLINE, stream.read_exact(&mut begun)).await;
+        read.expect("the answer begins in time").expect("the answer begins");
+        readers.push(stream);
+    }
+    let some = Some(etcd_client::GetOptions::new().with_prefix().with_limit(READ as i64));
+    let error = client.get("big", some.clone()).await.expect_err("there is no place left");
+    let words = "etcdserver: too many requests";
+    assert!(refused(&error, Code::ResourceExhausted, words), "{error}");
+    let one = client.get("big-0000", None).await.expect("what is short needs no place");
+    assert_eq!(one.kvs().len(), 1);
+    drop(readers);
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match client.get("big", some.clone()).await {
+            Ok(found) => break assert_eq!(found.kvs().len(), READ),
+            Err(error) if refused(&error, Code::ResourceExhausted, words) => {
+                assert!(Instant::now() < deadline, "the places are not given back");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    cluster.finish().await.expect("every node stops cleanly");
+}
+
+#[tokio::test]
 async fn pings_without_end_take_no_memory_and_hold_nobody_up() {
     const GROWTH_MAX: u64 = 16 * MIB;
     let mut cluster = cluster(1).await;

@@ -12,6 +12,7 @@ use quorate_kv::request::{Command, Query, RangeRequest, RangeResponse, Response,
 use quorate_kv::service::{MemberChange, Members, NodeRequest, NodeResponse, Status};
 use quorate_kv::watch::History;
 use quorate_runtime::{Handle, Metrics, Stopped};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
 use crate::metrics::Counters;
@@ -20,6 +21,9 @@ use crate::proto::etcdserverpb::ResponseHeader;
 use crate::room::Room;
 use crate::token::{TokenKind, Tokens};
 use crate::watch::Lookout;
+
+/// How long whoever asks for much waits until others have had their answers.
+const PLACE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The version of etcd whose behaviour the face has, as clients ask for it.
 pub const ETCD_VERSION: &str = "3.6.0";
@@ -44,6 +48,9 @@ pub struct FaceConfig {
     pub request_bytes_max: usize,
     /// How much all requests may take that have begun to arrive and are not whole, in bytes.
     pub unfinished_bytes_max: usize,
+    /// How many answers may be read from the store while they are sent. Each holds a thread, however slow its client is,
+    /// and others need threads too.
+    pub readers_max: usize,
     /// How many calls one connection may have under way.
     pub calls_per_connection_max: u32,
     /// How often an idle HTTP/2 connection is asked whether its client is still there; none for never. A client whose
@@ -74,6 +81,7 @@ impl FaceConfig {
             group: GroupId(0),
             request_bytes_max: REQUEST_BYTES_MAX,
             unfinished_bytes_max: 256 << 20,
+            readers_max: 128,
             calls_per_connection_max: 1 << 16,
             keep_alive_interval: Some(Duration::from_secs(60)),
             keep_alive_timeout: Duration::from_secs(20),
@@ -97,6 +105,7 @@ pub struct Face {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) room: Arc<Room>,
+    readers: Arc<Semaphore>,
     /// Who asks, if that was said.
     pub(crate) asker: Option<Asker>,
     node: Handle<NodeRequest, NodeResponse>,
@@ -120,6 +129,7 @@ impl Face {
             tokens: Arc::new(Tokens::new(config.auth_token.clone())),
             passwords: Arc::new(Passwords::new(config.bcrypt_cost)),
             room: Arc::new(Room::new(config.unfinished_bytes_max)),
+            readers: Arc::new(Semaphore::new(config.readers_max)),
             asker: None,
             config: Arc::new(config),
             node,
@@ -131,6 +141,15 @@ impl Face {
     /// The face as somebody sees it.
     pub(crate) fn asked_by(&self, asker: Asker) -> Self {
         Face { asker: Some(asker), ..self.clone() }
+    }
+
+    /// A place among those whose answers are read while they are sent. Readers who read give theirs back soon.
+    ///
+    /// # Errors
+    /// If there is none for a while: too many requests.
+    pub(crate) async fn begin_to_read(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let place = tokio::time::timeout(PLACE_WITHIN, self.readers.clone().acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or_else(|| StoreError::TooManyRequests.into())
     }
 
     /// The header of an answer.

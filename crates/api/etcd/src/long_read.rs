@@ -35,6 +35,7 @@ impl Face {
     /// Carries a read out, and gives the answer's payload once its length is known. What cannot be answered is refused
     /// before anything is sent.
     pub(crate) async fn stream(&self, read: LongRead) -> Result<Payload, Error> {
+        let place = self.begin_to_read().await?;
         let (pieces, taken) = channel(QUEUED_MAX);
         let (begun, is_begun) = oneshot::channel();
         let term = read.term();
@@ -46,6 +47,7 @@ impl Face {
                 Ok(()) => writing.finish(),
                 Err(error) => writing.fail(StoreError::from(error).into()),
             }
+            drop(place);
         });
         let messages = is_begun.await.map_err(|_| StoreError::Stopped)??;
         Ok(Payload::stream(messages))

@@ -26,6 +26,7 @@ const PAGE_BYTES: u64 = 512;
 
 impl Face {
     pub(crate) async fn snapshot(&self) -> Result<Receiver<Result<Bytes, Error>>, Error> {
+        let place = self.begin_to_read().await?;
         let backup = self.backup().await?;
         let header = self.header(backup.info().revision, backup.term());
         let (messages, taken) = channel(QUEUED_MAX);
@@ -37,6 +38,7 @@ impl Face {
                 // If the client has gone, nobody wants to know.
                 let _ = sending.messages.blocking_send(Err(error));
             }
+            drop(place);
         });
         Ok(taken)
     }
