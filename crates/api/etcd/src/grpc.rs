@@ -330,9 +330,7 @@ where
     let bytes_max = request_bytes_max + MESSAGE_OVERHEAD_BYTES;
     let mut body = pin!(body);
     let mut whole = Bytes::new();
-    while !body.is_end_stream()
-        && let Some(piece) = next_piece(body.as_mut()).await?
-    {
+    while let Some(piece) = next_piece(body.as_mut()).await? {
         if piece.is_empty() {
             continue;
         }
@@ -344,6 +342,9 @@ where
         }
         if whole.len() > PREFIX_BYTES + bytes_max {
             return Err(Error::Framing("there is more than one"));
+        }
+        if body.is_end_stream() {
+            break;
         }
         place.grow_to(whole.len())?;
     }

@@ -3,7 +3,7 @@
 //! A request is in memory as soon as its first bytes are. A client that begins many and ends none would fill a node with
 //! them: a connection may have thousands of calls under way, and each may be as long as a request can be. So all that waits
 //! for its rest has to fit into one [`Room`]; what doesn't is refused at once, as are requests that come in faster than they
-//! can be carried out. What arrives whole needs none of it.
+//! can be carried out. What arrives in one piece that says it is all needs none of it.
 //!
 //! *Omitted.* A limit in time: who never ends a request keeps its part of the room until the connection ends.
 
