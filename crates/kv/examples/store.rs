@@ -41,19 +41,7 @@ fn random_value(bytes: usize) -> Bytes {
 }
 
 fn get(range: KeyRange, limit: usize) -> Query {
-    Query::Range(RangeRequest {
-        range,
-        limit,
-        revision: None,
-        sort: None,
-        serializable: false,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
-    })
+    Query::Range(RangeRequest { limit, ..RangeRequest::of(range) })
 }
 
 /// The commands that a shard applies in a turn.

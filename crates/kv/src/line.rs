@@ -170,19 +170,7 @@ fn oldest(prefix: &Bytes) -> Operation {
 
 /// A read of one key of a range.
 fn limited(range: KeyRange) -> RangeRequest {
-    RangeRequest {
-        range,
-        limit: 1,
-        revision: None,
-        sort: None,
-        serializable: false,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
-    }
+    RangeRequest { limit: 1, ..RangeRequest::of(range) }
 }
 
 /// That a key was created at a revision; 0 is that it is not there.

@@ -153,6 +153,25 @@ pub struct RangeRequest {
     pub max_create_revision: Revision,
 }
 
+impl RangeRequest {
+    /// A linearizable read of all that a range holds now.
+    pub fn of(range: KeyRange) -> Self {
+        RangeRequest {
+            range,
+            limit: 0,
+            revision: None,
+            sort: None,
+            serializable: false,
+            keys_only: false,
+            count_only: false,
+            min_mod_revision: Revision(0),
+            max_mod_revision: Revision(0),
+            min_create_revision: Revision(0),
+            max_create_revision: Revision(0),
+        }
+    }
+}
+
 /// Writes one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PutRequest {

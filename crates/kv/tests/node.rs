@@ -149,19 +149,7 @@ fn get(group: GroupId, key: &'static str, serializable: bool) -> NodeRequest {
 }
 
 fn range(group: GroupId, range: KeyRange, serializable: bool) -> NodeRequest {
-    let query = Query::Range(RangeRequest {
-        range,
-        limit: 0,
-        revision: None,
-        sort: None,
-        serializable,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
-    });
+    let query = Query::Range(RangeRequest { serializable, ..RangeRequest::of(range) });
     NodeRequest::Query { group, query, serializable }
 }
 

@@ -330,17 +330,8 @@ fn told(event: &Event, prev_kv: bool) -> Told {
 
 fn contents(store: &Store) -> BTreeMap<Bytes, KeyValue> {
     let all = RangeRequest {
-        range: KeyRange { start: Bytes::from_static(b"\0"), end: RangeEnd::Unbounded },
-        limit: 0,
-        revision: None,
-        sort: None,
         serializable: true,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
+        ..RangeRequest::of(KeyRange { start: Bytes::from_static(b"\0"), end: RangeEnd::Unbounded })
     };
     match store.query(&Query::Range(all)) {
         Ok(Response::Range(range)) => {

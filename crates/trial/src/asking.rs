@@ -34,19 +34,7 @@ pub(crate) fn range(rng: &mut Rng) -> KeyRange {
 
 /// A read of a range.
 pub(crate) fn read(range: KeyRange) -> RangeRequest {
-    RangeRequest {
-        range,
-        limit: 0,
-        revision: None,
-        sort: None,
-        serializable: false,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
-    }
+    RangeRequest::of(range)
 }
 
 /// A watch of a range, by nobody yet.

@@ -129,19 +129,7 @@ fn key_range(span: &Span) -> kv::KeyRange {
 }
 
 fn range_request(span: &Span) -> kv::RangeRequest {
-    kv::RangeRequest {
-        range: key_range(span),
-        limit: 0,
-        revision: None,
-        sort: None,
-        serializable: false,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: kv::Revision(0),
-        max_mod_revision: kv::Revision(0),
-        min_create_revision: kv::Revision(0),
-        max_create_revision: kv::Revision(0),
-    }
+    kv::RangeRequest::of(key_range(span))
 }
 
 fn compare(compare: &Compare) -> kv::Compare {

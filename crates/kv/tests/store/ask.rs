@@ -37,19 +37,7 @@ pub(crate) fn delete(range: KeyRange) -> DeleteRangeRequest {
 }
 
 pub(crate) fn get(range: KeyRange) -> RangeRequest {
-    RangeRequest {
-        range,
-        limit: 0,
-        revision: None,
-        sort: None,
-        serializable: false,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
-    }
+    RangeRequest::of(range)
 }
 
 pub(crate) fn get_at(range: KeyRange, revision: i64) -> RangeRequest {
