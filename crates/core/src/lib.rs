@@ -21,6 +21,6 @@ pub mod quorum;
 
 pub use host::{Host, Visible, World};
 pub use id::{GroupId, Mark, NodeId, RequestId};
-pub use mutant::Mutants;
+pub use mutant::{LabMutants, Mutants};
 pub use out::{Effect, Gate, Out, Sink};
 pub use protocol::{Input, Protocol};

@@ -36,3 +36,26 @@ impl Mutants {
         }
     }
 }
+
+/// As [`Mutants`], of a protocol that only the lab runs: always compiled in, so that a reader can switch a bug on and watch
+/// it being caught. What production runs asks [`Mutants`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LabMutants {
+    active: Option<&'static str>,
+}
+
+impl LabMutants {
+    /// No bug but those we don't know of.
+    pub const NONE: LabMutants = LabMutants { active: None };
+
+    /// Switches one bug on.
+    pub const fn only(name: &'static str) -> Self {
+        LabMutants { active: Some(name) }
+    }
+
+    /// Whether the named bug is on.
+    #[inline]
+    pub fn has(self, name: &str) -> bool {
+        self.active == Some(name)
+    }
+}

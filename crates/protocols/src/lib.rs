@@ -4,6 +4,10 @@
 //!
 //! What never may: I/O, a clock, randomness of its own, or anything that only the database needs.
 //!
-//! Open first: [`consensus::raft`].
+//! Open first: [`consensus::paxos`], then [`consensus::raft`].
 
+pub mod broadcast;
+pub mod clock;
 pub mod consensus;
+pub mod coordination;
+pub mod detector;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quorate_core::{Host, NodeId, Protocol, RequestId};
 
+use crate::counters::Counters;
 use crate::disk::Loss;
 use crate::faults::{FAULTS_MAX, Fault, Scheduled};
 use crate::node::{Event, Process, Shared, Waiting};
@@ -129,6 +130,11 @@ impl<P: Protocol> Clients<'_, P> {
     /// Any node, live or not.
     pub fn any_node(&mut self) -> NodeId {
         NodeId(self.shared.workload_rng.below(self.hosts.len() as u64) + 1)
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 
     /// Whether everything has healed.

@@ -1,3 +1,5 @@
 //! Agreement among nodes that crash and lose messages, but don't lie.
 
+pub mod paxos;
 pub mod raft;
+pub mod two_generals;

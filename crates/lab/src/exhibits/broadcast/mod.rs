@@ -1,0 +1,5 @@
+//! Who hears what, and in what order.
+
+use crate::row::Row;
+
+pub(crate) const ROWS: &[&dyn Row] = &[];

@@ -1,0 +1,9 @@
+//! Agreement among nodes that crash.
+
+mod paxos;
+mod two_generals;
+
+use crate::row::{Row, Shelf};
+
+pub(crate) const ROWS: &[&dyn Row] =
+    &[&Shelf::<two_generals::TwoGenerals>::NEW, &Shelf::<paxos::SingleDecree>::NEW];

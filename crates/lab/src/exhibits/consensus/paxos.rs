@@ -1,0 +1,205 @@
+//! Single-decree Paxos on show.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use quorate_core::{LabMutants, NodeId};
+use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_protocols::consensus::paxos::{Config, Paxos, Value};
+
+use crate::about::{About, Claim, Family, Knob, Mutant};
+use crate::exhibit::{Broken, Exhibit, Members, Scope};
+use crate::explored::Explorable;
+use crate::scenario::{Expected, Scenario};
+use crate::setup::Setup;
+
+pub(crate) struct SingleDecree {
+    nodes: Vec<NodeId>,
+    has_backoff: bool,
+    mutants: LabMutants,
+}
+
+/// What nodes may forget.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct History {
+    proposed: BTreeSet<Value>,
+    decided: Option<Value>,
+}
+
+const GOALS: &[Goal<Explorable<SingleDecree>>] = &[
+    ("the first value is decided", |cluster| cluster.history().decided == Some(Value(1))),
+    ("the second value is decided", |cluster| cluster.history().decided == Some(Value(2))),
+    ("a majority knows the decision", |cluster| {
+        cluster.states().filter(|paxos| paxos.decided().is_some()).count() >= 2
+    }),
+];
+
+impl Exhibit for SingleDecree {
+    type Protocol = Paxos;
+    type History = History;
+
+    const ABOUT: About = About {
+        name: "paxos",
+        family: Family::Consensus,
+        path: "crates/protocols/src/consensus/paxos.rs",
+        source: include_str!("../../../../protocols/src/consensus/paxos.rs"),
+        claims: &[
+            Claim {
+                name: "agreement",
+                what: "No two nodes decide differently, however often they crash.",
+            },
+            Claim { name: "validity", what: "What is decided was proposed." },
+            Claim {
+                name: "termination",
+                what: "Once all is well, everybody decides if anybody has proposed.",
+            },
+        ],
+        mutants: &[
+            Mutant {
+                name: "promises_before_durable",
+                what: "Sends a promise that a crash may make it forget.",
+                breaks: "agreement",
+                setup: "crashes=8&lasts=300&requests=6",
+            },
+            Mutant {
+                name: "ignores_what_was_accepted",
+                what: "Proposes its own value though a promise carried one.",
+                breaks: "agreement",
+                setup: "",
+            },
+            Mutant {
+                name: "forgets_its_proposal",
+                what: "Proposes 0 where nothing was accepted before.",
+                breaks: "validity",
+                setup: "",
+            },
+        ],
+        knobs: &[Knob {
+            name: "backoff",
+            what: "1 if a proposer that was overtaken waits for a random time, 0 if it tries again at once",
+            min: 0,
+            max: 1,
+            usual: 1,
+        }],
+        scenarios: &[
+            Scenario {
+                name: "two_proposers_one_value",
+                what: "Two nodes propose; the second finds what the first had accepted, and proposes that.",
+                setup: "asks=n1@0,n3@25&delay=10-10&lasts=200",
+                expected: Expected::Holds,
+            },
+            Scenario {
+                name: "a_promise_outlives_a_crash",
+                what: "An acceptor crashes after its promise, comes back, and keeps it.",
+                setup: "asks=n1@0,n3@60&delay=10-10&lasts=400&faults=crash:n2@15+30",
+                expected: Expected::Holds,
+            },
+            Scenario {
+                name: "duelling_proposers",
+                what: "Two proposers that try again at once whenever they are overtaken overtake each other for ever.",
+                setup: "asks=n1@0,n3@5&delay=10-10&backoff=0&lasts=1000&patience=0",
+                expected: Expected::Breaks("termination"),
+            },
+            Scenario {
+                name: "backoff_ends_the_duel",
+                what: "The same two, but whoever is overtaken waits for a random time.",
+                setup: "asks=n1@0,n3@5&delay=10-10&backoff=1&lasts=1000&patience=0",
+                expected: Expected::Holds,
+            },
+        ],
+        curves: &[],
+        is_in_production: false,
+        status: include_str!("../../../status/paxos.txt"),
+    };
+
+    fn setup() -> Setup {
+        Setup {
+            requests: 3,
+            loss: 10,
+            duplicates: 10,
+            crashes: 2,
+            partitions: 1,
+            ..Setup::default()
+        }
+    }
+
+    fn new(setup: &Setup, mutants: LabMutants) -> Result<Self, String> {
+        let has_backoff = setup.knob(&Self::ABOUT, "backoff") == 1;
+        Ok(SingleDecree { nodes: setup.ids().collect(), has_backoff, mutants })
+    }
+
+    fn config(&self, me: NodeId) -> Config {
+        let ms = Duration::from_millis;
+        Config {
+            me,
+            nodes: self.nodes.clone(),
+            backoff: self.has_backoff.then(|| ms(20)..ms(120)),
+            patience: ms(100)..ms(200),
+            curiosity: ms(300)..ms(400),
+            mutants: self.mutants,
+        }
+    }
+
+    fn requests(&self, asked: u32, _: NodeId) -> Vec<Value> {
+        vec![Value(u64::from(asked) + 1)]
+    }
+
+    fn observe(
+        &self,
+        members: &Members<'_, Paxos>,
+        moved: NodeId,
+        history: &mut History,
+    ) -> Result<(), Broken> {
+        let Some(paxos) = members.state(moved) else { return Ok(()) };
+        history.proposed.extend(paxos.proposal());
+        let Some(decided) = paxos.decided() else { return Ok(()) };
+        if !history.proposed.contains(&decided) {
+            let what = format!("{moved} decided {}, which nobody proposed", decided.0);
+            return Err(Broken::new("validity", what));
+        }
+        match history.decided {
+            Some(before) if before != decided => {
+                let what =
+                    format!("{moved} decided {}, and {} was decided before", decided.0, before.0);
+                Err(Broken::new("agreement", what))
+            }
+            _ => {
+                history.decided = Some(decided);
+                Ok(())
+            }
+        }
+    }
+
+    fn settled(&self, members: &Members<'_, Paxos>, _: &History) -> Result<(), Broken> {
+        // A proposal that was lost in a crash before it was durable binds nobody.
+        let is_due = |paxos: &Paxos| paxos.proposal().is_some() || paxos.decided().is_some();
+        let undecided = members.live().find(|(_, paxos)| paxos.decided().is_none());
+        match undecided {
+            Some((node, _)) if members.live().any(|(_, paxos)| is_due(paxos)) => {
+                Err(Broken::new("termination", format!("{node} has not decided")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn scopes() -> Vec<Scope<Self>> {
+        vec![Scope {
+            what: "two proposals, one crash",
+            setup: "nodes=3",
+            bounds: Bounds { crashes: 1, repeats: 0, requests: 2, hints: 0 },
+            timers: vec![],
+            syncs: Syncs::EachTurn,
+            // Ballots are ordered by the names of nodes.
+            is_symmetric: false,
+            breaks: None,
+            goals: GOALS,
+        }]
+    }
+
+    fn cost(nodes: u64) -> Option<(f64, u64)> {
+        Some((5.0, 5 * (nodes - 1)))
+    }
+}
+
+#[cfg(test)]
+crate::show::shown!(SingleDecree);

@@ -1,0 +1,216 @@
+//! An exhibit in the explorer: its model, and the run that a counterexample is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use quorate_core::{NodeId, Protocol};
+use quorate_explore::{
+    Action, Bounds, Counterexample, Explored, Goal, Interruption, Letter, Model, Options, Progress,
+    Snapshot, Step, Syncs, Verdict, explore,
+};
+use quorate_trace::{MessageId, StepLog};
+
+use crate::exhibit::{Broken, Exhibit, Members, Scope};
+use crate::setup::Setup;
+use crate::stage::label;
+
+/// An exhibit within a scope.
+pub struct Explorable<E: Exhibit> {
+    exhibit: E,
+    nodes: Vec<(NodeId, <E::Protocol as Protocol>::Config)>,
+    bounds: Bounds,
+    syncs: Syncs,
+    timers: Vec<(<E::Protocol as Protocol>::Timer, u8)>,
+    goals: &'static [Goal<Explorable<E>>],
+}
+
+impl<E: Exhibit> Explorable<E> {
+    fn new(exhibit: E, setup: &Setup, scope: Scope<E>) -> Self {
+        let Scope { bounds, timers, syncs, goals, .. } = scope;
+        let nodes = setup.ids().map(|node| (node, exhibit.config(node))).collect();
+        Explorable { exhibit, nodes, bounds, syncs, timers, goals }
+    }
+}
+
+impl<E: Exhibit> Model for Explorable<E> {
+    type Protocol = E::Protocol;
+    type History = E::History;
+
+    fn nodes(&self) -> &[(NodeId, <E::Protocol as Protocol>::Config)] {
+        &self.nodes
+    }
+
+    fn blank(&self) -> <E::Protocol as Protocol>::Durable {
+        Default::default()
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    fn syncs(&self) -> Syncs {
+        self.syncs
+    }
+
+    fn timers(&self) -> &[(<E::Protocol as Protocol>::Timer, u8)] {
+        &self.timers
+    }
+
+    fn requests(&self, asked: u8, node: NodeId) -> Vec<<E::Protocol as Protocol>::Request> {
+        self.exhibit.requests(asked.into(), node)
+    }
+
+    fn observe(
+        &self,
+        cluster: &Snapshot<'_, Self>,
+        moved: usize,
+    ) -> Result<Option<E::History>, String> {
+        let count = self.nodes.len() as u64;
+        let of = |node: NodeId| {
+            let position = node.0.checked_sub(1).filter(|at| *at < count)?;
+            Some(cluster.state(position as usize))
+        };
+        let members = Members { count, of: &of };
+        let mut history = cluster.history().clone();
+        let observed = self.exhibit.observe(&members, self.nodes[moved].0, &mut history);
+        observed.map_err(|broken| broken.to_string())?;
+        Ok((history != *cluster.history()).then_some(history))
+    }
+
+    fn goals(&self) -> &[Goal<Self>] {
+        self.goals
+    }
+}
+
+/// What came of an exploration.
+pub struct Found {
+    /// What was explored, in a few words.
+    pub what: &'static str,
+    /// The number of nodes.
+    pub nodes: u64,
+    /// States found.
+    pub states: u64,
+    /// Steps from the start to the furthest.
+    pub depth: u32,
+    /// Whether they are all within the bounds.
+    pub is_exhausted: bool,
+    /// The goals that no run reached.
+    pub missed: Vec<&'static str>,
+    /// The claim that broke, and a shortest run that breaks it: in words, and as a log to be drawn.
+    pub broken: Option<Shortest>,
+    /// The claim that must break.
+    pub breaks: Option<&'static str>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A shortest run that breaks a claim.
+pub struct Shortest {
+    /// What it breaks.
+    pub broken: Broken,
+    /// Its steps.
+    pub steps: usize,
+    /// Step by step, in words.
+    pub text: String,
+    /// The same as a log.
+    pub log: StepLog,
+}
+
+/// Explores an exhibit within a scope.
+pub(crate) fn run<E: Exhibit>(
+    exhibit: E,
+    setup: &Setup,
+    scope: Scope<E>,
+    threads: usize,
+    states_max: Option<u64>,
+    go_on: &mut dyn FnMut(&Progress) -> bool,
+) -> Found {
+    let (what, is_symmetric, breaks) = (scope.what, scope.is_symmetric, scope.breaks);
+    let model = Explorable::new(exhibit, setup, scope);
+    let options = Options { threads, is_symmetric, depth_max: None, states_max };
+    let began = std::time::Instant::now();
+    let report = explore(&model, &options, go_on);
+    let broken = report.counterexample().map(|counterexample| Shortest {
+        broken: Broken::read(&counterexample.broken),
+        steps: counterexample.steps.len(),
+        text: counterexample.to_string(),
+        log: log(setup, counterexample),
+    });
+    Found {
+        what,
+        nodes: setup.nodes,
+        states: report.states,
+        depth: report.depth,
+        is_exhausted: matches!(report.verdict, Verdict::Exhausted),
+        missed: if broken.is_none() { report.missed() } else { Vec::new() },
+        broken,
+        breaks,
+        took: began.elapsed(),
+    }
+}
+
+/// A counterexample as a log.
+fn log<P: Explored>(setup: &Setup, counterexample: &Counterexample<P>) -> StepLog {
+    let mut drawing = Drawing { log: StepLog::in_order(setup.ids()), under_way: BTreeMap::new() };
+    for node in setup.ids() {
+        drawing.log.boot(node, 0);
+    }
+    for step in counterexample.prelude.iter().chain(&counterexample.steps) {
+        drawing.draw(step);
+    }
+    let broken = Broken::read(&counterexample.broken);
+    drawing.log.fail(&broken.claim, &broken.what);
+    drawing.log
+}
+
+/// A log that is being drawn, with the messages under way, by what they say and whose they are.
+struct Drawing {
+    log: StepLog,
+    under_way: BTreeMap<(NodeId, NodeId, String), Vec<MessageId>>,
+}
+
+impl Drawing {
+    fn draw<P: Explored>(&mut self, step: &Step<P>) {
+        let node = step.node;
+        match &step.action {
+            Action::Deliver { from, message, is_repeated } => {
+                let key = (*from, node, label(message).text);
+                let waiting = self.under_way.entry(key.clone()).or_default();
+                // What was sent before the exploration began was sent by nobody that the log knows.
+                let id = match waiting.pop() {
+                    Some(id) => id,
+                    None => self.log.send(*from, node, key.2.clone()),
+                };
+                if *is_repeated {
+                    let copy = self.log.duplicate(id);
+                    self.under_way.entry(key).or_default().push(copy);
+                }
+                self.log.deliver(id);
+            }
+            Action::Fire(timer) => self.log.fire(node, label(timer)),
+            Action::Ask { id, request } => self.log.ask(node, *id, label(request)),
+            Action::Lost { peer } => self.log.peer_lost(node, *peer),
+            Action::Sync { records } => self.log.note(&format!("{node} syncs {records} records")),
+            Action::Crash { kept, lost } => self.crash(node, *kept, *lost),
+        }
+        for Letter { from, to, message } in &step.sent {
+            let text = label(message).text;
+            let id = self.log.send(*from, *to, text.clone());
+            self.under_way.entry((*from, *to, text)).or_default().push(id);
+        }
+        for (id, response) in &step.answered {
+            self.log.reply(node, *id, label(response));
+        }
+        if let Some(Interruption { kept, lost }) = step.interruption {
+            self.crash(node, kept, lost);
+        }
+        if let Some((_, view)) = step.views.iter().find(|(id, _)| *id == node) {
+            self.log.view(node, view);
+        }
+    }
+
+    fn crash(&mut self, node: NodeId, kept: usize, lost: usize) {
+        self.log.crash(node, None, lost as u64);
+        self.log.boot(node, kept as u64);
+    }
+}

@@ -1,0 +1,3 @@
+//! Time and order: what happened before what.
+
+pub mod lamport;
