@@ -171,7 +171,7 @@ impl fmt::Display for Report {
                 ErrorCode::of(*code).map_or("the program's own".into(), |code| code.to_string());
             let first =
                 if text.is_empty() { String::new() } else { format!(", the first: {text}") };
-            writeln!(f, "{:24} {count:6} times{first}", format!("error {code} ({name})"))?;
+            writeln!(f, "error {code} ({name}), {count} times{first}")?;
         }
         let Tally { sent, lost, cut } = self.tally;
         writeln!(
@@ -198,7 +198,7 @@ fn write_findings(
     for (_, findings) in by_name {
         writeln!(f)?;
         for finding in findings.iter().take(SHOWN_MAX) {
-            writeln!(f, "{finding}")?;
+            writeln!(f, "{}", finding.to_string().trim_end())?;
         }
         if findings.len() > SHOWN_MAX {
             writeln!(f, "... and {} more", findings.len() - SHOWN_MAX)?;

@@ -7,8 +7,8 @@
 //! Final reads are repeated for as long as what is wrong may still pass, and no longer than [`Options::settle`]: a good
 //! program is done as soon as it has converged, on a fast machine or a slow one.
 //!
-//! Everything happens on one thread, in the order of one clock ([`Nodes::now`]): [`Run::turn`] does what is due, and
-//! then listens until something is.
+//! Everything happens on one thread, in the order of one clock ([`Nodes::now`]): [`Run::turn`] does what is due, or
+//! listens until something is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -242,10 +242,10 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
         if self.set_up_request == "init" { 1 } else { 2 }
     }
 
-    /// Does what is due, then listens until something is, or somebody speaks, or it is `until`.
+    /// Does the next thing that is due; if there is none, listens until there is, or somebody speaks, or it is `until`.
     fn turn(&mut self, until: Duration) -> Result<(), NodeFault> {
         let now = self.nodes.now();
-        while let Some(entry) = self.due.first_entry()
+        if let Some(entry) = self.due.first_entry()
             && entry.key().0 <= now
         {
             match entry.remove() {
@@ -254,6 +254,8 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
                 Due::Asks(place) => self.ask_next(place, now),
                 Due::GivesUp(op) => self.give_up(op, now),
             }
+            // It may have been what the caller waits for.
+            return Ok(());
         }
         let next = self.due.first_key_value().map_or(until, |((at, _), _)| until.min(*at));
         match self.nodes.hear(next) {
