@@ -181,7 +181,10 @@ impl fmt::Display for Report {
         )?;
         let (nodes, seed, seconds) = (self.nodes, self.seed, self.took.as_secs_f64());
         let partitions = self.partitions;
-        writeln!(f, "{nodes} nodes, {partitions} partitions, seed {seed}, {seconds:.1} s")
+        let nodes = if nodes == 1 { "1 node".into() } else { format!("{nodes} nodes") };
+        let partitions =
+            if partitions == 1 { "1 partition".into() } else { format!("{partitions} partitions") };
+        writeln!(f, "{nodes}, {partitions}, seed {seed}, {seconds:.1} s")
     }
 }
 
