@@ -76,6 +76,7 @@ impl Report {
             Verdict::Held => format!("{} held", self.workload),
             Verdict::Broken(findings) => {
                 let mut names: Vec<_> = findings.iter().map(|finding| finding.anomaly).collect();
+                names.sort_unstable();
                 names.dedup();
                 format!("{} did not hold: {}", self.workload, names.join(", "))
             }

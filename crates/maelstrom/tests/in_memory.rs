@@ -314,7 +314,7 @@ fn a_database_that_forgets_what_it_has_acknowledged_is_found_out() {
         (Workload::PnCounter, "wrong-sum"),
         (Workload::LinKv, "not-linearizable"),
         (Workload::Kafka, "lost"),
-        (Workload::TxnListAppend, "G-single-realtime"),
+        (Workload::TxnListAppend, "incompatible-order"),
     ] {
         let report = run_with(&options(workload), Flaw::Forgetful);
         assert!(anomalies(&report).contains(&expected), "{report}");

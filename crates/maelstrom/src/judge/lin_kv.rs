@@ -12,7 +12,7 @@ use quorate_check::{ClientId, History, Verdict, check_within};
 
 use crate::history::{Findings, Op, Outcome};
 
-/// How many steps are tried before the history counts as too hard: some ten seconds' worth.
+/// How many steps are tried before the history counts as too hard.
 const STEPS_MAX: u64 = 10_000_000;
 
 /// A request to a store: a key, and what is wanted of it.

@@ -20,6 +20,9 @@ use std::fmt;
 use crate::history::{Findings, Op, Outcome, listed};
 use crate::judge::dependencies::{Consistency, Dependencies, Why};
 
+/// How many elements of a list are shown.
+const SHOWN_MAX: usize = 5;
+
 /// One step of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Micro {
@@ -33,6 +36,11 @@ impl fmt::Display for Micro {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Micro::Append(key, element) => write!(f, "append {key} {element}"),
+            // A list is told from another by its end.
+            Micro::Read(key, list) if list.len() > SHOWN_MAX => {
+                let end = &list[list.len() - SHOWN_MAX..];
+                write!(f, "read {key} {} elements up to {end:?}", list.len())
+            }
             Micro::Read(key, list) => write!(f, "read {key} {list:?}"),
         }
     }
@@ -195,9 +203,13 @@ fn longest_reads<'h>(ops: &'h [ListOp], found: &mut Findings) -> BTreeMap<u64, &
         for (key, list) in reads(op) {
             let (known, other) = longest[&key];
             if !known.starts_with(list) {
+                let differs =
+                    list.iter().zip(known).take_while(|(one, other)| one == other).count();
                 let what = format!(
-                    "of key {key} neither list begins the other: {} and {}",
+                    "of key {key} neither list begins the other: at {differs} is {} in {}, and {} in {}",
+                    list[differs],
                     described(op),
+                    known[differs],
                     described(other)
                 );
                 found.wrong("incompatible-order", what);
