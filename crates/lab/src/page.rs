@@ -31,22 +31,41 @@ fn section(text: &mut String, row: &dyn Row) {
     line("| claim | what | broken by |\n|---|---|---|".to_owned());
     for claim in about.claims {
         let mutants = about.mutants.iter().filter(|mutant| mutant.breaks == claim.name);
-        let mut breakers: Vec<String> = mutants.map(|mutant| format!("mutant `{}`", mutant.name)).collect();
-        let at_boundary = about.status.lines().filter(|line| line.contains(&format!("breaks {} ", claim.name)) || line.contains(&format!("breaks {},", claim.name)));
+        let mut breakers: Vec<String> =
+            mutants.map(|mutant| format!("mutant `{}`", mutant.name)).collect();
+        let at_boundary = about.status.lines().filter(|line| {
+            line.contains(&format!("breaks {} ", claim.name))
+                || line.contains(&format!("breaks {},", claim.name))
+        });
         breakers.extend(at_boundary.filter_map(|line| match line.split(' ').next()? {
             "scenario" => Some(format!("scenario `{}`", line.split(' ').nth(1)?)),
-            "explored" => Some(format!("exploration: {}", line.split(':').next()?.split(", ").nth(1)?)),
+            "explored" => {
+                Some(format!("exploration: {}", line.split(':').next()?.split(", ").nth(1)?))
+            }
             _ => None,
         }));
-        line(format!("| {} | {} | {} |", claim.name.replace('_', " "), claim.what, breakers.join(", ")));
+        line(format!(
+            "| {} | {} | {} |",
+            claim.name.replace('_', " "),
+            claim.what,
+            breakers.join(", ")
+        ));
     }
     line(String::new());
-    for (part, words) in header.parts.iter().filter(|(part, _)| ["Source", "Cost", "Boundary", "Omitted"].contains(part)) {
+    for (part, words) in header
+        .parts
+        .iter()
+        .filter(|(part, _)| ["Source", "Cost", "Boundary", "Omitted"].contains(part))
+    {
         line(format!("- {part}: {words}"));
     }
     for found in about.status.lines() {
         // The setup of the seeds is long, and `quorate lab list` shows it.
-        let found = if found.starts_with("held") { found.split(" of ").next().unwrap_or(found) } else { found };
+        let found = if found.starts_with("held") {
+            found.split(" of ").next().unwrap_or(found)
+        } else {
+            found
+        };
         line(format!("- {found}"));
     }
 }

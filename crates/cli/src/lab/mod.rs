@@ -4,6 +4,7 @@
 
 mod explore;
 mod list;
+mod maelstrom;
 mod mutants;
 mod run;
 mod serve;
@@ -32,6 +33,7 @@ enum LabCommand {
     Explore(explore::ExploreArgs),
     Mutants(mutants::MutantsArgs),
     Serve(serve::ServeArgs),
+    Maelstrom(Box<maelstrom::MaelstromArgs>),
 }
 
 /// `quorate lab`
@@ -42,6 +44,7 @@ pub(crate) fn run(args: LabArgs) -> Result<(), CliError> {
         LabCommand::Explore(args) => explore::run(&args),
         LabCommand::Mutants(args) => mutants::run(&args),
         LabCommand::Serve(args) => serve::run(&args),
+        LabCommand::Maelstrom(args) => maelstrom::run(*args),
     }
 }
 
