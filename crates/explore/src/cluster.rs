@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use quorate_core::{NodeId, Protocol, RequestId};
 
+use crate::fair::{Doer, Duty};
 use crate::fingerprint::{OfPrints, Renaming, Words, fold};
-use crate::model::{Bounds, Explored, Model, Snapshot, Syncs};
-use crate::node::{Choices, Deeds, Interruption, Node, Task, Terms, run};
+use crate::live::Noted;
+use crate::model::{Bounds, Explored, Happened, Model, Snapshot, Syncs, UNBOUNDED};
+use crate::node::{Choices, Deeds, Interruption, Node, TIMERS_MAX, Task, Terms, Timers, run};
 use crate::trace::{Action, Letter, Step};
-
-/// The timers that a model may name.
-pub(crate) const TIMERS_MAX: usize = 8;
 
 /// A message under way. Once made it doesn't change.
 struct Sealed<P: Protocol> {
@@ -34,7 +33,7 @@ impl Spent {
     fn by(mut self, event: Event) -> Self {
         match event {
             Event::Deliver { is_repeated, .. } => self.repeats += u8::from(is_repeated),
-            Event::Fire { timer, .. } => self.fired[timer] += 1,
+            Event::Fire { timer, is_counted, .. } => self.fired[timer] += u8::from(is_counted),
             Event::Ask { .. } => self.requests += 1,
             Event::Lost { .. } => self.hints += 1,
             Event::Sync { .. } => {}
@@ -43,9 +42,11 @@ impl Spent {
         self
     }
 
-    fn words(self) -> [u64; 2] {
+    /// In words, of as many timers as there are.
+    fn words(&self, timers: usize) -> impl Iterator<Item = u64> {
         let rare = [self.crashes, self.repeats, self.requests, self.hints, 0, 0, 0, 0];
-        [u64::from_le_bytes(rare), u64::from_le_bytes(self.fired)]
+        let (fired, _) = self.fired[..timers.next_multiple_of(8)].as_chunks();
+        [rare].into_iter().chain(fired.iter().copied()).map(u64::from_le_bytes)
     }
 }
 
@@ -67,7 +68,8 @@ pub(crate) struct State<M: Model> {
 
 impl<M: Model> State<M> {
     pub(crate) fn snapshot(&self) -> Snapshot<'_, M> {
-        Snapshot { nodes: &self.nodes, moved: None, history: &self.history.history }
+        let history = &self.history.history;
+        Snapshot { nodes: &self.nodes, moved: None, history, happened: Happened::default() }
     }
 }
 
@@ -75,7 +77,7 @@ impl<M: Model> State<M> {
 #[derive(Clone, Copy)]
 enum Event {
     Deliver { letter: usize, is_repeated: bool },
-    Fire { node: usize, timer: usize },
+    Fire { node: usize, timer: usize, is_counted: bool },
     Ask { node: usize, request: usize },
     Lost { node: usize, peer: usize },
     Sync { node: usize },
@@ -103,12 +105,16 @@ struct Turned<P: Explored> {
     chosen: Vec<u32>,
     interruption: Option<Interruption>,
     passed: Vec<P>,
+    asked: Option<(RequestId, P::Request)>,
+    has_restarted: bool,
+    touched: Timers,
 }
 
 impl<P: Explored> Turned<P> {
-    /// Whether nothing came of it.
-    fn is_idle(&self, before: &Node<P>) -> bool {
-        self.sent.is_empty()
+    /// Whether nothing came of it. To whoever asks what is fair, a timer that is armed anew is something.
+    fn is_idle(&self, before: &Node<P>, is_fairness_asked: bool) -> bool {
+        !(is_fairness_asked && self.touched != 0)
+            && self.sent.is_empty()
             && self.answered.is_empty()
             && self.passed.is_empty()
             && self.node.prints == before.prints
@@ -122,6 +128,9 @@ type TurnKey = (u64, u64, u64);
 #[allow(clippy::disallowed_types, reason = "it is looked up and never walked through")]
 type Turns<P> =
     std::collections::HashMap<TurnKey, Arc<[Arc<Turned<P>>]>, BuildHasherDefault<OfPrints>>;
+
+/// How long the beginning of an exploration may be.
+const PRELUDE_MAX: usize = 10_000;
 
 /// The turns that are remembered at once.
 const TURNS_MAX: usize = 1 << 17;
@@ -137,6 +146,8 @@ pub(crate) struct Explorer<'a, M: Model> {
     turns: Turns<M::Protocol>,
     /// Whether the exploration has begun.
     has_begun: bool,
+    copies_max: usize,
+    is_fairness_asked: bool,
 }
 
 impl<'a, M: Model> Explorer<'a, M> {
@@ -151,6 +162,8 @@ impl<'a, M: Model> Explorer<'a, M> {
             words: Words::default(),
             turns: Turns::default(),
             has_begun: true,
+            copies_max: model.copies_max(),
+            is_fairness_asked: !model.eventually().is_empty(),
         }
     }
 
@@ -185,15 +198,20 @@ impl<'a, M: Model> Explorer<'a, M> {
 
     /// The cluster when the exploration begins, and how it came to be so.
     pub(crate) fn begin(&mut self) -> (State<M>, u64, Vec<Step<M::Protocol>>) {
+        let model = self.model;
+        if !model.begins_settled() {
+            let (state, print) = self.start();
+            return (state, print, Vec::new());
+        }
         self.has_begun = false;
         let (mut state, _) = self.start();
         let mut steps = Vec::new();
-        let model = self.model;
         self.let_arrive(&mut state, &mut steps);
         for (node, timer) in model.prelude() {
             let timer = model.timers().iter().position(|(known, _)| known == timer);
             let timer = timer.expect("the timers of the prelude are among the model's");
-            self.happen(&mut state, Event::Fire { node: *node, timer }, &mut steps);
+            let event = Event::Fire { node: *node, timer, is_counted: false };
+            self.happen(&mut state, event, &mut steps);
             self.let_arrive(&mut state, &mut steps);
         }
         state.spent = Spent::default();
@@ -207,6 +225,7 @@ impl<'a, M: Model> Explorer<'a, M> {
     fn let_arrive(&mut self, state: &mut State<M>, steps: &mut Vec<Step<M::Protocol>>) {
         self.let_sync(state, steps);
         while !state.letters.is_empty() {
+            assert!(steps.len() < PRELUDE_MAX, "what was sent at the start is answered for ever");
             for due in state.letters.clone() {
                 let is_due = |letter: &Arc<_>| Arc::ptr_eq(letter, &due);
                 let letter = state.letters.iter().position(is_due).expect("it is still under way");
@@ -230,40 +249,81 @@ impl<'a, M: Model> Explorer<'a, M> {
         let change = self.change(state, event, turned);
         assert!(change.broken.is_none(), "the prelude breaks a promise: {:?}", change.broken);
         steps.push(self.step(state, &change));
-        *state = state.after(change);
+        *state = self.after(state, change);
     }
 
     /// Calls `take` with every change that a state may see, always in the same order. It returns whether to go on.
     pub(crate) fn each_change(
         &mut self,
         state: &State<M>,
-        mut take: impl FnMut(Change<M>) -> bool,
+        mut take: impl FnMut(&Self, Change<M>) -> bool,
     ) {
         for event in self.events(state) {
-            let key = self.turn_key(state, event);
-            let turns = match self.turns.get(&key) {
-                Some(known) => known.clone(),
-                None => {
-                    if self.turns.len() >= TURNS_MAX {
-                        self.turns.clear();
-                    }
-                    let turns: Arc<[_]> = self.take_turns(state, event).into();
-                    self.turns.insert(key, turns.clone());
-                    turns
-                }
-            };
-            for turned in turns.iter() {
-                let before = &state.nodes[self.mover(state, event)];
-                if matches!(event, Event::Deliver { .. }) && turned.is_idle(before) {
+            let before = &state.nodes[self.mover(state, event)];
+            for turned in self.turns(state, event).iter() {
+                let is_delivery = matches!(event, Event::Deliver { .. });
+                if is_delivery && turned.is_idle(before, self.is_fairness_asked) {
                     // All that may happen after it may happen without it, while the message is under way for ever.
                     continue;
                 }
                 let change = self.change(state, event, turned.clone());
-                if !take(change) {
+                if !take(self, change) {
                     return;
                 }
             }
         }
+    }
+
+    /// What is to be noted of a state that is about to be explored.
+    pub(crate) fn note(&mut self, state: &State<M>) -> Noted {
+        Noted { duties: self.duties(state), is_cut: self.is_cut(state), changes: Vec::new() }
+    }
+
+    /// What a fair run may not leave undone for ever, if it stays as in this state. A message that would change nothing
+    /// is not of it: it may arrive now, unseen.
+    fn duties(&mut self, state: &State<M>) -> Vec<Duty> {
+        let mut duties = Vec::new();
+        for event in self.events(state) {
+            let Event::Deliver { letter, is_repeated: false } = event else { continue };
+            let before = &state.nodes[self.mover(state, event)];
+            let turns = self.turns(state, event);
+            if !turns.iter().any(|turned| turned.is_idle(before, true)) {
+                duties.push(Duty::Deliver(state.letters[letter].prints[0]));
+            }
+        }
+        for (node, known) in state.nodes.iter().enumerate() {
+            let armed = (0..self.model.timers().len()).filter(|timer| known.is_armed(*timer));
+            duties.extend(armed.map(|timer| Duty::Fire { node, timer }));
+            duties.extend((known.unsynced() > 0).then_some(Duty::Sync { node }));
+        }
+        duties
+    }
+
+    /// Whether a timer is armed that has fired as often as it may: what would be next is beyond the bounds.
+    fn is_cut(&self, state: &State<M>) -> bool {
+        let timers = self.model.timers();
+        state.nodes.iter().any(|known| {
+            (0..timers.len()).any(|timer| known.is_armed(timer) && !self.may_fire(state, timer))
+        })
+    }
+
+    fn may_fire(&self, state: &State<M>, timer: usize) -> bool {
+        let fires_max = self.model.timers()[timer].1;
+        fires_max == UNBOUNDED || state.spent.fired[timer] < fires_max
+    }
+
+    /// A turn, in every way in which it may go; remembered, if it was taken lately.
+    fn turns(&mut self, state: &State<M>, event: Event) -> Arc<[Arc<Turned<M::Protocol>>]> {
+        let key = self.turn_key(state, event);
+        if let Some(known) = self.turns.get(&key) {
+            return known.clone();
+        }
+        if self.turns.len() >= TURNS_MAX {
+            self.turns.clear();
+        }
+        let turns: Arc<[_]> = self.take_turns(state, event).into();
+        self.turns.insert(key, turns.clone());
+        turns
     }
 
     fn events(&self, state: &State<M>) -> Vec<Event> {
@@ -281,8 +341,9 @@ impl<'a, M: Model> Explorer<'a, M> {
         }
         for (node, known) in state.nodes.iter().enumerate() {
             for (timer, (_, fires_max)) in self.model.timers().iter().enumerate() {
-                if known.is_armed(timer) && state.spent.fired[timer] < *fires_max {
-                    events.push(Event::Fire { node, timer });
+                if known.is_armed(timer) && self.may_fire(state, timer) {
+                    let is_counted = *fires_max != UNBOUNDED;
+                    events.push(Event::Fire { node, timer, is_counted });
                 }
             }
             if state.spent.requests < requests {
@@ -367,7 +428,12 @@ impl<'a, M: Model> Explorer<'a, M> {
         while let Some(tried) = choices {
             let terms = Terms { may_crash, ..self.terms(node) };
             let (after, deeds, next) = run(Some(&state.nodes[node]), task.clone(), tried, terms);
-            turns.push(Arc::new(self.turned(node, after, deeds)));
+            let mut turned = self.turned(node, after, deeds);
+            if let Task::Ask { request } = &task {
+                turned.asked = Some((state.nodes[node].next_request(), request.clone()));
+            }
+            turned.has_restarted |= matches!(task, Task::Crash { .. });
+            turns.push(Arc::new(turned));
             choices = next;
         }
         turns
@@ -380,7 +446,7 @@ impl<'a, M: Model> Explorer<'a, M> {
         deeds: Deeds<M::Protocol>,
     ) -> Turned<M::Protocol> {
         node.prints = self.words.prints(&node, &self.ids, self.renamings);
-        let Deeds { mut sent, answered, chosen, interruption, passed } = deeds;
+        let Deeds { mut sent, answered, chosen, interruption, touched, passed } = deeds;
         sent.retain(|(_, message)| !self.has_begun || self.model.may_arrive(message));
         let id = self.ids[at];
         Turned {
@@ -390,6 +456,9 @@ impl<'a, M: Model> Explorer<'a, M> {
             chosen,
             interruption,
             passed,
+            asked: None,
+            has_restarted: interruption.is_some(),
+            touched,
         }
     }
 
@@ -419,11 +488,20 @@ impl<'a, M: Model> Explorer<'a, M> {
         turned: &Turned<M::Protocol>,
     ) -> (Option<M::History>, Option<String>) {
         let mut history: Option<M::History> = None;
-        for now in turned.passed.iter().chain([turned.node.state()]) {
+        let Turned { passed, asked, answered, chosen, has_restarted, .. } = turned;
+        for (at, now) in passed.iter().chain([turned.node.state()]).enumerate() {
+            let mut happened = Happened::default();
+            if at == 0 {
+                happened.asked = asked.as_ref().map(|(id, request)| (*id, request));
+            }
+            if at == passed.len() {
+                happened = Happened { answered, chosen, has_restarted: *has_restarted, ..happened };
+            }
             let snapshot = Snapshot {
                 nodes: &state.nodes,
                 moved: Some((moved, now)),
                 history: history.as_ref().unwrap_or(&state.history.history),
+                happened,
             };
             match self.model.observe(&snapshot, moved) {
                 Ok(None) => {}
@@ -448,18 +526,64 @@ impl<'a, M: Model> Explorer<'a, M> {
         M: 's,
     {
         let history = history.unwrap_or(&state.history);
-        let [rare, fired] = spent.words();
+        let timers = self.model.timers().len();
         let of = |(at, renaming): (usize, &Renaming)| {
             let mut letters = state.letter_sums[at];
             if let Some(letter) = delivered {
                 letters = letters.wrapping_sub(state.letters[letter].prints[at]);
             }
-            letters = sent.iter().fold(letters, |sum, letter| sum.wrapping_add(letter.prints[at]));
+            let posted = self.posted(state, delivered, sent);
+            letters = posted.fold(letters, |sum, letter| sum.wrapping_add(letter.prints[at]));
             let nodes =
                 renaming.in_order().iter().fold(0, |print, n| fold(print, nodes(*n).prints[at]));
-            [letters, history.prints[at], rare, fired].into_iter().fold(nodes, fold)
+            spent.words(timers).fold(fold(fold(nodes, letters), history.prints[at]), fold)
         };
         self.renamings.iter().enumerate().map(of).min().unwrap_or_default()
+    }
+
+    /// Of the letters sent in a state those that find room: not more than there may be are under way that are the same.
+    fn posted<'s>(
+        &self,
+        state: &'s State<M>,
+        delivered: Option<usize>,
+        sent: &'s [Arc<Sealed<M::Protocol>>],
+    ) -> impl Iterator<Item = &'s Arc<Sealed<M::Protocol>>> {
+        let copies_max = self.copies_max;
+        sent.iter().enumerate().filter_map(move |(at, letter)| {
+            if copies_max == usize::MAX {
+                return Some(letter);
+            }
+            let is_same = |other: &&Arc<Sealed<_>>| other.prints[0] == letter.prints[0];
+            let gone = delivered.map(|letter| &state.letters[letter]);
+            let copies = state.letters.iter().filter(is_same).count()
+                + sent[..at].iter().filter(is_same).count()
+                - gone.iter().copied().filter(is_same).count();
+            (copies < copies_max).then_some(letter)
+        })
+    }
+
+    /// The state that a change leads to.
+    pub(crate) fn after(&self, state: &State<M>, change: Change<M>) -> State<M> {
+        let Turned { node, sent, .. } = &*change.turned;
+        let used_up = change.event.used_up();
+        let mut next = State {
+            nodes: state.nodes.clone(),
+            letters: Vec::with_capacity(state.letters.len() + sent.len()),
+            letter_sums: state.letter_sums.clone(),
+            history: change.history.unwrap_or_else(|| state.history.clone()),
+            spent: change.spent,
+        };
+        next.letters.extend_from_slice(&state.letters);
+        next.nodes[change.moved] = node.clone();
+        if let Some(letter) = used_up {
+            let letter = next.letters.remove(letter);
+            let sums = next.letter_sums.iter_mut().zip(&letter.prints);
+            sums.for_each(|(sum, print)| *sum = sum.wrapping_sub(*print));
+        }
+        for letter in self.posted(state, used_up, sent) {
+            next.post(letter.clone());
+        }
+        next
     }
 
     /// A change, for people to read.
@@ -517,6 +641,22 @@ impl<'a, M: Model> Explorer<'a, M> {
     }
 }
 
+impl<M: Model> Change<M> {
+    /// What it does of what is due in the state that it changes.
+    pub(crate) fn doer(&self, state: &State<M>) -> Doer {
+        let node = self.moved;
+        let done = match self.event {
+            Event::Deliver { letter, is_repeated: false } => {
+                Some(Duty::Deliver(state.letters[letter].prints[0]))
+            }
+            Event::Fire { timer, .. } => Some(Duty::Fire { node, timer }),
+            Event::Sync { .. } => Some(Duty::Sync { node }),
+            _ => None,
+        };
+        Doer { done, node, touched: self.turned.touched }
+    }
+}
+
 impl Event {
     /// The letter that is under way no more.
     fn used_up(self) -> Option<usize> {
@@ -528,29 +668,6 @@ impl Event {
 }
 
 impl<M: Model> State<M> {
-    /// The state that a change leads to.
-    pub(crate) fn after(&self, change: Change<M>) -> Self {
-        let Turned { node, sent, .. } = &*change.turned;
-        let mut next = State {
-            nodes: self.nodes.clone(),
-            letters: Vec::with_capacity(self.letters.len() + sent.len()),
-            letter_sums: self.letter_sums.clone(),
-            history: change.history.unwrap_or_else(|| self.history.clone()),
-            spent: change.spent,
-        };
-        next.letters.extend_from_slice(&self.letters);
-        next.nodes[change.moved] = node.clone();
-        if let Some(letter) = change.event.used_up() {
-            let letter = next.letters.remove(letter);
-            let sums = next.letter_sums.iter_mut().zip(&letter.prints);
-            sums.for_each(|(sum, print)| *sum = sum.wrapping_sub(*print));
-        }
-        for letter in sent {
-            next.post(letter.clone());
-        }
-        next
-    }
-
     fn post(&mut self, letter: Arc<Sealed<M::Protocol>>) {
         self.letter_sums.iter_mut().zip(&letter.prints).for_each(|(s, p)| *s = s.wrapping_add(*p));
         let at = self.letters.partition_point(|other| other.prints[0] < letter.prints[0]);

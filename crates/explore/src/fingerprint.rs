@@ -8,7 +8,7 @@
 //! of about N² / 2⁶⁵: one in four million for three million states. Then a state would go unexplored, and a bug might be
 //! missed; none would be invented, since a counterexample is played again before it is shown.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use quorate_core::{Mark, NodeId};
 
@@ -176,6 +176,10 @@ impl Hasher for Words {
         self.words.iter().fold(0, |print, word| fold(print, *word))
     }
 }
+
+/// Something for each of some prints.
+#[allow(clippy::disallowed_types, reason = "it is looked up and never walked through")]
+pub(crate) type ByPrint<T> = std::collections::HashMap<u64, T, BuildHasherDefault<OfPrints>>;
 
 /// A hasher for prints.
 #[derive(Default)]

@@ -36,7 +36,9 @@
 //! Open first: [`model`], [`search`], and `raft` for a model.
 
 mod cluster;
+mod fair;
 mod fingerprint;
+mod live;
 pub mod model;
 mod node;
 #[cfg(feature = "raft")]
@@ -45,7 +47,7 @@ pub mod report;
 pub mod search;
 pub mod trace;
 
-pub use model::{Bounds, Explored, Goal, Model, Snapshot, Syncs};
-pub use report::{Progress, Reached, Report, Stop, Verdict};
+pub use model::{Bounds, Eventually, Explored, Goal, Happened, Model, Snapshot, Syncs, UNBOUNDED};
+pub use report::{Awaited, Progress, Reached, Report, Stop, Verdict};
 pub use search::{Options, explore};
-pub use trace::{Action, Counterexample, Interruption, Letter, Step};
+pub use trace::{Action, Counterexample, Ending, Interruption, Letter, Step};

@@ -2,10 +2,14 @@
 //!
 //! Written out because `derive` would ask for it of the protocol alone, and not of its messages and responses, which
 //! wait here as well.
+//!
+//! Records are counted from the last durable one. How many there were before is no part of what a node is: a protocol
+//! compares the numbers of its records, and by the time it is told of one, all that it has ever seen are behind. Were
+//! they counted from the first, a node that goes on writing would never be again as it was.
 
 use std::hash::{Hash, Hasher};
 
-use super::{Gates, Host};
+use super::{Gates, Host, Visible};
 use crate::Protocol;
 
 impl<P> Clone for Host<P>
@@ -53,8 +57,7 @@ where
     P: Protocol<Message: PartialEq, Response: PartialEq> + PartialEq,
 {
     fn eq(&self, other: &Self) -> bool {
-        let Gates { persisted, synced, waiting } = self;
-        (persisted, synced, waiting) == (&other.persisted, &other.synced, &other.waiting)
+        self.unsynced() == other.unsynced() && self.relative().eq(other.relative())
     }
 }
 
@@ -63,7 +66,19 @@ where
     P: Protocol<Message: Hash, Response: Hash> + Hash,
 {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Gates { persisted, synced, waiting } = self;
-        (persisted, synced, waiting).hash(state);
+        self.unsynced().hash(state);
+        self.waiting.len().hash(state);
+        self.relative().for_each(|waiting| waiting.hash(state));
+    }
+}
+
+impl<P: Protocol> Gates<P> {
+    fn unsynced(&self) -> u64 {
+        self.persisted - self.synced
+    }
+
+    /// What waits, each with how many records must become durable before.
+    fn relative(&self) -> impl Iterator<Item = (u64, &Visible<P>)> {
+        self.waiting.iter().map(|(record, visible)| (record - self.synced, visible))
     }
 }
