@@ -57,11 +57,11 @@ struct Recorded<H> {
 
 /// A cluster. What two states have in common they share.
 pub(crate) struct State<M: Model> {
-    nodes: Box<[Arc<Node<M::Protocol>>]>,
+    nodes: Vec<Arc<Node<M::Protocol>>>,
     /// Those under way, in the order of their prints, so that it doesn't matter which was sent first.
     letters: Vec<Arc<Sealed<M::Protocol>>>,
-    /// The sum of the prints of the letters under each renaming.
-    letter_sums: Box<[u64]>,
+    /// The sum of the prints of nodes and letters under each renaming: a turn changes few of them.
+    sums: Vec<u64>,
     history: Arc<Recorded<M::History>>,
     spent: Spent,
 }
@@ -132,6 +132,9 @@ type Turns<P> =
 /// How long the beginning of an exploration may be.
 const PRELUDE_MAX: usize = 10_000;
 
+/// The states that are kept for their memory.
+const SPARE_MAX: usize = 1 << 14;
+
 /// The turns that are remembered at once.
 const TURNS_MAX: usize = 1 << 17;
 
@@ -148,6 +151,9 @@ pub(crate) struct Explorer<'a, M: Model> {
     has_begun: bool,
     copies_max: usize,
     is_fairness_asked: bool,
+    /// States that are needed no more, for their memory.
+    spare: Vec<State<M>>,
+    events: Vec<Event>,
 }
 
 impl<'a, M: Model> Explorer<'a, M> {
@@ -164,6 +170,15 @@ impl<'a, M: Model> Explorer<'a, M> {
             has_begun: true,
             copies_max: model.copies_max(),
             is_fairness_asked: !model.eventually().is_empty(),
+            spare: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Takes a state that is needed no more.
+    pub(crate) fn recycle(&mut self, state: State<M>) {
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(state);
         }
     }
 
@@ -182,17 +197,19 @@ impl<'a, M: Model> Explorer<'a, M> {
         }
         let history = self.record(M::History::default());
         let mut state = State {
-            nodes: nodes.into_boxed_slice(),
+            nodes,
             letters: Vec::new(),
-            letter_sums: vec![0; self.renamings.len()].into_boxed_slice(),
+            sums: vec![0; self.renamings.len()],
             history,
             spent: Spent::default(),
         };
+        for node in &state.nodes {
+            add(&mut state.sums, &node.prints);
+        }
         for letter in letters {
             state.post(letter);
         }
-        let nodes = |node: usize| &state.nodes[node];
-        let print = self.print(&state, nodes, None, &[], None, state.spent);
+        let print = self.print_of(&state);
         (state, print)
     }
 
@@ -216,7 +233,7 @@ impl<'a, M: Model> Explorer<'a, M> {
         }
         state.spent = Spent::default();
         self.has_begun = true;
-        let print = self.print(&state, |node| &state.nodes[node], None, &[], None, state.spent);
+        let print = self.print_of(&state);
         (state, print, steps)
     }
 
@@ -256,9 +273,21 @@ impl<'a, M: Model> Explorer<'a, M> {
     pub(crate) fn each_change(
         &mut self,
         state: &State<M>,
-        mut take: impl FnMut(&Self, Change<M>) -> bool,
+        mut take: impl FnMut(&mut Self, Change<M>) -> bool,
     ) {
-        for event in self.events(state) {
+        let mut events = std::mem::take(&mut self.events);
+        self.list_events(state, &mut events);
+        self.each_change_by(&events, state, &mut take);
+        self.events = events;
+    }
+
+    fn each_change_by(
+        &mut self,
+        events: &[Event],
+        state: &State<M>,
+        take: &mut impl FnMut(&mut Self, Change<M>) -> bool,
+    ) {
+        for event in events.iter().copied() {
             let before = &state.nodes[self.mover(state, event)];
             for turned in self.turns(state, event).iter() {
                 let is_delivery = matches!(event, Event::Deliver { .. });
@@ -283,7 +312,9 @@ impl<'a, M: Model> Explorer<'a, M> {
     /// is not of it: it may arrive now, unseen.
     fn duties(&mut self, state: &State<M>) -> Vec<Duty> {
         let mut duties = Vec::new();
-        for event in self.events(state) {
+        let mut events = Vec::new();
+        self.list_events(state, &mut events);
+        for event in events {
             let Event::Deliver { letter, is_repeated: false } = event else { continue };
             let before = &state.nodes[self.mover(state, event)];
             let turns = self.turns(state, event);
@@ -326,9 +357,10 @@ impl<'a, M: Model> Explorer<'a, M> {
         turns
     }
 
-    fn events(&self, state: &State<M>) -> Vec<Event> {
+    /// What may happen in a state.
+    fn list_events(&self, state: &State<M>, events: &mut Vec<Event>) {
         let Bounds { crashes, repeats, requests, hints } = self.bounds;
-        let mut events = Vec::new();
+        events.clear();
         for (letter, sealed) in state.letters.iter().enumerate() {
             // Of two that are alike, either will do.
             if letter > 0 && state.letters[letter - 1].prints[0] == sealed.prints[0] {
@@ -361,7 +393,6 @@ impl<'a, M: Model> Explorer<'a, M> {
                 events.extend((0..=known.unsynced()).map(|kept| Event::Crash { node, kept }));
             }
         }
-        events
     }
 
     /// Who moves.
@@ -446,6 +477,8 @@ impl<'a, M: Model> Explorer<'a, M> {
         deeds: Deeds<M::Protocol>,
     ) -> Turned<M::Protocol> {
         node.prints = self.words.prints(&node, &self.ids, self.renamings);
+        let prints = node.prints.iter_mut().zip(self.renamings);
+        prints.for_each(|(print, renaming)| *print = renaming.put(at, *print));
         let Deeds { mut sent, answered, chosen, interruption, touched, passed } = deeds;
         sent.retain(|(_, message)| !self.has_begun || self.model.may_arrive(message));
         let id = self.ids[at];
@@ -474,9 +507,7 @@ impl<'a, M: Model> Explorer<'a, M> {
         spent.crashes += u8::from(turned.interruption.is_some());
         let (history, broken) = self.judge(state, moved, &turned);
         let history = history.map(|history| self.record(history));
-        let nodes = |node: usize| if node == moved { &turned.node } else { &state.nodes[node] };
-        let print =
-            self.print(state, nodes, event.used_up(), &turned.sent, history.as_deref(), spent);
+        let print = self.print_after(state, event, &turned, history.as_deref(), spent);
         Change { event, moved, turned, history, spent, broken, print }
     }
 
@@ -513,32 +544,42 @@ impl<'a, M: Model> Explorer<'a, M> {
     }
 
     /// The least of the prints that a state has under the renamings: all states that differ in names alone have it.
-    fn print<'s>(
+    fn print_of(&self, state: &State<M>) -> u64 {
+        let sums = state.sums.iter().copied();
+        self.least(sums, &state.history, state.spent)
+    }
+
+    /// The print of the state that a turn leads to.
+    fn print_after(
         &self,
-        state: &'s State<M>,
-        nodes: impl Fn(usize) -> &'s Arc<Node<M::Protocol>>,
-        delivered: Option<usize>,
-        sent: &[Arc<Sealed<M::Protocol>>],
+        state: &State<M>,
+        event: Event,
+        turned: &Turned<M::Protocol>,
         history: Option<&Recorded<M::History>>,
         spent: Spent,
-    ) -> u64
-    where
-        M: 's,
-    {
-        let history = history.unwrap_or(&state.history);
-        let timers = self.model.timers().len();
-        let of = |(at, renaming): (usize, &Renaming)| {
-            let mut letters = state.letter_sums[at];
-            if let Some(letter) = delivered {
-                letters = letters.wrapping_sub(state.letters[letter].prints[at]);
+    ) -> u64 {
+        let before = &state.nodes[self.mover(state, event)];
+        let used_up = event.used_up();
+        let sums = state.sums.iter().enumerate().map(|(at, sum)| {
+            let mut sum = sum.wrapping_sub(before.prints[at]).wrapping_add(turned.node.prints[at]);
+            if let Some(letter) = used_up {
+                sum = sum.wrapping_sub(state.letters[letter].prints[at]);
             }
-            let posted = self.posted(state, delivered, sent);
-            letters = posted.fold(letters, |sum, letter| sum.wrapping_add(letter.prints[at]));
-            let nodes =
-                renaming.in_order().iter().fold(0, |print, n| fold(print, nodes(*n).prints[at]));
-            spent.words(timers).fold(fold(fold(nodes, letters), history.prints[at]), fold)
-        };
-        self.renamings.iter().enumerate().map(of).min().unwrap_or_default()
+            let posted = self.posted(state, used_up, &turned.sent);
+            posted.fold(sum, |sum, letter| sum.wrapping_add(letter.prints[at]))
+        });
+        self.least(sums, history.unwrap_or(&state.history), spent)
+    }
+
+    fn least(
+        &self,
+        sums: impl Iterator<Item = u64>,
+        history: &Recorded<M::History>,
+        spent: Spent,
+    ) -> u64 {
+        let spent = spent.words(self.model.timers().len()).fold(0, fold);
+        let prints = sums.zip(&history.prints);
+        prints.map(|(sum, history)| fold(fold(sum, *history), spent)).min().unwrap_or_default()
     }
 
     /// Of the letters sent in a state those that find room: not more than there may be are under way that are the same.
@@ -563,24 +604,31 @@ impl<'a, M: Model> Explorer<'a, M> {
     }
 
     /// The state that a change leads to.
-    pub(crate) fn after(&self, state: &State<M>, change: Change<M>) -> State<M> {
-        let Turned { node, sent, .. } = &*change.turned;
-        let used_up = change.event.used_up();
-        let mut next = State {
-            nodes: state.nodes.clone(),
-            letters: Vec::with_capacity(state.letters.len() + sent.len()),
-            letter_sums: state.letter_sums.clone(),
-            history: change.history.unwrap_or_else(|| state.history.clone()),
-            spent: change.spent,
+    pub(crate) fn after(&mut self, state: &State<M>, change: Change<M>) -> State<M> {
+        let Change { event, moved, turned, history, spent, .. } = change;
+        let history = history.unwrap_or_else(|| state.history.clone());
+        let mut next = match self.spare.pop() {
+            Some(State { mut nodes, mut letters, mut sums, .. }) => {
+                nodes.clone_from(&state.nodes);
+                letters.clone_from(&state.letters);
+                sums.clone_from(&state.sums);
+                State { nodes, letters, sums, history, spent }
+            }
+            None => {
+                let mut letters = Vec::with_capacity(state.letters.len() + turned.sent.len());
+                letters.extend_from_slice(&state.letters);
+                let (nodes, sums) = (state.nodes.clone(), state.sums.clone());
+                State { nodes, letters, sums, history, spent }
+            }
         };
-        next.letters.extend_from_slice(&state.letters);
-        next.nodes[change.moved] = node.clone();
-        if let Some(letter) = used_up {
+        take_away(&mut next.sums, &next.nodes[moved].prints);
+        add(&mut next.sums, &turned.node.prints);
+        next.nodes[moved] = turned.node.clone();
+        if let Some(letter) = event.used_up() {
             let letter = next.letters.remove(letter);
-            let sums = next.letter_sums.iter_mut().zip(&letter.prints);
-            sums.for_each(|(sum, print)| *sum = sum.wrapping_sub(*print));
+            take_away(&mut next.sums, &letter.prints);
         }
-        for letter in self.posted(state, used_up, sent) {
+        for letter in self.posted(state, event.used_up(), &turned.sent) {
             next.post(letter.clone());
         }
         next
@@ -669,8 +717,16 @@ impl Event {
 
 impl<M: Model> State<M> {
     fn post(&mut self, letter: Arc<Sealed<M::Protocol>>) {
-        self.letter_sums.iter_mut().zip(&letter.prints).for_each(|(s, p)| *s = s.wrapping_add(*p));
+        add(&mut self.sums, &letter.prints);
         let at = self.letters.partition_point(|other| other.prints[0] < letter.prints[0]);
         self.letters.insert(at, letter);
     }
+}
+
+fn add(sums: &mut [u64], prints: &[u64]) {
+    sums.iter_mut().zip(prints).for_each(|(sum, print)| *sum = sum.wrapping_add(*print));
+}
+
+fn take_away(sums: &mut [u64], prints: &[u64]) {
+    sums.iter_mut().zip(prints).for_each(|(sum, print)| *sum = sum.wrapping_sub(*print));
 }

@@ -26,8 +26,6 @@ pub(crate) fn fold(print: u64, word: u64) -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Renaming {
     at: Vec<usize>,
-    /// The node that is given each name.
-    given: Vec<usize>,
 }
 
 impl Renaming {
@@ -37,17 +35,12 @@ impl Renaming {
         while is_symmetric && let Some(next) = next_permutation(&all[all.len() - 1]) {
             all.push(next);
         }
-        let invert = |at: &[usize]| {
-            let mut given = vec![0; at.len()];
-            at.iter().enumerate().for_each(|(position, name)| given[*name] = position);
-            given
-        };
-        all.into_iter().map(|at| Renaming { given: invert(&at), at }).collect()
+        all.into_iter().map(|at| Renaming { at }).collect()
     }
 
-    /// The nodes in the order of their new names.
-    pub(crate) fn in_order(&self) -> &[usize] {
-        &self.given
+    /// The print of a node at a position, which is another wherever else the same is found.
+    pub(crate) fn put(&self, position: usize, print: u64) -> u64 {
+        fold(print, self.at[position] as u64)
     }
 }
 

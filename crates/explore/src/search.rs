@@ -10,7 +10,6 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
-use std::thread::ScopedJoinHandle;
 
 use crate::cluster::{Change, Explorer, State};
 use crate::fingerprint::{OfPrints, Renaming};
@@ -67,10 +66,13 @@ struct Found<M: Model> {
     outcome: Result<Option<State<M>>, String>,
 }
 
-/// What a thread found in its share of a round.
-struct Looked<M: Model> {
+/// A thread's explorer, and what it found in its share of a round.
+struct Worker<'a, M: Model> {
+    explorer: Explorer<'a, M>,
     changes: u64,
     found: Vec<Found<M>>,
+    /// The prints of what it found, most of it several times.
+    fresh: Seen,
     /// Of each state, if something is awaited.
     noted: Vec<Noted>,
 }
@@ -88,7 +90,7 @@ struct Link {
 struct Search<'a, M: Model> {
     model: &'a M,
     /// One for each thread.
-    explorers: Vec<Explorer<'a, M>>,
+    workers: Vec<Worker<'a, M>>,
     /// The prints of the states found.
     seen: Seen,
     /// Of each state but the first, by its number.
@@ -104,14 +106,14 @@ struct Search<'a, M: Model> {
 
 impl<'a, M: Model> Search<'a, M> {
     fn new(model: &'a M, renamings: &'a [Renaming], threads: usize) -> Self {
-        let mut explorers: Vec<_> = (0..threads).map(|_| Explorer::new(model, renamings)).collect();
-        let (state, print, _) = explorers[0].begin();
+        let mut workers: Vec<_> = (0..threads).map(|_| Worker::new(model, renamings)).collect();
+        let (state, print, _) = workers[0].explorer.begin();
         let awaited = model.eventually().len();
         assert!(awaited <= AWAITED_MAX, "a model awaits at most {AWAITED_MAX} things");
         let reached = |(name, _): &Goal<M>| Reached { goal: name, depth: None };
         let mut search = Search {
             model,
-            explorers,
+            workers,
             seen: HashSet::from_iter([print]),
             links: Vec::new(),
             graph: (awaited > 0).then(|| Graph::new(model.nodes().len())),
@@ -187,46 +189,57 @@ impl<'a, M: Model> Search<'a, M> {
 
     /// Works through some states of the level. Returns the first change that breaks a promise.
     fn round(&mut self) -> Option<(Link, String)> {
-        let threads = self.explorers.len();
+        let threads = self.workers.len();
         let count = self.frontier.len().min(ROUND_A_THREAD * threads);
-        let states: Vec<Waiting<M>> = self.frontier.drain(..count).collect();
+        let states = &self.frontier.make_contiguous()[..count];
         let share = count.div_ceil(threads);
         let (model, seen) = (self.model, &self.seen);
-        let looked: Vec<Looked<M>> = std::thread::scope(|scope| {
-            let shares = states.chunks(share).zip(&mut self.explorers);
-            let threads: Vec<_> = shares
-                .map(|(share, explorer)| scope.spawn(|| look(model, explorer, seen, share)))
-                .collect();
-            let join = |thread: ScopedJoinHandle<'_, _>| match thread.join() {
-                Ok(found) => found,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            threads.into_iter().map(join).collect()
-        });
-        let mut all_noted = Vec::new();
-        for Looked { changes, found, noted } in looked {
-            self.progress.changes += changes;
-            all_noted.push(noted);
-            for Found { print, link, outcome } in found {
-                match outcome {
-                    Err(broken) => return Some((link, broken)),
-                    Ok(_) if !self.seen.insert(print) => {}
-                    // Outside, but not twice.
-                    Ok(None) => self.progress.outside += 1,
-                    Ok(Some(state)) => {
-                        self.links.push(link);
-                        self.progress.states += 1;
-                        self.note(&state, print);
-                        let number = u32::try_from(self.links.len()).expect("at most 2³² states");
-                        self.next.push_back(Waiting { state, number });
-                    }
-                }
+        let shares = states.chunks(share).zip(&mut self.workers);
+        if threads == 1 {
+            shares.for_each(|(share, worker)| worker.look(model, seen, share));
+        } else {
+            std::thread::scope(|scope| {
+                shares.for_each(|(share, worker)| {
+                    scope.spawn(|| worker.look(model, seen, share));
+                });
+            });
+        }
+        self.frontier_max = self.frontier_max.max(self.frontier.len() + self.next.len());
+        for (waiting, at) in self.frontier.drain(..count).zip((0..threads).cycle()) {
+            self.workers[at].explorer.recycle(waiting.state);
+        }
+        for at in 0..threads {
+            self.progress.changes += std::mem::take(&mut self.workers[at].changes);
+            let mut found = std::mem::take(&mut self.workers[at].found);
+            let broken = found.drain(..).find_map(|found| self.take(found));
+            if broken.is_some() {
+                return broken;
             }
+            self.workers[at].found = found;
         }
         if let Some(graph) = &mut self.graph {
-            all_noted.into_iter().flatten().for_each(|noted| graph.explored(noted));
+            let noted = self.workers.iter_mut().flat_map(|worker| worker.noted.drain(..));
+            noted.for_each(|noted| graph.explored(noted));
         }
-        self.frontier_max = self.frontier_max.max(self.frontier.len() + self.next.len() + count);
+        None
+    }
+
+    /// Takes what a thread found. Returns it if it breaks a promise.
+    fn take(&mut self, found: Found<M>) -> Option<(Link, String)> {
+        let Found { print, link, outcome } = found;
+        match outcome {
+            Err(broken) => return Some((link, broken)),
+            Ok(_) if !self.seen.insert(print) => {}
+            // Outside, but not twice.
+            Ok(None) => self.progress.outside += 1,
+            Ok(Some(state)) => {
+                self.links.push(link);
+                self.progress.states += 1;
+                self.note(&state, print);
+                let number = u32::try_from(self.links.len()).expect("at most 2³² states");
+                self.next.push_back(Waiting { state, number });
+            }
+        }
         None
     }
 
@@ -268,7 +281,7 @@ impl<'a, M: Model> Search<'a, M> {
         broken: String,
         ending: Ending,
     ) -> Counterexample<M::Protocol> {
-        let explorer = &mut self.explorers[0];
+        let explorer = &mut self.workers[0].explorer;
         let (mut state, _, prelude) = explorer.begin();
         let mut steps: Vec<Step<M::Protocol>> = Vec::new();
         for wanted in changes.iter().copied() {
@@ -305,43 +318,47 @@ impl<'a, M: Model> Search<'a, M> {
     }
 }
 
-/// Every change of these states that leads to one not seen before, up to the first that breaks a promise; and how many
-/// changes there were; and what else is to be noted of the states.
-fn look<M: Model>(
-    model: &M,
-    explorer: &mut Explorer<'_, M>,
-    seen: &Seen,
-    states: &[Waiting<M>],
-) -> Looked<M> {
-    let mut found = Vec::new();
-    let mut noted = Vec::new();
-    let is_awaited = !model.eventually().is_empty();
-    let mut changes = 0;
-    for Waiting { state, number } in states {
-        let mut link = Link { parent: *number, change: 0 };
-        let mut is_broken = false;
-        let mut note = is_awaited.then(|| explorer.note(state));
-        explorer.each_change(state, |explorer, mut change: Change<M>| {
-            changes += 1;
-            if let Some(note) = &mut note {
-                note.changes.push((change.print, change.doer(state)));
-            }
-            let print = change.print;
-            if let Some(broken) = change.broken.take() {
-                is_broken = true;
-                found.push(Found { print, link, outcome: Err(broken) });
-            } else if !seen.contains(&print) {
-                let next = explorer.after(state, change);
-                let is_within = model.is_within(&next.snapshot());
-                found.push(Found { print, link, outcome: Ok(is_within.then_some(next)) });
-            }
-            link.change += 1;
-            !is_broken
-        });
-        noted.extend(note);
-        if is_broken {
-            break;
+impl<'a, M: Model> Worker<'a, M> {
+    fn new(model: &'a M, renamings: &'a [Renaming]) -> Self {
+        Worker {
+            explorer: Explorer::new(model, renamings),
+            changes: 0,
+            found: Vec::new(),
+            fresh: Seen::default(),
+            noted: Vec::new(),
         }
     }
-    Looked { changes, found, noted }
+
+    /// Looks for every change of these states that leads to one not seen before, up to the first that breaks a promise.
+    fn look(&mut self, model: &M, seen: &Seen, states: &[Waiting<M>]) {
+        let Worker { explorer, changes, found, fresh, noted } = self;
+        let is_awaited = !model.eventually().is_empty();
+        fresh.clear();
+        for Waiting { state, number } in states {
+            let mut link = Link { parent: *number, change: 0 };
+            let mut is_broken = false;
+            let mut note = is_awaited.then(|| explorer.note(state));
+            explorer.each_change(state, |explorer, mut change: Change<M>| {
+                *changes += 1;
+                if let Some(note) = &mut note {
+                    note.changes.push((change.print, change.doer(state)));
+                }
+                let print = change.print;
+                if let Some(broken) = change.broken.take() {
+                    is_broken = true;
+                    found.push(Found { print, link, outcome: Err(broken) });
+                } else if !seen.contains(&print) && fresh.insert(print) {
+                    let next = explorer.after(state, change);
+                    let is_within = model.is_within(&next.snapshot());
+                    found.push(Found { print, link, outcome: Ok(is_within.then_some(next)) });
+                }
+                link.change += 1;
+                !is_broken
+            });
+            noted.extend(note);
+            if is_broken {
+                break;
+            }
+        }
+    }
 }
