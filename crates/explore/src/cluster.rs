@@ -9,7 +9,9 @@ use crate::fair::{Doer, Duty};
 use crate::fingerprint::{OfPrints, Renaming, Words, fold};
 use crate::live::Noted;
 use crate::model::{Bounds, Explored, Happened, Model, Snapshot, Syncs, UNBOUNDED};
-use crate::node::{Choices, Deeds, Interruption, Node, TIMERS_MAX, Task, Terms, Timers, run};
+use crate::node::{
+    Choices, Counted, Deeds, Interruption, Node, TIMERS_MAX, Task, Terms, Timers, run,
+};
 use crate::trace::{Action, Letter, Step};
 
 /// A message under way. Once made it doesn't change.
@@ -476,7 +478,8 @@ impl<'a, M: Model> Explorer<'a, M> {
         mut node: Node<M::Protocol>,
         deeds: Deeds<M::Protocol>,
     ) -> Turned<M::Protocol> {
-        node.prints = self.words.prints(&node, &self.ids, self.renamings);
+        let counted = Counted(&node, self.model.counts_records());
+        node.prints = self.words.prints(&counted, &self.ids, self.renamings);
         let prints = node.prints.iter_mut().zip(self.renamings);
         prints.for_each(|(print, renaming)| *print = renaming.put(at, *print));
         let Deeds { mut sent, answered, chosen, interruption, touched, passed } = deeds;

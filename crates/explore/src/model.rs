@@ -120,6 +120,12 @@ pub trait Model: Sync {
         true
     }
 
+    /// Whether nodes are told apart that differ only in how many records they ever wrote. They must be if the protocol keeps
+    /// the number of a record. If it keeps none, let them not be: a node that goes on writing is then again as it was.
+    fn counts_records(&self) -> bool {
+        true
+    }
+
     /// How many messages that are the same may be under way at once. One more is lost, since another will do for it: so a
     /// timer that is [`UNBOUNDED`] and sends the same again and again makes no more states.
     fn copies_max(&self) -> usize {

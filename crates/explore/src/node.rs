@@ -37,10 +37,19 @@ pub(crate) struct Node<P: Explored> {
     pub(crate) prints: Box<[u64]>,
 }
 
-impl<P: Explored> Hash for Node<P> {
+/// A node as it is hashed; and whether it matters how many records it ever wrote.
+pub(crate) struct Counted<'a, P: Explored>(pub(crate) &'a Node<P>, pub(crate) bool);
+
+impl<P: Explored> Hash for Counted<'_, P> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let Node { host, durable, unsynced, armed, last_request, prints: _ } = self;
-        (host, durable, unsynced, armed, last_request).hash(hasher);
+        let Counted(Node { host, durable, unsynced, armed, last_request, prints: _ }, counts) =
+            self;
+        if *counts {
+            host.hash(hasher);
+        } else {
+            host.hash_uncounted(hasher);
+        }
+        (durable, unsynced, armed, last_request).hash(hasher);
     }
 }
 

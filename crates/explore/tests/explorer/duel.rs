@@ -167,6 +167,10 @@ impl Model for DuelModel {
         &[((), UNBOUNDED)]
     }
 
+    fn counts_records(&self) -> bool {
+        false
+    }
+
     fn copies_max(&self) -> usize {
         1
     }
