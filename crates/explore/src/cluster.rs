@@ -1,13 +1,14 @@
 //! A cluster at one moment, and every next moment it may have.
 
+mod begin;
+pub(crate) mod fair;
+
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use quorate_core::{NodeId, Protocol, RequestId};
 
-use crate::fair::{Doer, Duty};
 use crate::fingerprint::{OfPrints, Renaming, Words, fold};
-use crate::live::Noted;
 use crate::model::{Bounds, Explored, Happened, Model, Snapshot, Syncs, UNBOUNDED};
 use crate::node::{
     Choices, Counted, Deeds, Interruption, Node, TIMERS_MAX, Task, Terms, Timers, run,
@@ -131,9 +132,6 @@ type TurnKey = (u64, u64, u64);
 type Turns<P> =
     std::collections::HashMap<TurnKey, Arc<[Arc<Turned<P>>]>, BuildHasherDefault<OfPrints>>;
 
-/// How long the beginning of an exploration may be.
-const PRELUDE_MAX: usize = 10_000;
-
 /// The states that are kept for their memory.
 const SPARE_MAX: usize = 1 << 14;
 
@@ -184,93 +182,6 @@ impl<'a, M: Model> Explorer<'a, M> {
         }
     }
 
-    /// The cluster when every node has started for the first time, durably.
-    pub(crate) fn start(&mut self) -> (State<M>, u64) {
-        let mut nodes = Vec::new();
-        let mut letters = Vec::new();
-        for at in 0..self.ids.len() {
-            let terms = Terms { is_synced: true, may_crash: false, ..self.terms(at) };
-            let task = Task::Start { blank: self.model.blank() };
-            let (node, deeds, next) = run(None, task, Choices::default(), terms);
-            assert!(next.is_none(), "a first start leaves no choice");
-            let turned = self.turned(at, node, deeds);
-            letters.extend(turned.sent);
-            nodes.push(turned.node);
-        }
-        let history = self.record(M::History::default());
-        let mut state = State {
-            nodes,
-            letters: Vec::new(),
-            sums: vec![0; self.renamings.len()],
-            history,
-            spent: Spent::default(),
-        };
-        for node in &state.nodes {
-            add(&mut state.sums, &node.prints);
-        }
-        for letter in letters {
-            state.post(letter);
-        }
-        let print = self.print_of(&state);
-        (state, print)
-    }
-
-    /// The cluster when the exploration begins, and how it came to be so.
-    pub(crate) fn begin(&mut self) -> (State<M>, u64, Vec<Step<M::Protocol>>) {
-        let model = self.model;
-        if !model.begins_settled() {
-            let (state, print) = self.start();
-            return (state, print, Vec::new());
-        }
-        self.has_begun = false;
-        let (mut state, _) = self.start();
-        let mut steps = Vec::new();
-        self.let_arrive(&mut state, &mut steps);
-        for (node, timer) in model.prelude() {
-            let timer = model.timers().iter().position(|(known, _)| known == timer);
-            let timer = timer.expect("the timers of the prelude are among the model's");
-            let event = Event::Fire { node: *node, timer, is_counted: false };
-            self.happen(&mut state, event, &mut steps);
-            self.let_arrive(&mut state, &mut steps);
-        }
-        state.spent = Spent::default();
-        self.has_begun = true;
-        let print = self.print_of(&state);
-        (state, print, steps)
-    }
-
-    /// Has every message arrive, and every record be durable: those that are under way before those that they bring
-    /// about, so that nodes of which the same is asked end up in the same state.
-    fn let_arrive(&mut self, state: &mut State<M>, steps: &mut Vec<Step<M::Protocol>>) {
-        self.let_sync(state, steps);
-        while !state.letters.is_empty() {
-            assert!(steps.len() < PRELUDE_MAX, "what was sent at the start is answered for ever");
-            for due in state.letters.clone() {
-                let is_due = |letter: &Arc<_>| Arc::ptr_eq(letter, &due);
-                let letter = state.letters.iter().position(is_due).expect("it is still under way");
-                let event = Event::Deliver { letter, is_repeated: false };
-                self.happen(state, event, steps);
-                self.let_sync(state, steps);
-            }
-        }
-    }
-
-    fn let_sync(&mut self, state: &mut State<M>, steps: &mut Vec<Step<M::Protocol>>) {
-        while let Some(node) = state.nodes.iter().position(|node| node.unsynced() > 0) {
-            self.happen(state, Event::Sync { node }, steps);
-        }
-    }
-
-    /// Before the exploration begins, something happens, and no crash with it.
-    fn happen(&mut self, state: &mut State<M>, event: Event, steps: &mut Vec<Step<M::Protocol>>) {
-        // Of the ways in which a turn may go, the first has no crash.
-        let turned = self.take_turns(state, event).swap_remove(0);
-        let change = self.change(state, event, turned);
-        assert!(change.broken.is_none(), "the prelude breaks a promise: {:?}", change.broken);
-        steps.push(self.step(state, &change));
-        *state = self.after(state, change);
-    }
-
     /// Calls `take` with every change that a state may see, always in the same order. It returns whether to go on.
     pub(crate) fn each_change(
         &mut self,
@@ -303,41 +214,6 @@ impl<'a, M: Model> Explorer<'a, M> {
                 }
             }
         }
-    }
-
-    /// What is to be noted of a state that is about to be explored.
-    pub(crate) fn note(&mut self, state: &State<M>) -> Noted {
-        Noted { duties: self.duties(state), is_cut: self.is_cut(state), changes: Vec::new() }
-    }
-
-    /// What a fair run may not leave undone for ever, if it stays as in this state. A message that would change nothing
-    /// is not of it: it may arrive now, unseen.
-    fn duties(&mut self, state: &State<M>) -> Vec<Duty> {
-        let mut duties = Vec::new();
-        let mut events = Vec::new();
-        self.list_events(state, &mut events);
-        for event in events {
-            let Event::Deliver { letter, is_repeated: false } = event else { continue };
-            let before = &state.nodes[self.mover(state, event)];
-            let turns = self.turns(state, event);
-            if !turns.iter().any(|turned| turned.is_idle(before, true)) {
-                duties.push(Duty::Deliver(state.letters[letter].prints[0]));
-            }
-        }
-        for (node, known) in state.nodes.iter().enumerate() {
-            let armed = (0..self.model.timers().len()).filter(|timer| known.is_armed(*timer));
-            duties.extend(armed.map(|timer| Duty::Fire { node, timer }));
-            duties.extend((known.unsynced() > 0).then_some(Duty::Sync { node }));
-        }
-        duties
-    }
-
-    /// Whether a timer is armed that has fired as often as it may: what would be next is beyond the bounds.
-    fn is_cut(&self, state: &State<M>) -> bool {
-        let timers = self.model.timers();
-        state.nodes.iter().any(|known| {
-            (0..timers.len()).any(|timer| known.is_armed(timer) && !self.may_fire(state, timer))
-        })
     }
 
     fn may_fire(&self, state: &State<M>, timer: usize) -> bool {
@@ -689,22 +565,6 @@ impl<'a, M: Model> Explorer<'a, M> {
     fn record(&mut self, history: M::History) -> Arc<Recorded<M::History>> {
         let prints = self.words.prints(&history, &self.ids, self.renamings);
         Arc::new(Recorded { history, prints })
-    }
-}
-
-impl<M: Model> Change<M> {
-    /// What it does of what is due in the state that it changes.
-    pub(crate) fn doer(&self, state: &State<M>) -> Doer {
-        let node = self.moved;
-        let done = match self.event {
-            Event::Deliver { letter, is_repeated: false } => {
-                Some(Duty::Deliver(state.letters[letter].prints[0]))
-            }
-            Event::Fire { timer, .. } => Some(Duty::Fire { node, timer }),
-            Event::Sync { .. } => Some(Duty::Sync { node }),
-            _ => None,
-        };
-        Doer { done, node, touched: self.turned.touched }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Liveness: whether every fair run comes to what the model awaits; if not, a run that never does.
 //!
-//! There are two kinds of these. One is *stuck*: it ends in a state in which nothing is due any more (`fair`), and what is
+//! There are two kinds of these. One is *stuck*: it ends in a state in which nothing is due any more (`cluster::fair`), and what is
 //! awaited has not come. The other is a *lasso*: a way to some state, and a cycle that leads back to it, which the cluster
 //! may follow for ever and be fair, while what is awaited doesn't come in it.
 //!
@@ -20,7 +20,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::fair::{Doer, Duty};
+use crate::cluster::fair::{Doer, Duty};
 use crate::fingerprint::ByPrint;
 use crate::node::{TIMERS_MAX, Timers};
 
