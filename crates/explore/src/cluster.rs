@@ -1,17 +1,19 @@
 //! A cluster at one moment, and every next moment it may have.
 
+mod begin;
+pub(crate) mod fair;
+
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use quorate_core::{NodeId, Protocol, RequestId};
 
 use crate::fingerprint::{OfPrints, Renaming, Words, fold};
-use crate::model::{Bounds, Explored, Model, Snapshot, Syncs};
-use crate::node::{Choices, Deeds, Interruption, Node, Task, Terms, run};
+use crate::model::{Bounds, Explored, Happened, Model, Snapshot, Syncs, UNBOUNDED};
+use crate::node::{
+    Choices, Counted, Deeds, Interruption, Node, TIMERS_MAX, Task, Terms, Timers, run,
+};
 use crate::trace::{Action, Letter, Step};
-
-/// The timers that a model may name.
-pub(crate) const TIMERS_MAX: usize = 8;
 
 /// A message under way. Once made it doesn't change.
 struct Sealed<P: Protocol> {
@@ -34,7 +36,7 @@ impl Spent {
     fn by(mut self, event: Event) -> Self {
         match event {
             Event::Deliver { is_repeated, .. } => self.repeats += u8::from(is_repeated),
-            Event::Fire { timer, .. } => self.fired[timer] += 1,
+            Event::Fire { timer, is_counted, .. } => self.fired[timer] += u8::from(is_counted),
             Event::Ask { .. } => self.requests += 1,
             Event::Lost { .. } => self.hints += 1,
             Event::Sync { .. } => {}
@@ -43,9 +45,11 @@ impl Spent {
         self
     }
 
-    fn words(self) -> [u64; 2] {
+    /// In words, of as many timers as there are.
+    fn words(&self, timers: usize) -> impl Iterator<Item = u64> {
         let rare = [self.crashes, self.repeats, self.requests, self.hints, 0, 0, 0, 0];
-        [u64::from_le_bytes(rare), u64::from_le_bytes(self.fired)]
+        let (fired, _) = self.fired[..timers.next_multiple_of(8)].as_chunks();
+        [rare].into_iter().chain(fired.iter().copied()).map(u64::from_le_bytes)
     }
 }
 
@@ -56,18 +60,19 @@ struct Recorded<H> {
 
 /// A cluster. What two states have in common they share.
 pub(crate) struct State<M: Model> {
-    nodes: Box<[Arc<Node<M::Protocol>>]>,
+    nodes: Vec<Arc<Node<M::Protocol>>>,
     /// Those under way, in the order of their prints, so that it doesn't matter which was sent first.
     letters: Vec<Arc<Sealed<M::Protocol>>>,
-    /// The sum of the prints of the letters under each renaming.
-    letter_sums: Box<[u64]>,
+    /// The sum of the prints of nodes and letters under each renaming: a turn changes few of them.
+    sums: Vec<u64>,
     history: Arc<Recorded<M::History>>,
     spent: Spent,
 }
 
 impl<M: Model> State<M> {
     pub(crate) fn snapshot(&self) -> Snapshot<'_, M> {
-        Snapshot { nodes: &self.nodes, moved: None, history: &self.history.history }
+        let history = &self.history.history;
+        Snapshot { nodes: &self.nodes, moved: None, history, happened: Happened::default() }
     }
 }
 
@@ -75,7 +80,7 @@ impl<M: Model> State<M> {
 #[derive(Clone, Copy)]
 enum Event {
     Deliver { letter: usize, is_repeated: bool },
-    Fire { node: usize, timer: usize },
+    Fire { node: usize, timer: usize, is_counted: bool },
     Ask { node: usize, request: usize },
     Lost { node: usize, peer: usize },
     Sync { node: usize },
@@ -103,12 +108,16 @@ struct Turned<P: Explored> {
     chosen: Vec<u32>,
     interruption: Option<Interruption>,
     passed: Vec<P>,
+    asked: Option<(RequestId, P::Request)>,
+    has_restarted: bool,
+    touched: Timers,
 }
 
 impl<P: Explored> Turned<P> {
-    /// Whether nothing came of it.
-    fn is_idle(&self, before: &Node<P>) -> bool {
-        self.sent.is_empty()
+    /// Whether nothing came of it. To whoever asks what is fair, a timer that is armed anew is something.
+    fn is_idle(&self, before: &Node<P>, is_fairness_asked: bool) -> bool {
+        !(is_fairness_asked && self.touched != 0)
+            && self.sent.is_empty()
             && self.answered.is_empty()
             && self.passed.is_empty()
             && self.node.prints == before.prints
@@ -122,6 +131,9 @@ type TurnKey = (u64, u64, u64);
 #[allow(clippy::disallowed_types, reason = "it is looked up and never walked through")]
 type Turns<P> =
     std::collections::HashMap<TurnKey, Arc<[Arc<Turned<P>>]>, BuildHasherDefault<OfPrints>>;
+
+/// The states that are kept for their memory.
+const SPARE_MAX: usize = 1 << 14;
 
 /// The turns that are remembered at once.
 const TURNS_MAX: usize = 1 << 17;
@@ -137,6 +149,11 @@ pub(crate) struct Explorer<'a, M: Model> {
     turns: Turns<M::Protocol>,
     /// Whether the exploration has begun.
     has_begun: bool,
+    copies_max: usize,
+    is_fairness_asked: bool,
+    /// States that are needed no more, for their memory.
+    spare: Vec<State<M>>,
+    events: Vec<Event>,
 }
 
 impl<'a, M: Model> Explorer<'a, M> {
@@ -151,124 +168,77 @@ impl<'a, M: Model> Explorer<'a, M> {
             words: Words::default(),
             turns: Turns::default(),
             has_begun: true,
+            copies_max: model.copies_max(),
+            is_fairness_asked: !model.eventually().is_empty(),
+            spare: Vec::new(),
+            events: Vec::new(),
         }
     }
 
-    /// The cluster when every node has started for the first time, durably.
-    pub(crate) fn start(&mut self) -> (State<M>, u64) {
-        let mut nodes = Vec::new();
-        let mut letters = Vec::new();
-        for at in 0..self.ids.len() {
-            let terms = Terms { is_synced: true, may_crash: false, ..self.terms(at) };
-            let task = Task::Start { blank: self.model.blank() };
-            let (node, deeds, next) = run(None, task, Choices::default(), terms);
-            assert!(next.is_none(), "a first start leaves no choice");
-            let turned = self.turned(at, node, deeds);
-            letters.extend(turned.sent);
-            nodes.push(turned.node);
+    /// Takes a state that is needed no more.
+    pub(crate) fn recycle(&mut self, state: State<M>) {
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(state);
         }
-        let history = self.record(M::History::default());
-        let mut state = State {
-            nodes: nodes.into_boxed_slice(),
-            letters: Vec::new(),
-            letter_sums: vec![0; self.renamings.len()].into_boxed_slice(),
-            history,
-            spent: Spent::default(),
-        };
-        for letter in letters {
-            state.post(letter);
-        }
-        let nodes = |node: usize| &state.nodes[node];
-        let print = self.print(&state, nodes, None, &[], None, state.spent);
-        (state, print)
-    }
-
-    /// The cluster when the exploration begins, and how it came to be so.
-    pub(crate) fn begin(&mut self) -> (State<M>, u64, Vec<Step<M::Protocol>>) {
-        self.has_begun = false;
-        let (mut state, _) = self.start();
-        let mut steps = Vec::new();
-        let model = self.model;
-        self.let_arrive(&mut state, &mut steps);
-        for (node, timer) in model.prelude() {
-            let timer = model.timers().iter().position(|(known, _)| known == timer);
-            let timer = timer.expect("the timers of the prelude are among the model's");
-            self.happen(&mut state, Event::Fire { node: *node, timer }, &mut steps);
-            self.let_arrive(&mut state, &mut steps);
-        }
-        state.spent = Spent::default();
-        self.has_begun = true;
-        let print = self.print(&state, |node| &state.nodes[node], None, &[], None, state.spent);
-        (state, print, steps)
-    }
-
-    /// Has every message arrive, and every record be durable: those that are under way before those that they bring
-    /// about, so that nodes of which the same is asked end up in the same state.
-    fn let_arrive(&mut self, state: &mut State<M>, steps: &mut Vec<Step<M::Protocol>>) {
-        self.let_sync(state, steps);
-        while !state.letters.is_empty() {
-            for due in state.letters.clone() {
-                let is_due = |letter: &Arc<_>| Arc::ptr_eq(letter, &due);
-                let letter = state.letters.iter().position(is_due).expect("it is still under way");
-                let event = Event::Deliver { letter, is_repeated: false };
-                self.happen(state, event, steps);
-                self.let_sync(state, steps);
-            }
-        }
-    }
-
-    fn let_sync(&mut self, state: &mut State<M>, steps: &mut Vec<Step<M::Protocol>>) {
-        while let Some(node) = state.nodes.iter().position(|node| node.unsynced() > 0) {
-            self.happen(state, Event::Sync { node }, steps);
-        }
-    }
-
-    /// Before the exploration begins, something happens, and no crash with it.
-    fn happen(&mut self, state: &mut State<M>, event: Event, steps: &mut Vec<Step<M::Protocol>>) {
-        // Of the ways in which a turn may go, the first has no crash.
-        let turned = self.take_turns(state, event).swap_remove(0);
-        let change = self.change(state, event, turned);
-        assert!(change.broken.is_none(), "the prelude breaks a promise: {:?}", change.broken);
-        steps.push(self.step(state, &change));
-        *state = state.after(change);
     }
 
     /// Calls `take` with every change that a state may see, always in the same order. It returns whether to go on.
     pub(crate) fn each_change(
         &mut self,
         state: &State<M>,
-        mut take: impl FnMut(Change<M>) -> bool,
+        mut take: impl FnMut(&mut Self, Change<M>) -> bool,
     ) {
-        for event in self.events(state) {
-            let key = self.turn_key(state, event);
-            let turns = match self.turns.get(&key) {
-                Some(known) => known.clone(),
-                None => {
-                    if self.turns.len() >= TURNS_MAX {
-                        self.turns.clear();
-                    }
-                    let turns: Arc<[_]> = self.take_turns(state, event).into();
-                    self.turns.insert(key, turns.clone());
-                    turns
-                }
-            };
-            for turned in turns.iter() {
-                let before = &state.nodes[self.mover(state, event)];
-                if matches!(event, Event::Deliver { .. }) && turned.is_idle(before) {
+        let mut events = std::mem::take(&mut self.events);
+        self.list_events(state, &mut events);
+        self.each_change_by(&events, state, &mut take);
+        self.events = events;
+    }
+
+    fn each_change_by(
+        &mut self,
+        events: &[Event],
+        state: &State<M>,
+        take: &mut impl FnMut(&mut Self, Change<M>) -> bool,
+    ) {
+        for event in events.iter().copied() {
+            let before = &state.nodes[self.mover(state, event)];
+            for turned in self.turns(state, event).iter() {
+                let is_delivery = matches!(event, Event::Deliver { .. });
+                if is_delivery && turned.is_idle(before, self.is_fairness_asked) {
                     // All that may happen after it may happen without it, while the message is under way for ever.
                     continue;
                 }
                 let change = self.change(state, event, turned.clone());
-                if !take(change) {
+                if !take(self, change) {
                     return;
                 }
             }
         }
     }
 
-    fn events(&self, state: &State<M>) -> Vec<Event> {
+    fn may_fire(&self, state: &State<M>, timer: usize) -> bool {
+        let fires_max = self.model.timers()[timer].1;
+        fires_max == UNBOUNDED || state.spent.fired[timer] < fires_max
+    }
+
+    /// A turn, in every way in which it may go; remembered, if it was taken lately.
+    fn turns(&mut self, state: &State<M>, event: Event) -> Arc<[Arc<Turned<M::Protocol>>]> {
+        let key = self.turn_key(state, event);
+        if let Some(known) = self.turns.get(&key) {
+            return known.clone();
+        }
+        if self.turns.len() >= TURNS_MAX {
+            self.turns.clear();
+        }
+        let turns: Arc<[_]> = self.take_turns(state, event).into();
+        self.turns.insert(key, turns.clone());
+        turns
+    }
+
+    /// What may happen in a state.
+    fn list_events(&self, state: &State<M>, events: &mut Vec<Event>) {
         let Bounds { crashes, repeats, requests, hints } = self.bounds;
-        let mut events = Vec::new();
+        events.clear();
         for (letter, sealed) in state.letters.iter().enumerate() {
             // Of two that are alike, either will do.
             if letter > 0 && state.letters[letter - 1].prints[0] == sealed.prints[0] {
@@ -281,8 +251,9 @@ impl<'a, M: Model> Explorer<'a, M> {
         }
         for (node, known) in state.nodes.iter().enumerate() {
             for (timer, (_, fires_max)) in self.model.timers().iter().enumerate() {
-                if known.is_armed(timer) && state.spent.fired[timer] < *fires_max {
-                    events.push(Event::Fire { node, timer });
+                if known.is_armed(timer) && self.may_fire(state, timer) {
+                    let is_counted = *fires_max != UNBOUNDED;
+                    events.push(Event::Fire { node, timer, is_counted });
                 }
             }
             if state.spent.requests < requests {
@@ -300,7 +271,6 @@ impl<'a, M: Model> Explorer<'a, M> {
                 events.extend((0..=known.unsynced()).map(|kept| Event::Crash { node, kept }));
             }
         }
-        events
     }
 
     /// Who moves.
@@ -367,7 +337,12 @@ impl<'a, M: Model> Explorer<'a, M> {
         while let Some(tried) = choices {
             let terms = Terms { may_crash, ..self.terms(node) };
             let (after, deeds, next) = run(Some(&state.nodes[node]), task.clone(), tried, terms);
-            turns.push(Arc::new(self.turned(node, after, deeds)));
+            let mut turned = self.turned(node, after, deeds);
+            if let Task::Ask { request } = &task {
+                turned.asked = Some((state.nodes[node].next_request(), request.clone()));
+            }
+            turned.has_restarted |= matches!(task, Task::Crash { .. });
+            turns.push(Arc::new(turned));
             choices = next;
         }
         turns
@@ -379,8 +354,11 @@ impl<'a, M: Model> Explorer<'a, M> {
         mut node: Node<M::Protocol>,
         deeds: Deeds<M::Protocol>,
     ) -> Turned<M::Protocol> {
-        node.prints = self.words.prints(&node, &self.ids, self.renamings);
-        let Deeds { mut sent, answered, chosen, interruption, passed } = deeds;
+        let counted = Counted(&node, self.model.counts_records());
+        node.prints = self.words.prints(&counted, &self.ids, self.renamings);
+        let prints = node.prints.iter_mut().zip(self.renamings);
+        prints.for_each(|(print, renaming)| *print = renaming.put(at, *print));
+        let Deeds { mut sent, answered, chosen, interruption, touched, passed } = deeds;
         sent.retain(|(_, message)| !self.has_begun || self.model.may_arrive(message));
         let id = self.ids[at];
         Turned {
@@ -390,6 +368,9 @@ impl<'a, M: Model> Explorer<'a, M> {
             chosen,
             interruption,
             passed,
+            asked: None,
+            has_restarted: interruption.is_some(),
+            touched,
         }
     }
 
@@ -405,9 +386,7 @@ impl<'a, M: Model> Explorer<'a, M> {
         spent.crashes += u8::from(turned.interruption.is_some());
         let (history, broken) = self.judge(state, moved, &turned);
         let history = history.map(|history| self.record(history));
-        let nodes = |node: usize| if node == moved { &turned.node } else { &state.nodes[node] };
-        let print =
-            self.print(state, nodes, event.used_up(), &turned.sent, history.as_deref(), spent);
+        let print = self.print_after(state, event, &turned, history.as_deref(), spent);
         Change { event, moved, turned, history, spent, broken, print }
     }
 
@@ -419,11 +398,20 @@ impl<'a, M: Model> Explorer<'a, M> {
         turned: &Turned<M::Protocol>,
     ) -> (Option<M::History>, Option<String>) {
         let mut history: Option<M::History> = None;
-        for now in turned.passed.iter().chain([turned.node.state()]) {
+        let Turned { passed, asked, answered, chosen, has_restarted, .. } = turned;
+        for (at, now) in passed.iter().chain([turned.node.state()]).enumerate() {
+            let mut happened = Happened::default();
+            if at == 0 {
+                happened.asked = asked.as_ref().map(|(id, request)| (*id, request));
+            }
+            if at == passed.len() {
+                happened = Happened { answered, chosen, has_restarted: *has_restarted, ..happened };
+            }
             let snapshot = Snapshot {
                 nodes: &state.nodes,
                 moved: Some((moved, now)),
                 history: history.as_ref().unwrap_or(&state.history.history),
+                happened,
             };
             match self.model.observe(&snapshot, moved) {
                 Ok(None) => {}
@@ -435,31 +423,94 @@ impl<'a, M: Model> Explorer<'a, M> {
     }
 
     /// The least of the prints that a state has under the renamings: all states that differ in names alone have it.
-    fn print<'s>(
+    fn print_of(&self, state: &State<M>) -> u64 {
+        let sums = state.sums.iter().copied();
+        self.least(sums, &state.history, state.spent)
+    }
+
+    /// The print of the state that a turn leads to.
+    fn print_after(
         &self,
-        state: &'s State<M>,
-        nodes: impl Fn(usize) -> &'s Arc<Node<M::Protocol>>,
-        delivered: Option<usize>,
-        sent: &[Arc<Sealed<M::Protocol>>],
+        state: &State<M>,
+        event: Event,
+        turned: &Turned<M::Protocol>,
         history: Option<&Recorded<M::History>>,
         spent: Spent,
-    ) -> u64
-    where
-        M: 's,
-    {
-        let history = history.unwrap_or(&state.history);
-        let [rare, fired] = spent.words();
-        let of = |(at, renaming): (usize, &Renaming)| {
-            let mut letters = state.letter_sums[at];
-            if let Some(letter) = delivered {
-                letters = letters.wrapping_sub(state.letters[letter].prints[at]);
+    ) -> u64 {
+        let before = &state.nodes[self.mover(state, event)];
+        let used_up = event.used_up();
+        let sums = state.sums.iter().enumerate().map(|(at, sum)| {
+            let mut sum = sum.wrapping_sub(before.prints[at]).wrapping_add(turned.node.prints[at]);
+            if let Some(letter) = used_up {
+                sum = sum.wrapping_sub(state.letters[letter].prints[at]);
             }
-            letters = sent.iter().fold(letters, |sum, letter| sum.wrapping_add(letter.prints[at]));
-            let nodes =
-                renaming.in_order().iter().fold(0, |print, n| fold(print, nodes(*n).prints[at]));
-            [letters, history.prints[at], rare, fired].into_iter().fold(nodes, fold)
+            let posted = self.posted(state, used_up, &turned.sent);
+            posted.fold(sum, |sum, letter| sum.wrapping_add(letter.prints[at]))
+        });
+        self.least(sums, history.unwrap_or(&state.history), spent)
+    }
+
+    fn least(
+        &self,
+        sums: impl Iterator<Item = u64>,
+        history: &Recorded<M::History>,
+        spent: Spent,
+    ) -> u64 {
+        let spent = spent.words(self.model.timers().len()).fold(0, fold);
+        let prints = sums.zip(&history.prints);
+        prints.map(|(sum, history)| fold(fold(sum, *history), spent)).min().unwrap_or_default()
+    }
+
+    /// Of the letters sent in a state those that find room: not more than there may be are under way that are the same.
+    fn posted<'s>(
+        &self,
+        state: &'s State<M>,
+        delivered: Option<usize>,
+        sent: &'s [Arc<Sealed<M::Protocol>>],
+    ) -> impl Iterator<Item = &'s Arc<Sealed<M::Protocol>>> {
+        let copies_max = self.copies_max;
+        sent.iter().enumerate().filter_map(move |(at, letter)| {
+            if copies_max == usize::MAX {
+                return Some(letter);
+            }
+            let is_same = |other: &&Arc<Sealed<_>>| other.prints[0] == letter.prints[0];
+            let gone = delivered.map(|letter| &state.letters[letter]);
+            let copies = state.letters.iter().filter(is_same).count()
+                + sent[..at].iter().filter(is_same).count()
+                - gone.iter().copied().filter(is_same).count();
+            (copies < copies_max).then_some(letter)
+        })
+    }
+
+    /// The state that a change leads to.
+    pub(crate) fn after(&mut self, state: &State<M>, change: Change<M>) -> State<M> {
+        let Change { event, moved, turned, history, spent, .. } = change;
+        let history = history.unwrap_or_else(|| state.history.clone());
+        let mut next = match self.spare.pop() {
+            Some(State { mut nodes, mut letters, mut sums, .. }) => {
+                nodes.clone_from(&state.nodes);
+                letters.clone_from(&state.letters);
+                sums.clone_from(&state.sums);
+                State { nodes, letters, sums, history, spent }
+            }
+            None => {
+                let mut letters = Vec::with_capacity(state.letters.len() + turned.sent.len());
+                letters.extend_from_slice(&state.letters);
+                let (nodes, sums) = (state.nodes.clone(), state.sums.clone());
+                State { nodes, letters, sums, history, spent }
+            }
         };
-        self.renamings.iter().enumerate().map(of).min().unwrap_or_default()
+        take_away(&mut next.sums, &next.nodes[moved].prints);
+        add(&mut next.sums, &turned.node.prints);
+        next.nodes[moved] = turned.node.clone();
+        if let Some(letter) = event.used_up() {
+            let letter = next.letters.remove(letter);
+            take_away(&mut next.sums, &letter.prints);
+        }
+        for letter in self.posted(state, event.used_up(), &turned.sent) {
+            next.post(letter.clone());
+        }
+        next
     }
 
     /// A change, for people to read.
@@ -528,32 +579,17 @@ impl Event {
 }
 
 impl<M: Model> State<M> {
-    /// The state that a change leads to.
-    pub(crate) fn after(&self, change: Change<M>) -> Self {
-        let Turned { node, sent, .. } = &*change.turned;
-        let mut next = State {
-            nodes: self.nodes.clone(),
-            letters: Vec::with_capacity(self.letters.len() + sent.len()),
-            letter_sums: self.letter_sums.clone(),
-            history: change.history.unwrap_or_else(|| self.history.clone()),
-            spent: change.spent,
-        };
-        next.letters.extend_from_slice(&self.letters);
-        next.nodes[change.moved] = node.clone();
-        if let Some(letter) = change.event.used_up() {
-            let letter = next.letters.remove(letter);
-            let sums = next.letter_sums.iter_mut().zip(&letter.prints);
-            sums.for_each(|(sum, print)| *sum = sum.wrapping_sub(*print));
-        }
-        for letter in sent {
-            next.post(letter.clone());
-        }
-        next
-    }
-
     fn post(&mut self, letter: Arc<Sealed<M::Protocol>>) {
-        self.letter_sums.iter_mut().zip(&letter.prints).for_each(|(s, p)| *s = s.wrapping_add(*p));
+        add(&mut self.sums, &letter.prints);
         let at = self.letters.partition_point(|other| other.prints[0] < letter.prints[0]);
         self.letters.insert(at, letter);
     }
+}
+
+fn add(sums: &mut [u64], prints: &[u64]) {
+    sums.iter_mut().zip(prints).for_each(|(sum, print)| *sum = sum.wrapping_add(*print));
+}
+
+fn take_away(sums: &mut [u64], prints: &[u64]) {
+    sums.iter_mut().zip(prints).for_each(|(sum, print)| *sum = sum.wrapping_sub(*print));
 }

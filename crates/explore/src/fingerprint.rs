@@ -8,7 +8,7 @@
 //! of about N² / 2⁶⁵: one in four million for three million states. Then a state would go unexplored, and a bug might be
 //! missed; none would be invented, since a counterexample is played again before it is shown.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use quorate_core::{Mark, NodeId};
 
@@ -26,8 +26,6 @@ pub(crate) fn fold(print: u64, word: u64) -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Renaming {
     at: Vec<usize>,
-    /// The node that is given each name.
-    given: Vec<usize>,
 }
 
 impl Renaming {
@@ -37,17 +35,12 @@ impl Renaming {
         while is_symmetric && let Some(next) = next_permutation(&all[all.len() - 1]) {
             all.push(next);
         }
-        let invert = |at: &[usize]| {
-            let mut given = vec![0; at.len()];
-            at.iter().enumerate().for_each(|(position, name)| given[*name] = position);
-            given
-        };
-        all.into_iter().map(|at| Renaming { given: invert(&at), at }).collect()
+        all.into_iter().map(|at| Renaming { at }).collect()
     }
 
-    /// The nodes in the order of their new names.
-    pub(crate) fn in_order(&self) -> &[usize] {
-        &self.given
+    /// The print of a node at a position, which is another wherever else the same is found.
+    pub(crate) fn put(&self, position: usize, print: u64) -> u64 {
+        fold(print, self.at[position] as u64)
     }
 }
 
@@ -176,6 +169,10 @@ impl Hasher for Words {
         self.words.iter().fold(0, |print, word| fold(print, *word))
     }
 }
+
+/// Something for each of some prints.
+#[allow(clippy::disallowed_types, reason = "it is looked up and never walked through")]
+pub(crate) type ByPrint<T> = std::collections::HashMap<u64, T, BuildHasherDefault<OfPrints>>;
 
 /// A hasher for prints.
 #[derive(Default)]

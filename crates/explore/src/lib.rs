@@ -24,12 +24,23 @@
 //! stands for it. Maps that are sorted by the names of nodes print in that order, which keeps alike states apart, unless
 //! they are hashed by [`quorate_core::NodeId::hash_each`], as Raft's are but for the sets of votes.
 //!
+//! # What must come
+//!
+//! A model may name what every fair run must come to ([`Model::eventually`]): from the start on, or from each state on in
+//! which something else holds. Fairness is weak, and of each thing by itself: a message that stays under way arrives, a
+//! timer that stays armed and is not armed anew fires, a disk that has something to sync syncs. So no message is lost for
+//! ever, here. What is rare need not happen: crashes, repeats, requests, hints. Choices are made by whoever wants the worst.
+//! A counterexample is a run to a state in which nothing is due, or a lasso ([`Ending`]). Where bounds end runs that would
+//! go on, nothing is claimed, and [`Awaited::cut`] counts such states. For runs without end there are timers that are
+//! [`UNBOUNDED`]; [`Model::copies_max`], [`Model::counts_records`] and [`Model::is_within`] keep their states few. All states
+//! and changes are kept, some hundreds of bytes a state, and symmetry is off. `live` has the method, and why it is right.
+//!
 //! # Limits
 //!
 //! Batches of several inputs are not explored. Records that a protocol gives up are folded all the same. A node that is
 //! down is one that nothing reaches. Of Raft, what needs an application is not explored, compaction and snapshots, nor
 //! are changes of membership and lost disks. Goals are states that some run reaches, which shows that a search was not
-//! idle; that every run reaches them is for the simulator to show.
+//! idle.
 //!
 //! What never may live here: a clock, or knowledge of a protocol outside the models.
 //!
@@ -37,6 +48,7 @@
 
 mod cluster;
 mod fingerprint;
+mod live;
 pub mod model;
 mod node;
 #[cfg(feature = "raft")]
@@ -45,7 +57,7 @@ pub mod report;
 pub mod search;
 pub mod trace;
 
-pub use model::{Bounds, Explored, Goal, Model, Snapshot, Syncs};
-pub use report::{Progress, Reached, Report, Stop, Verdict};
+pub use model::{Bounds, Eventually, Explored, Goal, Happened, Model, Snapshot, Syncs, UNBOUNDED};
+pub use report::{Awaited, Progress, Reached, Report, Stop, Verdict};
 pub use search::{Options, explore};
-pub use trace::{Action, Counterexample, Interruption, Letter, Step};
+pub use trace::{Action, Counterexample, Ending, Interruption, Letter, Step};

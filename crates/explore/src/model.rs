@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use quorate_core::{NodeId, Protocol};
+use quorate_core::{NodeId, Protocol, RequestId};
 
 use crate::node::Node;
 
@@ -55,6 +55,10 @@ pub enum Syncs {
     Anytime,
 }
 
+/// Of a timer, that it may fire again and again. Without such, every run ends: no counter of the bounds goes back. It is
+/// for the protocol, [`Model::copies_max`] and [`Model::is_within`] to keep the states few.
+pub const UNBOUNDED: u8 = u8::MAX;
+
 /// How often what is rare may happen, in one run of the whole cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bounds {
@@ -98,8 +102,14 @@ pub trait Model: Sync {
         &[]
     }
 
-    /// The timers that may fire, each with how often in one run of the whole cluster. One that is not named never does,
-    /// unless it is armed with no delay: then it fires at the end of the turn. At most eight.
+    /// Whether the exploration begins only when what was sent at the start has arrived, as [`Model::prelude`] has it. If not,
+    /// all that is still under way, and there is no prelude.
+    fn begins_settled(&self) -> bool {
+        true
+    }
+
+    /// The timers that may fire, each with how often in one run of the whole cluster; or [`UNBOUNDED`]. One that is not
+    /// named never does, unless it is armed with no delay: then it fires at the end of the turn. At most 32.
     fn timers(&self) -> &[(<Self::Protocol as Protocol>::Timer, u8)];
 
     /// What a client may ask of a node, when so many requests have been put to the cluster.
@@ -108,6 +118,18 @@ pub trait Model: Sync {
     /// Whether a message may arrive once the exploration has begun. One that may not is lost as soon as it is sent.
     fn may_arrive(&self, _: &<Self::Protocol as Protocol>::Message) -> bool {
         true
+    }
+
+    /// Whether nodes are told apart that differ only in how many records they ever wrote. They must be if the protocol keeps
+    /// the number of a record. If it keeps none, let them not be: a node that goes on writing is then again as it was.
+    fn counts_records(&self) -> bool {
+        true
+    }
+
+    /// How many messages that are the same may be under way at once. One more is lost, since another will do for it: so a
+    /// timer that is [`UNBOUNDED`] and sends the same again and again makes no more states.
+    fn copies_max(&self) -> usize {
+        usize::MAX
     }
 
     /// Whether a state is to be explored. One that is not is judged, and then left alone.
@@ -125,10 +147,26 @@ pub trait Model: Sync {
 
     /// What some run must reach, each in a few words: a run in which nothing happens breaks no promise.
     fn goals(&self) -> &[Goal<Self>];
+
+    /// What every fair run must come to, as [`crate::live`] has it. At most 16. With any, all states and changes are kept,
+    /// and symmetry is off.
+    fn eventually(&self) -> &[Eventually<Self>] {
+        &[]
+    }
 }
 
 /// A state that some run must reach.
 pub type Goal<M> = (&'static str, fn(&Snapshot<'_, M>) -> bool);
+
+/// Something that every fair run must come to.
+pub struct Eventually<M: Model + ?Sized> {
+    /// What it is, in a few words.
+    pub name: &'static str,
+    /// From which states on it is awaited. None: from the start.
+    pub after: Option<fn(&Snapshot<'_, M>) -> bool>,
+    /// Whether it has come. A state that is awaited from and where it is already owes nothing.
+    pub comes: fn(&Snapshot<'_, M>) -> bool,
+}
 
 /// A cluster at one moment.
 pub struct Snapshot<'a, M: Model + ?Sized> {
@@ -136,6 +174,35 @@ pub struct Snapshot<'a, M: Model + ?Sized> {
     /// A node that is not as it is in `nodes`.
     pub(crate) moved: Option<(usize, &'a M::Protocol)>,
     pub(crate) history: &'a M::History,
+    pub(crate) happened: Happened<'a, M::Protocol>,
+}
+
+/// What was asked, answered and chosen in a turn, for [`Model::observe`].
+///
+/// Of the states that a node passes through in one turn, the first comes with what was asked, and the last with all else.
+pub struct Happened<'a, P: Protocol> {
+    /// The request that the node was given.
+    pub asked: Option<(RequestId, &'a P::Request)>,
+    /// The answers that left it.
+    pub answered: &'a [(RequestId, P::Response)],
+    /// The numbers that it chose.
+    pub chosen: &'a [u32],
+    /// Whether it crashed, and started again.
+    pub has_restarted: bool,
+}
+
+impl<P: Protocol> Clone for Happened<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Protocol> Copy for Happened<'_, P> {}
+
+impl<P: Protocol> Default for Happened<'_, P> {
+    fn default() -> Self {
+        Happened { asked: None, answered: &[], chosen: &[], has_restarted: false }
+    }
 }
 
 impl<'a, M: Model + ?Sized> Snapshot<'a, M> {
@@ -155,5 +222,10 @@ impl<'a, M: Model + ?Sized> Snapshot<'a, M> {
     /// What happened before.
     pub fn history(&self) -> &'a M::History {
         self.history
+    }
+
+    /// What the node did that has just moved. Nothing, for whoever looks at a state and not at a change.
+    pub fn happened(&self) -> Happened<'a, M::Protocol> {
+        self.happened
     }
 }

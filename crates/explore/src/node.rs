@@ -17,6 +17,12 @@ use crate::model::Explored;
 /// How many timers with no delay may follow each other: more would follow for ever.
 const BATCH_MAX: usize = 1_000;
 
+/// Some of a model's timers: a bit for each.
+pub(crate) type Timers = u32;
+
+/// The timers that a model may name.
+pub(crate) const TIMERS_MAX: usize = Timers::BITS as usize;
+
 /// A node, as it is between two turns. Once made it doesn't change.
 #[derive(Clone)]
 pub(crate) struct Node<P: Explored> {
@@ -24,17 +30,26 @@ pub(crate) struct Node<P: Explored> {
     durable: Arc<P::Durable>,
     /// Records that were written since the last sync.
     unsynced: Vec<P::Record>,
-    /// Which of the model's timers are armed: a bit for each.
-    armed: u8,
+    /// Which of the model's timers are armed.
+    armed: Timers,
     last_request: RequestId,
     /// Its print under each renaming; set by whoever made it.
     pub(crate) prints: Box<[u64]>,
 }
 
-impl<P: Explored> Hash for Node<P> {
+/// A node as it is hashed; and whether it matters how many records it ever wrote.
+pub(crate) struct Counted<'a, P: Explored>(pub(crate) &'a Node<P>, pub(crate) bool);
+
+impl<P: Explored> Hash for Counted<'_, P> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let Node { host, durable, unsynced, armed, last_request, prints: _ } = self;
-        (host, durable, unsynced, armed, last_request).hash(hasher);
+        let Counted(Node { host, durable, unsynced, armed, last_request, prints: _ }, counts) =
+            self;
+        if *counts {
+            host.hash(hasher);
+        } else {
+            host.hash_uncounted(hasher);
+        }
+        (durable, unsynced, armed, last_request).hash(hasher);
     }
 }
 
@@ -136,6 +151,8 @@ pub(crate) struct Deeds<P: Explored> {
     pub(crate) chosen: Vec<u32>,
     /// The crash that cut it short.
     pub(crate) interruption: Option<Interruption>,
+    /// The timers that were armed or disarmed, whatever they were before.
+    pub(crate) touched: Timers,
     /// The states that the node passed through on the way to the last one. Promises hold for them as well.
     pub(crate) passed: Vec<P>,
 }
@@ -180,6 +197,7 @@ pub(crate) fn run<P: Explored>(
         answered: Vec::new(),
         chosen: Vec::new(),
         interruption: None,
+        touched: 0,
         passed: Vec::new(),
     };
     let mut turn = Turn { terms, choices, deeds, due: Vec::new() };
@@ -277,7 +295,11 @@ impl<P: Explored> Turn<'_, P> {
         *node = self.boot(node.durable.clone(), last);
     }
 
-    fn hands<'n>(&'n mut self, written: &'n mut Vec<P::Record>, armed: &'n mut u8) -> Hands<'n, P> {
+    fn hands<'n>(
+        &'n mut self,
+        written: &'n mut Vec<P::Record>,
+        armed: &'n mut Timers,
+    ) -> Hands<'n, P> {
         let Turn { terms, choices, deeds, due } = self;
         Hands { timers: terms.timers, choices, deeds, due, written, armed }
     }
@@ -290,11 +312,11 @@ struct Hands<'a, P: Explored> {
     deeds: &'a mut Deeds<P>,
     due: &'a mut Vec<P::Timer>,
     written: &'a mut Vec<P::Record>,
-    armed: &'a mut u8,
+    armed: &'a mut Timers,
 }
 
 impl<P: Explored> Hands<'_, P> {
-    fn bit(&self, timer: &P::Timer) -> u8 {
+    fn bit(&self, timer: &P::Timer) -> Timers {
         self.timers.iter().position(|(known, _)| known == timer).map_or(0, |at| 1 << at)
     }
 }
@@ -325,7 +347,9 @@ impl<P: Explored> World<P> for Hands<'_, P> {
     }
 
     fn disarm(&mut self, timer: P::Timer) {
-        *self.armed &= !self.bit(&timer);
+        let bit = self.bit(&timer);
+        *self.armed &= !bit;
+        self.deeds.touched |= bit;
         self.due.retain(|due| *due != timer);
     }
 

@@ -28,7 +28,7 @@ pub enum Verdict<P: Protocol> {
     Exhausted,
     /// In every state looked at, but there are more.
     Bounded(Stop),
-    /// No: this run breaks one.
+    /// No: this run breaks one, or is fair and never comes to what is awaited.
     Broken(Counterexample<P>),
 }
 
@@ -52,6 +52,17 @@ pub struct Reached {
     pub depth: Option<u32>,
 }
 
+/// What the model awaits, and how much of what was explored says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// What it is.
+    pub name: &'static str,
+    /// The states in which it has not come yet. None: nothing was asked.
+    pub pending: u64,
+    /// Those of them from which runs go on beyond the bounds, where nobody looked. None: it comes in every fair run.
+    pub cut: u64,
+}
+
 /// What came of an exploration.
 pub struct Report<P: Protocol> {
     /// Whether the promises hold.
@@ -66,6 +77,8 @@ pub struct Report<P: Protocol> {
     pub depth: u32,
     /// The model's goals.
     pub goals: Vec<Reached>,
+    /// What the model awaits. Empty if a promise was broken before the end.
+    pub awaited: Vec<Awaited>,
     /// The largest number of states that were in memory at once.
     pub frontier_max: u64,
     /// The size of the table of states seen. The states in memory come on top; they share most of what they are made of.

@@ -124,14 +124,31 @@ fn damage(kept: usize, lost: usize) -> String {
     }
 }
 
-/// The shortest run that breaks a promise; of several such, always the same one.
+/// How a counterexample ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its last step breaks a promise.
+    Breaks,
+    /// Nothing is due any more, and what is awaited has not come.
+    Stuck,
+    /// Its last step leads back to before the step of this position, and so on for ever.
+    Repeats {
+        /// As many steps come before the cycle.
+        from: usize,
+    },
+}
+
+/// A run that must not be: a shortest one that breaks a promise, or a short one that never comes to what is awaited. Of
+/// several such, always the same one.
 pub struct Counterexample<P: Protocol> {
     /// What it breaks, in one sentence.
     pub broken: String,
     /// How the cluster came to be as it was when the exploration began; empty if it had just started.
     pub prelude: Vec<Step<P>>,
-    /// From there to the step that breaks it.
+    /// From there to the step that breaks it, or until nothing is due, or once round the cycle.
     pub steps: Vec<Step<P>>,
+    /// How it ends.
+    pub ending: Ending,
 }
 
 impl<P: Explored> fmt::Display for Counterexample<P> {
@@ -143,7 +160,15 @@ impl<P: Explored> fmt::Display for Counterexample<P> {
             }
         }
         for (number, step) in self.steps.iter().enumerate() {
+            if self.ending == (Ending::Repeats { from: number }) {
+                writeln!(f, "From here on, for ever:")?;
+            }
             writeln!(f, "{:3}. {step}", number + 1)?;
+        }
+        match self.ending {
+            Ending::Breaks => {}
+            Ending::Stuck => writeln!(f, "Nothing is due any more.")?,
+            Ending::Repeats { from } => writeln!(f, "And so on, from step {}.", from + 1)?,
         }
         if let Some(last) = self.steps.last() {
             writeln!(f, "At the end:")?;

@@ -1,5 +1,7 @@
 //! The durability contract, told by a protocol that does nothing but speak in an order.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use super::*;
 
 /// What the speaker is asked to do, in order.
@@ -134,6 +136,27 @@ fn a_copy_of_a_host_goes_its_own_way_and_what_waits_counts_in_a_comparison() {
     assert!(copy != host, "another message waits");
     copy.synced(&(), 1, &mut seen);
     assert_eq!((host.durable(), copy.durable()), (0, 1));
+}
+
+#[test]
+fn hosts_that_differ_in_the_number_of_their_records_alone_hash_alike_uncounted() {
+    let uncounted = |last: u64, says: &[Say]| {
+        let mut seen = Seen::default();
+        let mut host = Host::boot(&(), (), last, &mut seen);
+        ask(&mut host, &mut seen, says);
+        let mut hasher = DefaultHasher::new();
+        host.hash_uncounted(&mut hasher);
+        hasher.finish()
+    };
+    let says = [Say::Persist, Say::Send(1)];
+    assert_eq!(uncounted(0, &says), uncounted(7, &says));
+    let others: [&[Say]; 4] = [
+        &[],
+        &[Say::Persist],
+        &[Say::Persist, Say::Send(2)],
+        &[Say::Persist, Say::Persist, Say::Send(1)],
+    ];
+    others.iter().for_each(|other| assert_ne!(uncounted(0, &says), uncounted(0, other)));
 }
 
 #[test]

@@ -67,6 +67,8 @@ impl Protocol for Coin {
 struct CoinModel {
     nodes: [(NodeId, ()); 2],
     forbidden: Vec<u32>,
+    /// What no client may be answered.
+    refused: Option<u32>,
 }
 
 fn first_has(cluster: &Snapshot<'_, CoinModel>, chosen: &[u32]) -> bool {
@@ -112,6 +114,12 @@ impl Model for CoinModel {
     fn observe(&self, cluster: &Snapshot<'_, Self>, moved: usize) -> Result<Option<()>, String> {
         let chosen = &cluster.state(moved).chosen;
         assert!(!chosen.contains(&99), "a timer that the model doesn't name has fired");
+        let happened = cluster.happened();
+        let answers = happened.answered.iter().map(|(_, answer)| *answer);
+        if answers.filter(|answer| Some(*answer) == self.refused).count() > 0 {
+            assert!(!happened.chosen.is_empty(), "an answer comes with what was chosen for it");
+            return Err("a client was told so".into());
+        }
         if *chosen == self.forbidden { Err("it was forbidden".into()) } else { Ok(None) }
     }
 
@@ -121,7 +129,11 @@ impl Model for CoinModel {
 }
 
 fn model(forbidden: &[u32]) -> CoinModel {
-    CoinModel { nodes: [(NodeId(1), ()), (NodeId(2), ())], forbidden: forbidden.to_vec() }
+    CoinModel {
+        nodes: [(NodeId(1), ()), (NodeId(2), ())],
+        forbidden: forbidden.to_vec(),
+        refused: None,
+    }
 }
 
 #[test]
@@ -143,6 +155,18 @@ fn a_run_says_what_was_chosen_and_what_a_crash_took() {
     assert_eq!((step.chosen.as_slice(), lost), (&[2, 0, 1][..], Some((1, 1))));
     let text = counterexample.to_string();
     assert!(text.contains("keeps 1 of 2 records, and starts again"), "{text}");
+}
+
+#[test]
+fn a_model_is_told_what_clients_are_answered() {
+    let refusing = |refused| {
+        let model = CoinModel { refused: Some(refused), ..model(&[77]) };
+        explore(&model, &Options { is_symmetric: false, ..Options::default() }, |_| true)
+    };
+    let report = refusing(2);
+    let told = report.counterexample().expect("it can come about");
+    assert_eq!((told.steps.len(), told.steps[0].answered[0].1), (1, 2), "{told}");
+    assert!(refusing(3).is_exhausted(), "nobody is told a number that is never chosen");
 }
 
 #[test]
