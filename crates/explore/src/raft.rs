@@ -85,7 +85,7 @@ pub struct RaftModel {
     timers: [(Timer, u8); 4],
 }
 
-/// What the members of a cluster may forget.
+/// What the members of a cluster may forget: part of every state, and of what [`judge`] goes by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct History {
     leaders: BTreeMap<Term, NodeId>,
@@ -163,14 +163,9 @@ impl Model for RaftModel {
         cluster: &Snapshot<'_, Self>,
         moved: usize,
     ) -> Result<Option<History>, String> {
-        let id = self.nodes[moved].0;
-        let raft = cluster.state(moved);
-        log_matching(cluster, moved, id)?;
-        snapshot_safety(id, raft, cluster.history())?;
-        let mut changed = None;
-        state_machine_safety(id, raft, cluster.history(), &mut changed)?;
-        election_safety(id, raft, cluster.history(), &mut changed)?;
-        Ok(changed)
+        let others = cluster.states().enumerate().filter(|(position, _)| *position != moved);
+        let others = others.map(|(_, raft)| raft);
+        judge(self.nodes[moved].0, cluster.state(moved), others, cluster.history())
     }
 
     fn goals(&self) -> &[Goal<Self>] {
@@ -186,12 +181,31 @@ const GOALS: &[Goal<RaftModel>] = &[
     }),
 ];
 
+/// Judges a member that has just moved, beside the others. Returns what history is from now on, if it changes; an error
+/// is one sentence that begins with the name of the broken promise.
+pub fn judge<'a>(
+    id: NodeId,
+    raft: &Raft,
+    others: impl Iterator<Item = &'a Raft>,
+    history: &History,
+) -> Result<Option<History>, String> {
+    log_matching(raft, others, id)?;
+    snapshot_safety(id, raft, history)?;
+    let mut changed = None;
+    state_machine_safety(id, raft, history, &mut changed)?;
+    election_safety(id, raft, history, &mut changed)?;
+    Ok(changed)
+}
+
 /// Log matching: where two logs have an entry of one term at one index, they are the same up to there, as far as both are
 /// held.
-fn log_matching(cluster: &Snapshot<'_, RaftModel>, moved: usize, id: NodeId) -> Result<(), String> {
-    let log = cluster.state(moved).log();
-    let others = cluster.states().enumerate().filter(|(position, _)| *position != moved);
-    for (_, other) in others {
+fn log_matching<'a>(
+    raft: &Raft,
+    others: impl Iterator<Item = &'a Raft>,
+    id: NodeId,
+) -> Result<(), String> {
+    let log = raft.log();
+    for other in others {
         let mut is_same = false;
         let first = log.first_index().max(other.log().first_index());
         let last = log.last_index().min(other.log().last_index());
@@ -228,7 +242,10 @@ fn state_machine_safety(
     changed: &mut Option<History>,
 ) -> Result<(), String> {
     if raft.commit() > raft.log().last_index() {
-        return Err(format!("{id} committed {}, beyond its log", raft.commit()));
+        return Err(format!(
+            "state machine safety: {id} committed {}, beyond its log",
+            raft.commit()
+        ));
     }
     for at in raft.log().first_index().0..=raft.commit().0 {
         let Some(entry) = raft.log().get(Index(at)) else { break };

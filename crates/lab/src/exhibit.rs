@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId, Protocol, RequestId};
 use quorate_explore::{Bounds, Explored, Goal, Syncs};
-use quorate_sim::Rng;
+use quorate_sim::{Describe, Rng};
 
 use crate::about::About;
 use crate::explored::Explorable;
 use crate::setup::Setup;
+use crate::stage::printed;
 
 /// A claim that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +168,12 @@ pub trait Exhibit: Sized + Send + Sync + 'static {
         members: &Members<'_, Self::Protocol>,
         history: &Self::History,
     ) -> Result<(), Broken>;
+
+    /// How its messages, timers, records, requests and answers are put into words: as they print, unless the protocol has
+    /// better words.
+    fn describe() -> Describe<Self::Protocol> {
+        printed()
+    }
 
     /// Within which bounds it is explored. None only if its states have no end, and then its header says so.
     fn scopes() -> Vec<Scope<Self>>;

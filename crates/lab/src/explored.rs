@@ -8,11 +8,11 @@ use quorate_explore::{
     Action, Bounds, Counterexample, Explored, Goal, Interruption, Letter, Model, Options, Progress,
     Snapshot, Step, Syncs, Verdict, explore,
 };
+use quorate_sim::Describe;
 use quorate_trace::{MessageId, StepLog};
 
 use crate::exhibit::{Broken, Exhibit, Members, Scope};
 use crate::setup::Setup;
-use crate::stage::label;
 
 /// An exhibit within a scope.
 pub struct Explorable<E: Exhibit> {
@@ -134,7 +134,7 @@ pub(crate) fn run<E: Exhibit>(
         broken: Broken::read(&counterexample.broken),
         steps: counterexample.steps.len(),
         text: counterexample.to_string(),
-        log: log(setup, counterexample),
+        log: log(setup, counterexample, E::describe()),
     });
     Found {
         what,
@@ -150,8 +150,13 @@ pub(crate) fn run<E: Exhibit>(
 }
 
 /// A counterexample as a log.
-fn log<P: Explored>(setup: &Setup, counterexample: &Counterexample<P>) -> StepLog {
-    let mut drawing = Drawing { log: StepLog::in_order(setup.ids()), under_way: BTreeMap::new() };
+fn log<P: Explored>(
+    setup: &Setup,
+    counterexample: &Counterexample<P>,
+    describe: Describe<P>,
+) -> StepLog {
+    let log = StepLog::in_order(setup.ids());
+    let mut drawing = Drawing { log, describe, under_way: BTreeMap::new() };
     for node in setup.ids() {
         drawing.log.boot(node, 0);
     }
@@ -164,17 +169,18 @@ fn log<P: Explored>(setup: &Setup, counterexample: &Counterexample<P>) -> StepLo
 }
 
 /// A log that is being drawn, with the messages under way, by what they say and whose they are.
-struct Drawing {
+struct Drawing<P: Protocol> {
     log: StepLog,
+    describe: Describe<P>,
     under_way: BTreeMap<(NodeId, NodeId, String), Vec<MessageId>>,
 }
 
-impl Drawing {
-    fn draw<P: Explored>(&mut self, step: &Step<P>) {
+impl<P: Explored> Drawing<P> {
+    fn draw(&mut self, step: &Step<P>) {
         let node = step.node;
         match &step.action {
             Action::Deliver { from, message, is_repeated } => {
-                let key = (*from, node, label(message).text);
+                let key = (*from, node, (self.describe.message)(message).text);
                 let waiting = self.under_way.entry(key.clone()).or_default();
                 // What was sent before the exploration began was sent by nobody that the log knows.
                 let id = match waiting.pop() {
@@ -187,19 +193,21 @@ impl Drawing {
                 }
                 self.log.deliver(id);
             }
-            Action::Fire(timer) => self.log.fire(node, label(timer)),
-            Action::Ask { id, request } => self.log.ask(node, *id, label(request)),
+            Action::Fire(timer) => self.log.fire(node, (self.describe.timer)(timer)),
+            Action::Ask { id, request } => {
+                self.log.ask(node, *id, (self.describe.request)(request))
+            }
             Action::Lost { peer } => self.log.peer_lost(node, *peer),
             Action::Sync { records } => self.log.note(&format!("{node} syncs {records} records")),
             Action::Crash { kept, lost } => self.crash(node, *kept, *lost),
         }
         for Letter { from, to, message } in &step.sent {
-            let text = label(message).text;
+            let text = (self.describe.message)(message).text;
             let id = self.log.send(*from, *to, text.clone());
             self.under_way.entry((*from, *to, text)).or_default().push(id);
         }
         for (id, response) in &step.answered {
-            self.log.reply(node, *id, label(response));
+            self.log.reply(node, *id, (self.describe.response)(response));
         }
         if let Some(Interruption { kept, lost }) = step.interruption {
             self.crash(node, kept, lost);

@@ -3,6 +3,7 @@
 //! What they find is compared with what was recorded in `status/`, which the command line and the page show; so nothing is
 //! claimed that no test exercised. `QUORATE_RECORD=1` writes it anew.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,7 +50,12 @@ pub(crate) fn everything(row: &dyn Row) {
     for scope in 1..=row.scopes().len() {
         note(explored(row, scope));
     }
+    let mut held = BTreeSet::new();
     for mutant in about.mutants {
+        // The same without the bug holds: it is the bug that is caught.
+        if held.insert(mutant.setup) {
+            hold(row, &row.setup_with(mutant.setup).expect("the setup of a mutant is sound"));
+        }
         note(caught(row, mutant));
     }
     for scenario in about.scenarios {
@@ -134,8 +140,6 @@ fn explored(row: &dyn Row, scope: usize) -> String {
 fn caught(row: &dyn Row, mutant: &Mutant) -> String {
     let words = format!("{}&mutant={}", mutant.setup, mutant.name);
     let setup = row.setup_with(&words).expect("the setup of a mutant is sound");
-    // The same without the bug holds: it is the bug that is caught.
-    hold(row, &Setup { mutant: None, ..setup.clone() });
     let seeds = 0..MUTANT_SEEDS;
     let by_seed = row.first_broken(&setup, seeds, Some(mutant.breaks)).expect("it is sound");
     let mut ways = Vec::new();

@@ -56,7 +56,7 @@ pub(crate) fn run<E: Exhibit>(exhibit: E, setup: &Setup, is_traced: bool) -> Ran
         counters: Counters::default(),
     };
     let simulation = Simulation::new(setup.plan(command), configs, |_| RecordDisk::new(), stage);
-    let simulation = if is_traced { simulation.tracing(describe()) } else { simulation };
+    let simulation = if is_traced { simulation.tracing(E::describe()) } else { simulation };
     let outcome = simulation.run();
     let stage = outcome.workload;
     let (result, ended_at) = match outcome.result {
@@ -81,7 +81,7 @@ pub(crate) fn run<E: Exhibit>(exhibit: E, setup: &Setup, is_traced: bool) -> Ran
 }
 
 /// How a protocol's words look in a trace: as they print, with nodes by their short names.
-fn describe<P: Explored>() -> Describe<P> {
+pub(crate) fn printed<P: Explored>() -> Describe<P> {
     Describe {
         message: |message| label(message),
         timer: |timer| label(timer),
@@ -92,7 +92,7 @@ fn describe<P: Explored>() -> Describe<P> {
 }
 
 /// What prints, in words.
-pub(crate) fn label(what: &impl Debug) -> Label {
+fn label(what: &impl Debug) -> Label {
     let mut text = String::new();
     let printed = format!("{what:?}");
     let mut rest = printed.as_str();
