@@ -1,1 +1,3 @@
 //! Who may act.
+
+pub mod bully;

@@ -1,5 +1,7 @@
 //! Who may act.
 
-use crate::row::Row;
+mod bully;
 
-pub(crate) const ROWS: &[&dyn Row] = &[];
+use crate::row::{Row, Shelf};
+
+pub(crate) const ROWS: &[&dyn Row] = &[&Shelf::<bully::Bully>::NEW];
