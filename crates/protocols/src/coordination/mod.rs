@@ -1,3 +1,4 @@
 //! Who may act.
 
 pub mod bully;
+pub mod central_mutex;

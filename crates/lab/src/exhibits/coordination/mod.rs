@@ -1,7 +1,12 @@
 //! Who may act.
 
 mod bully;
+mod central_mutex;
+mod exclusion;
 
 use crate::row::{Row, Shelf};
 
-pub(crate) const ROWS: &[&dyn Row] = &[&Shelf::<bully::Bully>::NEW];
+pub(crate) const ROWS: &[&dyn Row] = &[
+    &Shelf::<bully::Bully>::NEW,
+    &Shelf::<central_mutex::CentralMutex>::NEW,
+];
