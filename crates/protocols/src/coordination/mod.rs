@@ -2,3 +2,4 @@
 
 pub mod bully;
 pub mod central_mutex;
+pub mod ricart_agrawala;

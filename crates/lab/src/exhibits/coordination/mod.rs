@@ -3,10 +3,12 @@
 mod bully;
 mod central_mutex;
 mod exclusion;
+mod ricart_agrawala;
 
 use crate::row::{Row, Shelf};
 
 pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<bully::Bully>::NEW,
     &Shelf::<central_mutex::CentralMutex>::NEW,
+    &Shelf::<ricart_agrawala::RicartAgrawala>::NEW,
 ];
