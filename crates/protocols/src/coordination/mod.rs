@@ -3,3 +3,4 @@
 pub mod bully;
 pub mod central_mutex;
 pub mod ricart_agrawala;
+pub mod token_ring;

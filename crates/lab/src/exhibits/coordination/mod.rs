@@ -4,6 +4,7 @@ mod bully;
 mod central_mutex;
 mod exclusion;
 mod ricart_agrawala;
+mod token_ring;
 
 use crate::row::{Row, Shelf};
 
@@ -11,4 +12,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<bully::Bully>::NEW,
     &Shelf::<central_mutex::CentralMutex>::NEW,
     &Shelf::<ricart_agrawala::RicartAgrawala>::NEW,
+    &Shelf::<token_ring::TokenRing>::NEW,
 ];
