@@ -3,6 +3,7 @@
 mod bully;
 mod central_mutex;
 mod exclusion;
+mod lease_lock;
 mod ricart_agrawala;
 mod token_ring;
 
@@ -13,4 +14,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<central_mutex::CentralMutex>::NEW,
     &Shelf::<ricart_agrawala::RicartAgrawala>::NEW,
     &Shelf::<token_ring::TokenRing>::NEW,
+    &Shelf::<lease_lock::LeaseLock>::NEW,
 ];
