@@ -3,5 +3,6 @@
 pub mod bully;
 pub mod central_mutex;
 pub mod lease_lock;
+pub mod redlock;
 pub mod ricart_agrawala;
 pub mod token_ring;

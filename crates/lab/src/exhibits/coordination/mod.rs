@@ -4,6 +4,7 @@ mod bully;
 mod central_mutex;
 mod exclusion;
 mod lease_lock;
+mod redlock;
 mod ricart_agrawala;
 mod token_ring;
 
@@ -15,4 +16,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<ricart_agrawala::RicartAgrawala>::NEW,
     &Shelf::<token_ring::TokenRing>::NEW,
     &Shelf::<lease_lock::LeaseLock>::NEW,
+    &Shelf::<redlock::Redlock>::NEW,
 ];
