@@ -1,5 +1,6 @@
 //! Who may act.
 
+pub mod barrier;
 pub mod bully;
 pub mod central_mutex;
 pub mod lease_lock;

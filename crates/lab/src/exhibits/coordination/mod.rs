@@ -1,5 +1,6 @@
 //! Who may act.
 
+mod barrier;
 mod bully;
 mod central_mutex;
 mod exclusion;
@@ -17,4 +18,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<token_ring::TokenRing>::NEW,
     &Shelf::<lease_lock::LeaseLock>::NEW,
     &Shelf::<redlock::Redlock>::NEW,
+    &Shelf::<barrier::Barrier>::NEW,
 ];
