@@ -282,13 +282,15 @@ impl Protocol for Barrier {
     }
 
     fn view(&self) -> String {
-        let arrived: Vec<String> =
-            self.arrived.iter().map(|(door, by)| format!("{} at {door:?}", by.len())).collect();
-        match self.place {
+        let words =
+            |(door, by): (&Door, &Vec<NodeId>)| format!("counting {} at {door:?}", by.len());
+        let arrived: Vec<String> = self.arrived.iter().map(words).collect();
+        match (self.place, self.durable.decided.last_key_value()) {
             _ if !arrived.is_empty() => arrived.join(", "),
-            Place::Outside => "outside".to_owned(),
-            Place::At(door) => format!("at {door:?}"),
-            Place::Inside(round) => format!("inside, round {round}"),
+            (_, Some((door, verdict))) => format!("decided, {door:?} {verdict:?}"),
+            (Place::Outside, None) => "outside".to_owned(),
+            (Place::At(door), None) => format!("at {door:?}"),
+            (Place::Inside(round), None) => format!("inside, round {round}"),
         }
     }
 }

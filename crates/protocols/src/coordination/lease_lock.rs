@@ -121,7 +121,8 @@ pub struct Durable {
 /// A lease, as the service has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Lease {
-    of: NodeId,
+    /// Whose it is. None if a crash has had the service forget it.
+    of: Option<NodeId>,
     token: Token,
 }
 
@@ -174,7 +175,9 @@ impl LeaseLock {
 
     fn on_acquire(&mut self, config: &Config, from: NodeId, out: &mut Out<'_, Self>) {
         match self.lease {
-            Some(Lease { of, token }) if of == from => out.send(from, Message::Granted(token)),
+            Some(Lease { of: Some(of), token }) if of == from => {
+                out.send(from, Message::Granted(token))
+            }
             _ if self.queue.contains(&from) => {}
             _ => {
                 self.queue.push_back(from);
@@ -194,7 +197,7 @@ impl LeaseLock {
         if !config.mutants.has("forgets_its_tokens") {
             out.persist(Record::Issued(token));
         }
-        self.lease = Some(Lease { of, token });
+        self.lease = Some(Lease { of: Some(of), token });
         out.send(of, Message::Granted(token));
         if !config.mutants.has("never_expires") {
             out.arm(Timer::Expire, config.lease..config.lease);
@@ -310,9 +313,9 @@ impl Protocol for LeaseLock {
     }
 
     fn recover(config: &Config, durable: Durable, out: &mut Out<'_, Self>) -> Self {
-        // A service that has crashed doesn't know who holds the last lease, and waits until it must be over, as if it had
-        // granted it to itself.
-        let last = Lease { of: config.me, token: durable.issued };
+        // A service that has crashed doesn't know who holds the last lease, nor whether anybody does, and waits until it
+        // must be over.
+        let last = Lease { of: None, token: durable.issued };
         let lease = (durable.issued > Token(0)).then_some(last);
         if lease.is_some() {
             out.arm(Timer::Expire, config.lease..config.lease);
@@ -334,7 +337,7 @@ impl Protocol for LeaseLock {
                 Message::Acquire => self.on_acquire(config, from, out),
                 Message::Granted(token) => self.on_granted(config, token, out),
                 Message::Release(token) => {
-                    if self.lease == Some(Lease { of: from, token }) {
+                    if self.lease.is_some_and(|lease| lease.token == token) {
                         self.end_lease(config, out);
                     }
                 }
@@ -348,7 +351,10 @@ impl Protocol for LeaseLock {
 
     fn view(&self) -> String {
         let mut words = Vec::new();
-        words.extend(self.lease.map(|lease| format!("lent to {} by {:?}", lease.of, lease.token)));
+        words.extend(self.lease.map(|Lease { of, token }| match of {
+            Some(of) => format!("lent to {of} by {token:?}"),
+            None => format!("lent to somebody by {token:?}"),
+        }));
         if !self.queue.is_empty() {
             let queue: Vec<String> = self.queue.iter().map(NodeId::to_string).collect();
             words.push(format!("putting off {}", queue.join(" ")));

@@ -101,7 +101,7 @@ impl Exhibit for Bully {
             Scenario {
                 name: "the_leader_dies_in_the_middle",
                 what: "The highest is dead before it is asked, and the next dies when it has answered: the lowest waits in vain, asks again, and leads until they are back.",
-                setup: "asks=n1@0&delay=10-10&lasts=420&faults=crash:n3@5+1000,crash:n2@15+1000",
+                setup: "asks=n1@0&delay=10-10&lasts=420&faults=crash:n3@5+1000,crash:n2@25+1000",
                 expected: Expected::Holds,
             },
             Scenario {

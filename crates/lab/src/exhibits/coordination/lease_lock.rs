@@ -113,7 +113,7 @@ impl Exhibit for LeaseLock {
             Scenario {
                 name: "the_service_forgets_who",
                 what: "The lock service crashes while n3 holds the lock. It knows its tokens and nothing else, and lets a lease's time pass before n4 has the next.",
-                setup: "nodes=4&asks=n3@0,n4@50&delay=10-10&lasts=300&faults=crash:n1@23+10",
+                setup: "nodes=4&asks=n3@0,n4@70&delay=10-10&lasts=400&faults=crash:n1@23+40",
                 expected: Expected::Holds,
             },
         ],

@@ -84,7 +84,7 @@ impl Exhibit for TokenRing {
             Scenario {
                 name: "the_token_is_lost",
                 what: "n2 crashes with the token; the first node waits for as long as it could take, and makes another.",
-                setup: "asks=n2@120,n3@130&delay=10-10&stays=30&lasts=400&faults=crash:n2@150+40",
+                setup: "asks=n2@120,n3@130&delay=10-10&stays=30&lasts=310&faults=crash:n2@150+40",
                 expected: Expected::Holds,
             },
             Scenario {
