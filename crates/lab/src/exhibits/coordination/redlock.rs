@@ -50,7 +50,7 @@ impl Exhibit for Redlock {
                 name: "unlocks_for_anyone",
                 what: "A server unlocks whoever it is locked for.",
                 breaks: "exclusion",
-                setup: "lasts=100",
+                setup: "lasts=100&stays=30",
             },
             Mutant {
                 name: "locks_for_ever",
@@ -157,8 +157,13 @@ impl Exhibit for Redlock {
         let scope = |what, expires, breaks| Scope {
             what,
             setup: "nodes=5",
-            bounds: Bounds { requests: 3, ..Bounds::default() },
-            timers: vec![(Timer::Leave, 2), (Timer::GiveUp, 1), (Timer::Expire, expires)],
+            bounds: Bounds { requests: 2, ..Bounds::default() },
+            timers: vec![
+                (Timer::Leave, 1),
+                (Timer::GiveUp, 1),
+                (Timer::Again, 1),
+                (Timer::Expire, expires),
+            ],
             syncs: Syncs::EachTurn,
             // Clients are not like servers.
             is_symmetric: false,
@@ -166,8 +171,8 @@ impl Exhibit for Redlock {
             goals: GOALS,
         };
         vec![
-            scope("three requests, one given up, and no lock runs out", 0, None),
-            scope("three requests, and one lock runs out early", 1, Some("exclusion")),
+            scope("two requests, one put again, and no lock runs out", 0, None),
+            scope("two requests, one put again, and a lock runs out early", 1, Some("exclusion")),
         ]
     }
 
