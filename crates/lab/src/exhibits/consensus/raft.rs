@@ -125,7 +125,7 @@ impl Exhibit for Raft {
             Scenario {
                 name: "no_majority_no_progress",
                 what: "Two of three are cut off from each other and from the third: nothing is committed, and nothing can be.",
-                setup: "asks=n1@100&lasts=8000&patience=0&delay=5-5&faults=cut:n1@0+8000,cut:n2@0+8000",
+                setup: "asks=n1@100&lasts=3000&patience=0&delay=5-5&faults=cut:n1@0+3000,cut:n2@0+3000",
                 expected: Expected::Breaks("progress"),
             },
         ],
