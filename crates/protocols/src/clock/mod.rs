@@ -1,3 +1,4 @@
 //! Time and order: what happened before what.
 
 pub mod lamport;
+pub mod vector;
