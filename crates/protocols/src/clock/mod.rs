@@ -2,3 +2,4 @@
 
 pub mod lamport;
 pub mod vector;
+pub mod version_vector;

@@ -2,8 +2,12 @@
 
 mod lamport;
 mod vector;
+mod version_vector;
 
 use crate::row::{Row, Shelf};
 
-pub(crate) const ROWS: &[&dyn Row] =
-    &[&Shelf::<lamport::Lamport>::NEW, &Shelf::<vector::VectorClock>::NEW];
+pub(crate) const ROWS: &[&dyn Row] = &[
+    &Shelf::<lamport::Lamport>::NEW,
+    &Shelf::<vector::VectorClock>::NEW,
+    &Shelf::<version_vector::VersionVector>::NEW,
+];
