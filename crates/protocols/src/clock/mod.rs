@@ -1,5 +1,6 @@
 //! Time and order: what happened before what.
 
+pub mod hybrid;
 pub mod lamport;
 pub mod vector;
 pub mod version_vector;

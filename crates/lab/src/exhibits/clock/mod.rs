@@ -1,5 +1,6 @@
 //! Time and order.
 
+mod hybrid;
 mod lamport;
 mod vector;
 mod version_vector;
@@ -10,4 +11,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<lamport::Lamport>::NEW,
     &Shelf::<vector::VectorClock>::NEW,
     &Shelf::<version_vector::VersionVector>::NEW,
+    &Shelf::<hybrid::HybridClock>::NEW,
 ];
