@@ -2,5 +2,6 @@
 
 pub mod hybrid;
 pub mod lamport;
+pub mod truetime;
 pub mod vector;
 pub mod version_vector;

@@ -2,6 +2,7 @@
 
 mod hybrid;
 mod lamport;
+mod truetime;
 mod vector;
 mod version_vector;
 
@@ -12,4 +13,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<vector::VectorClock>::NEW,
     &Shelf::<version_vector::VersionVector>::NEW,
     &Shelf::<hybrid::HybridClock>::NEW,
+    &Shelf::<truetime::TrueTime>::NEW,
 ];
