@@ -2,6 +2,7 @@
 
 pub mod hybrid;
 pub mod lamport;
+pub mod synchronisation;
 pub mod truetime;
 pub mod vector;
 pub mod version_vector;

@@ -2,6 +2,7 @@
 
 mod hybrid;
 mod lamport;
+mod synchronisation;
 mod truetime;
 mod vector;
 mod version_vector;
@@ -14,4 +15,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<version_vector::VersionVector>::NEW,
     &Shelf::<hybrid::HybridClock>::NEW,
     &Shelf::<truetime::TrueTime>::NEW,
+    &Shelf::<synchronisation::Synchronisation>::NEW,
 ];
