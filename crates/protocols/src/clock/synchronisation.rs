@@ -307,9 +307,9 @@ impl Protocol for Clock {
     fn view(&self) -> String {
         match (self.times_set, self.applied) {
             (0, _) => "never set".to_owned(),
-            (_, None) => format!("ahead of its oscillator by {:?}", self.correction),
+            (_, None) => format!("{:?} from its oscillator", self.correction),
             (_, Some(Sample { correction, round_trip, .. })) => {
-                format!("ahead of its oscillator by {correction:?}, after {round_trip:?}")
+                format!("{correction:?} from its oscillator, after a round trip of {round_trip:?}")
             }
         }
     }

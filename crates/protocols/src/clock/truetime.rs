@@ -228,8 +228,8 @@ impl Protocol for TrueTime {
         let words = self.transactions.iter().map(|(number, transaction)| {
             let Transaction { timestamp, took_ms, .. } = transaction;
             match took_ms {
-                None => format!("{number} at {timestamp:?}"),
-                Some(took) => format!("{number} at {timestamp:?} committed after {took} ms"),
+                None => format!("committing {number} at {timestamp:?}"),
+                Some(took) => format!("done with {number} at {timestamp:?} after {took} ms"),
             }
         });
         let words: Vec<String> = words.collect();

@@ -437,13 +437,13 @@ impl Protocol for Node {
 
     fn view(&self) -> String {
         match &self.role {
-            Role::Replica(replica) if replica.versions.is_empty() => "keeps nothing".to_owned(),
+            Role::Replica(replica) if replica.versions.is_empty() => "empty".to_owned(),
             Role::Replica(replica) => {
                 let values: Vec<String> =
                     replica.versions.iter().map(|version| format!("{:?}", version.value)).collect();
-                format!("keeps {}", values.join(" ∥ "))
+                format!("keeping {}", values.join(" ∥ "))
             }
-            Role::Client(client) => format!("knows {:?}", client.context),
+            Role::Client(client) => format!("aware of {:?}", client.context),
         }
     }
 }
