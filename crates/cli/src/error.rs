@@ -58,6 +58,9 @@ pub(crate) enum CliError {
     /// The explorer found a promise that was broken. What there is to say of it was printed.
     #[error("explore: {0}")]
     Explore(String),
+    /// A claim of a protocol was broken. What there is to say of it was printed.
+    #[error("lab: {0}")]
+    Lab(String),
     /// The system gave no threads or no event queue.
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),

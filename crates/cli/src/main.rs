@@ -12,6 +12,7 @@
 mod base64;
 mod bench;
 mod config_file;
+mod drawing;
 mod elect;
 mod endpoints;
 mod environment;
@@ -19,6 +20,7 @@ mod error;
 mod explore;
 mod hold;
 mod kv_commands;
+mod lab;
 mod lock;
 mod member;
 mod serve;
@@ -67,6 +69,7 @@ enum Command {
     Bench(bench::BenchArgs),
     Simulate(simulate::SimulateArgs),
     Explore(explore::ExploreArgs),
+    Lab(lab::LabArgs),
 }
 
 fn main() -> ExitCode {
@@ -100,6 +103,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Bench(args) => bench::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Explore(args) => explore::run(args),
+        Command::Lab(args) => lab::run(args),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

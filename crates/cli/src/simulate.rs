@@ -6,7 +6,6 @@
 //!
 //! Open first: [`run`], [`report`].
 
-mod drawing;
 pub(crate) mod report;
 
 use std::hash::{BuildHasher, RandomState};
@@ -16,15 +15,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use quorate_sim::{Campaign, Plan, Replay, Shrunk, Until, run_seeds, seeds, shrink};
-use quorate_trace::text;
+use quorate_sim::{
+    Campaign, Failure, Plan, Replay, Report, Shrunk, Until, run_seeds, seeds, shrink,
+};
+use quorate_trace::{StepLog, text};
 use quorate_trial::{Suspect, bounds, judge, plan, run as run_plan, run_traced};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::drawing::Drawing;
 use crate::endpoints::positive_seconds;
 use crate::error::CliError;
 use crate::{print, waiting_runtime};
-use drawing::Drawing;
 
 /// How a failure is seen again.
 const REPLAY_COMMAND: &str = "quorate simulate --replay {replay}";
@@ -78,7 +79,7 @@ pub(crate) struct SimulateArgs {
     json: bool,
 }
 
-fn seed_range(text: &str) -> Result<Range<u64>, String> {
+pub(crate) fn seed_range(text: &str) -> Result<Range<u64>, String> {
     let explain = || "write a range such as 0..1000, or 500.. for all from 500".to_string();
     let (from, to) = text.split_once("..").ok_or_else(explain)?;
     let from: u64 = from.parse().map_err(|_| explain())?;
@@ -143,7 +144,7 @@ fn run_again(replay: &Replay, args: &SimulateArgs) -> Result<(), CliError> {
         if args.trace {
             print(&text::in_full(log))?;
         }
-        drawn = args.drawing.draw(log, &plan, &outcome.result)?;
+        drawn = draw(&args.drawing, log, &plan, &outcome.result)?;
     }
     print(&if args.json {
         report::run_as_json(&plan, &outcome.result)
@@ -165,9 +166,25 @@ fn draw_failure(trials: &Trials, drawing: &Drawing) -> Result<String, CliError> 
     let plan = Plan::of(replay, &bounds(replay.seed, REPLAY_COMMAND));
     let outcome = seeds::quietly(|| run_traced(Suspect::default(), &plan));
     match &outcome.trace {
-        Some(log) => drawing.draw(log, &plan, &outcome.result),
+        Some(log) => draw(drawing, log, &plan, &outcome.result),
         None => Ok(String::new()),
     }
+}
+
+/// Draws a run. Returns what there is to say of it.
+fn draw(
+    drawing: &Drawing,
+    log: &StepLog,
+    plan: &Plan,
+    result: &Result<Report, Failure>,
+) -> Result<String, CliError> {
+    let seed = plan.replay.seed;
+    let title = match result {
+        Ok(_) => format!("Seed {seed}: every rule held"),
+        Err(failure) => format!("Seed {seed} broke the {} rule", failure.rule),
+    };
+    let command = plan.bounds.command.replace("{replay}", &plan.replay.to_string());
+    drawing.draw(log, &title, &quorate_trial::describe(seed), &command)
 }
 
 fn campaign(args: &SimulateArgs, is_stopped: &AtomicBool) -> Trials {

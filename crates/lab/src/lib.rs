@@ -31,6 +31,7 @@ pub mod curve;
 pub mod exhibit;
 mod exhibits;
 pub mod explored;
+pub mod page;
 pub mod plot;
 pub mod refusal;
 pub mod row;

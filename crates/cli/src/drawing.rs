@@ -1,17 +1,16 @@
-//! The diagram of one run, in a file.
+//! The diagram of one run, in a file: what several commands have flags for.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use quorate_sim::{Failure, Plan, Report};
 use quorate_trace::{Diagram, StepLog, Window};
 
 use crate::error::CliError;
 
 /// Where to draw what.
 #[derive(Debug, Args)]
-pub(super) struct Drawing {
+pub(crate) struct Drawing {
     /// Draw the run, or the one that broke a rule, as a page that any browser shows
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -51,27 +50,22 @@ fn window(text: &str) -> Result<Window, String> {
 }
 
 impl Drawing {
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.html.is_some() || self.svg.is_some()
     }
 
-    /// Draws a run. Returns what there is to say of it: a line for each file.
-    pub(super) fn draw(
+    /// Draws a run, with a title, what there is to see, and the command that runs it again. Returns what there is to say of
+    /// it: a line for each file.
+    pub(crate) fn draw(
         &self,
         log: &StepLog,
-        plan: &Plan,
-        result: &Result<Report, Failure>,
+        title: &str,
+        caption: &str,
+        command: &str,
     ) -> Result<String, CliError> {
-        let replay = plan.replay.to_string();
-        let title = match result {
-            Ok(_) => format!("Seed {}: every rule held", plan.replay.seed),
-            Err(failure) => format!("Seed {} broke the {} rule", plan.replay.seed, failure.rule),
-        };
-        let caption = quorate_trial::describe(plan.replay.seed);
-        let command = plan.bounds.command.replace("{replay}", &replay);
         let diagram = |steps| {
             let window = self.window.clone().unwrap_or(Window::Steps(steps));
-            Diagram::new(log, &title).caption(&caption).command(&command).window(window)
+            Diagram::new(log, title).caption(caption).command(command).window(window)
         };
         let mut said = String::new();
         if let Some(path) = &self.html {

@@ -1,0 +1,63 @@
+//! `quorate lab`: the catalogue of protocols, on show; and anyone's node programs, under faults.
+//!
+//! Open first: the subcommand that you want to change.
+
+mod explore;
+mod list;
+mod maelstrom;
+mod mutants;
+mod run;
+mod serve;
+
+use clap::{Args, Subcommand};
+use quorate_lab::{Refusal, Row, catalogue};
+
+use crate::error::CliError;
+
+/// See protocols run, break and being checked: in a terminal, or on a page
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  quorate lab list\n  quorate lab run paxos loss=30 crashes=2\n  \
+quorate lab run paxos --scenario duelling_proposers --html duel.html\n  quorate lab explore paxos\n  \
+quorate lab mutants paxos\n  quorate lab serve"
+)]
+pub(crate) struct LabArgs {
+    #[command(subcommand)]
+    command: LabCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LabCommand {
+    List(list::ListArgs),
+    Run(run::RunArgs),
+    Explore(explore::ExploreArgs),
+    Mutants(mutants::MutantsArgs),
+    Serve(serve::ServeArgs),
+    Maelstrom(Box<maelstrom::MaelstromArgs>),
+}
+
+/// `quorate lab`
+pub(crate) fn run(args: LabArgs) -> Result<(), CliError> {
+    match args.command {
+        LabCommand::List(args) => list::run(&args),
+        LabCommand::Run(args) => run::run(&args),
+        LabCommand::Explore(args) => explore::run(&args),
+        LabCommand::Mutants(args) => mutants::run(&args),
+        LabCommand::Serve(args) => serve::run(&args),
+        LabCommand::Maelstrom(args) => maelstrom::run(*args),
+    }
+}
+
+/// The row of that name.
+fn row(name: &str) -> Result<&'static dyn Row, CliError> {
+    catalogue::row(name).map_err(misuse)
+}
+
+fn misuse(refusal: Refusal) -> CliError {
+    CliError::Misuse(refusal.to_string())
+}
+
+/// How many threads, if nobody says.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
