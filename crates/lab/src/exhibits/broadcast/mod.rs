@@ -1,5 +1,14 @@
 //! Who hears what, and in what order.
 
-use crate::row::Row;
+mod causal;
+mod conversation;
+mod fifo;
+mod reliable;
 
-pub(crate) const ROWS: &[&dyn Row] = &[];
+use crate::row::{Row, Shelf};
+
+pub(crate) const ROWS: &[&dyn Row] = &[
+    &Shelf::<reliable::Reliable>::NEW,
+    &Shelf::<fifo::Fifo>::NEW,
+    &Shelf::<causal::Causal>::NEW,
+];
