@@ -7,6 +7,7 @@
 pub mod causal;
 pub mod fifo;
 pub mod reliable;
+pub mod total;
 
 use std::fmt;
 

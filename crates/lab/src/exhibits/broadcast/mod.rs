@@ -4,6 +4,7 @@ mod causal;
 mod conversation;
 mod fifo;
 mod reliable;
+mod total;
 
 use crate::row::{Row, Shelf};
 
@@ -11,4 +12,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<reliable::Reliable>::NEW,
     &Shelf::<fifo::Fifo>::NEW,
     &Shelf::<causal::Causal>::NEW,
+    &Shelf::<total::Total>::NEW,
 ];
