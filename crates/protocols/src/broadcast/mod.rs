@@ -4,6 +4,7 @@
 //! [`fifo`]. What is on top adds a rule for when to deliver, and no message of its own kind: its effects are those of what is
 //! below, handed on.
 
+pub mod bracha;
 pub mod causal;
 pub mod fifo;
 pub mod reliable;

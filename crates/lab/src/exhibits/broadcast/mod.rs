@@ -1,5 +1,6 @@
 //! Who hears what, and in what order.
 
+mod bracha;
 mod causal;
 mod conversation;
 mod fifo;
@@ -13,4 +14,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<fifo::Fifo>::NEW,
     &Shelf::<causal::Causal>::NEW,
     &Shelf::<total::Total>::NEW,
+    &Shelf::<bracha::Bracha>::NEW,
 ];
