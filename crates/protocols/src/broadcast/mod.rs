@@ -7,6 +7,7 @@
 pub mod bracha;
 pub mod causal;
 pub mod fifo;
+pub mod gossip;
 pub mod reliable;
 pub mod total;
 

@@ -4,6 +4,7 @@ mod bracha;
 mod causal;
 mod conversation;
 mod fifo;
+mod gossip;
 mod reliable;
 mod total;
 
@@ -15,4 +16,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<causal::Causal>::NEW,
     &Shelf::<total::Total>::NEW,
     &Shelf::<bracha::Bracha>::NEW,
+    &Shelf::<gossip::Gossip>::NEW,
 ];
