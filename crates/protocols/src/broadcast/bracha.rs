@@ -102,9 +102,9 @@ pub struct Durable {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bracha {
     said: Durable,
-    /// Who echoes what. The first word of each node counts.
+    /// Who echoes what, until this node is ready. The first word of each node counts.
     echoes: BTreeMap<NodeId, Value>,
-    /// Who is ready for what.
+    /// Who is ready for what, until this node delivers.
     readies: BTreeMap<NodeId, Value>,
     /// Of a Byzantine node: what it tells whom, once it has begun to lie.
     lies: Option<BTreeMap<NodeId, BTreeSet<Message>>>,
@@ -132,8 +132,10 @@ impl Bracha {
             self.said.echo = Some(value);
             out.persist(self.said);
             self.tell_all(config, Message::Echo(value), out);
-            self.echoes.insert(config.me, value);
-            self.count(config, out);
+            if self.said.ready.is_none() {
+                self.echoes.insert(config.me, value);
+                self.count(config, out);
+            }
         }
     }
 
@@ -151,6 +153,7 @@ impl Bracha {
             };
             if let Some(value) = echoed.or_else(joined) {
                 self.said.ready = Some(value);
+                self.echoes.clear();
                 out.persist(self.said);
                 self.tell_all(config, Message::Ready(value), out);
                 self.readies.insert(config.me, value);
@@ -159,6 +162,7 @@ impl Bracha {
         if let (None, Some(value)) = (self.said.delivered, of(&self.readies, config.ready_quorum()))
         {
             self.said.delivered = Some(value);
+            self.readies.clear();
             out.persist(self.said);
             if let Some(id) = self.waiting.take() {
                 out.reply(id, value);
@@ -230,8 +234,13 @@ impl Protocol for Bracha {
     fn recover(config: &Config, said: Durable, out: &mut Out<'_, Self>) -> Self {
         out.arm(Repeat, config.patience.clone());
         let mut node = Bracha { said, ..Bracha::default() };
-        node.echoes.extend(said.echo.map(|value| (config.me, value)));
-        node.readies.extend(said.ready.map(|value| (config.me, value)));
+        match said {
+            Durable { delivered: Some(_), .. } => {}
+            Durable { ready: Some(value), .. } => {
+                node.readies.insert(config.me, value);
+            }
+            _ => node.echoes.extend(said.echo.map(|value| (config.me, value))),
+        }
         node
     }
 
@@ -253,15 +262,15 @@ impl Protocol for Bracha {
                 Message::Initial(value) if from == config.sender => {
                     self.on_initial(config, value, out);
                 }
-                Message::Initial(_) => {}
-                Message::Echo(value) => {
+                Message::Echo(value) if self.said.ready.is_none() => {
                     self.echoes.entry(from).or_insert(value);
                     self.count(config, out);
                 }
-                Message::Ready(value) => {
+                Message::Ready(value) if self.said.delivered.is_none() => {
                     self.readies.entry(from).or_insert(value);
                     self.count(config, out);
                 }
+                Message::Initial(_) | Message::Echo(_) | Message::Ready(_) => {}
             },
             Input::Fire(Repeat) => {
                 self.repeat(config, out);
