@@ -170,8 +170,8 @@ impl Protocol for Gossip {
     fn view(&self) -> String {
         match (self.rumour, self.learnt_in) {
             (None, _) => "ignorant".to_owned(),
-            (Some(_), Some(round)) => format!("knows since round {round}"),
-            (Some(_), None) => "knows".to_owned(),
+            (Some(_), Some(round)) => format!("informed in round {round}"),
+            (Some(_), None) => "informed".to_owned(),
         }
     }
 }

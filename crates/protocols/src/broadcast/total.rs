@@ -1,6 +1,6 @@
 //! Total-order broadcast: everybody delivers the same parcels in the same order, which one node, the sequencer, decides.
 //!
-//! Source: Défago, Schiper and Urbán, "Total order broadcast and multicast algorithms: taxonomy and survey", 2004, section 4.1
+//! Source: Défago, Schiper and Urbán, "Total order broadcast and multicast algorithms: taxonomy and survey", 2004
 //! (fixed sequencer; here the sender broadcasts, and so does the sequencer).
 //! Model: that of reliable broadcast; one node is the sequencer for good.
 //! Safety: integrity; total order, of what two nodes have delivered one is the beginning of the other.
