@@ -8,6 +8,7 @@ pub mod bracha;
 pub mod causal;
 pub mod fifo;
 pub mod gossip;
+pub mod merkle;
 pub mod reliable;
 pub mod total;
 

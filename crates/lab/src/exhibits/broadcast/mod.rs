@@ -5,6 +5,7 @@ mod causal;
 mod conversation;
 mod fifo;
 mod gossip;
+mod merkle;
 mod reliable;
 mod total;
 
@@ -17,4 +18,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<total::Total>::NEW,
     &Shelf::<bracha::Bracha>::NEW,
     &Shelf::<gossip::Gossip>::NEW,
+    &Shelf::<merkle::Merkle>::NEW,
 ];
