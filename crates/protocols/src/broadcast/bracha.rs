@@ -46,6 +46,9 @@ pub struct Config {
     pub f: usize,
     /// Between which two values this node lies. None if it is correct.
     pub lies: Option<[Value; 2]>,
+    /// Whether a node that lies takes a side or none before each of the others, or a side before the last of them alone: all
+    /// that there is to try where the network loses what it likes, and of three correct nodes two see the same value.
+    pub is_capricious: bool,
     /// How long to wait before saying everything again.
     pub patience: Range<Duration>,
     /// Deliberate bugs.
@@ -196,9 +199,15 @@ impl Bracha {
             return;
         }
         let mut lies: BTreeMap<NodeId, BTreeSet<Message>> = BTreeMap::new();
+        let last = config.others().last();
         for to in config.others() {
             let told = lies.entry(to).or_default();
-            let Some(value) = values.get(out.choose(3) as usize) else { continue };
+            let sides = match config.is_capricious {
+                true => 3,
+                false if Some(to) == last => 2,
+                false => 1,
+            };
+            let Some(value) = values.get(out.choose(sides) as usize) else { continue };
             if config.me == config.sender {
                 told.insert(Message::Initial(*value));
             }

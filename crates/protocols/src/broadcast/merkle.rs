@@ -278,7 +278,7 @@ impl MerkleReplica {
 /// The digest of a leaf.
 fn leaf(config: &Config, key: Key, entry: Entry) -> Digest {
     let Entry { stamp: Stamp { count, of }, value } = entry;
-    let named = mixed(0, u64::from(key.0));
+    let named = mixed(2, u64::from(key.0));
     if config.mutants.has("leaf_ignores_the_value") {
         return Digest(named);
     }

@@ -17,6 +17,7 @@ pub(crate) struct Bracha {
     nodes: Vec<NodeId>,
     f: usize,
     liars: Vec<NodeId>,
+    is_capricious: bool,
     mutants: LabMutants,
 }
 
@@ -87,6 +88,13 @@ impl Exhibit for Bracha {
             Knob {
                 name: "sender_lies",
                 what: "1 if the sender is one of the liars, 0 if it is correct",
+                min: 0,
+                max: 1,
+                usual: 1,
+            },
+            Knob {
+                name: "caprice",
+                what: "1 if a liar shows each node either value or none, 0 if it chooses for the last alone",
                 min: 0,
                 max: 1,
                 usual: 1,
@@ -167,6 +175,7 @@ impl Exhibit for Bracha {
             nodes: setup.ids().collect(),
             f: setup.knob(about, "f") as usize,
             liars: (first..first + liars).map(NodeId).collect(),
+            is_capricious: setup.knob(about, "caprice") == 1,
             mutants,
         })
     }
@@ -179,6 +188,7 @@ impl Exhibit for Bracha {
             sender: SENDER,
             f: self.f,
             lies: (!self.is_correct(me)).then_some(VALUES),
+            is_capricious: self.is_capricious,
             patience: ms(40)..ms(60),
             mutants: self.mutants,
         }
@@ -236,9 +246,9 @@ impl Exhibit for Bracha {
             goals,
         };
         vec![
-            scope("a sender that lies", "nodes=4", None, GOALS),
             scope("a correct sender, one liar of three", "nodes=3&sender_lies=0", None, GOALS),
-            scope("two liars of four", "nodes=4&liars=2", Some("agreement"), GOALS),
+            scope("a sender that lies", "nodes=4&caprice=0", None, GOALS),
+            scope("two liars of four", "nodes=4&liars=2&caprice=0", Some("agreement"), GOALS),
         ]
     }
 }

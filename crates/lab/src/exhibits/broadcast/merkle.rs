@@ -46,7 +46,7 @@ impl Merkle {
     fn keys(&self, asked: u32) -> Vec<Key> {
         let first = asked / 2 * self.writes;
         // An odd factor takes different numbers to different keys, all over the tree.
-        let key = |number: u32| Key(number.wrapping_mul(0x9e37_79b1) % (1 << self.depth));
+        let key = |number: u32| Key((number + 1).wrapping_mul(0x9e37_79b1) % (1 << self.depth));
         (first..first + self.writes).map(key).collect()
     }
 }
