@@ -1,0 +1,182 @@
+//! What the broadcasts that carry a conversation share on show: who says what, and the claims that all of them make.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use quorate_core::{LabMutants, NodeId};
+use quorate_protocols::broadcast::reliable::Config;
+use quorate_protocols::broadcast::{Line, Parcel, ParcelId};
+
+use crate::about::Claim;
+use crate::exhibit::Broken;
+use crate::setup::Setup;
+
+pub(crate) const INTEGRITY: Claim = Claim {
+    name: "integrity",
+    what: "Nobody delivers a parcel twice, and all deliver it as it was broadcast.",
+};
+
+pub(crate) const AGREEMENT: Claim = Claim {
+    name: "agreement",
+    what: "Once all is well, everybody delivers what anybody has delivered or was told to broadcast.",
+};
+
+/// A group of nodes that talk.
+pub(crate) struct Conversation {
+    nodes: Vec<NodeId>,
+    mutants: LabMutants,
+}
+
+/// What was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Said {
+    /// What each parcel says. One that its origin lost in a crash before anybody could hear of it gives its name to the next.
+    lines: BTreeMap<ParcelId, Line>,
+    /// What was delivered at the origin of each parcel before it.
+    before: BTreeMap<ParcelId, BTreeSet<ParcelId>>,
+    /// What clients were told is broadcast.
+    promised: BTreeSet<ParcelId>,
+}
+
+impl Said {
+    /// A client was told that this is broadcast.
+    pub(crate) fn promise(&mut self, id: ParcelId) {
+        self.promised.insert(id);
+    }
+}
+
+impl Conversation {
+    pub(crate) fn new(setup: &Setup, mutants: LabMutants) -> Self {
+        Conversation { nodes: setup.ids().collect(), mutants }
+    }
+
+    /// Faults that strike a conversation by chance.
+    pub(crate) fn setup() -> Setup {
+        Setup {
+            requests: 6,
+            lasts_ms: 1_000,
+            loss: 20,
+            duplicates: 20,
+            crashes: 2,
+            partitions: 1,
+            ..Setup::default()
+        }
+    }
+
+    pub(crate) fn config(&self, me: NodeId) -> Config {
+        let ms = Duration::from_millis;
+        Config { me, nodes: self.nodes.clone(), patience: ms(40)..ms(60), mutants: self.mutants }
+    }
+
+    /// The first line is the question; all the others are replies.
+    pub(crate) fn line(asked: u32) -> Line {
+        if asked == 0 { Line::Question } else { Line::Reply(asked) }
+    }
+}
+
+/// Takes note of what a node has broadcast, which is among what has come to it, and judges integrity.
+pub(crate) fn integrity(
+    node: NodeId,
+    come: impl Iterator<Item = Parcel<Line>>,
+    delivered: &[Parcel<Line>],
+    said: &mut Said,
+) -> Result<(), Broken> {
+    let own = come.filter(|parcel| parcel.id.origin == node);
+    said.lines.extend(own.map(|Parcel { id, content }| (id, content)));
+    let mut before = BTreeSet::new();
+    for Parcel { id, content } in delivered {
+        if said.lines.get(id) != Some(content) {
+            let what = format!("{node} delivered {content:?} as {id:?}, which its origin did not");
+            return Err(Broken::new(INTEGRITY.name, what));
+        }
+        if !before.insert(*id) {
+            return Err(Broken::new(INTEGRITY.name, format!("{node} delivered {id:?} twice")));
+        }
+    }
+    Ok(())
+}
+
+/// Judges whether a node delivered the parcels of each origin one after the other.
+pub(crate) fn fifo_order(
+    claim: &str,
+    node: NodeId,
+    delivered: &[Parcel<Line>],
+) -> Result<(), Broken> {
+    let mut counts: BTreeMap<NodeId, u64> = BTreeMap::new();
+    for Parcel { id, .. } in delivered {
+        let count = counts.entry(id.origin).or_default();
+        *count += 1;
+        if id.number != *count {
+            let what = format!("{node} delivered {id:?} before {}.{count}", id.origin);
+            return Err(Broken::new(claim, what));
+        }
+    }
+    Ok(())
+}
+
+/// Takes note of what a node had delivered before it broadcast, and judges whether it delivered, before each parcel, what its
+/// origin had delivered before.
+pub(crate) fn causal_order(
+    claim: &str,
+    node: NodeId,
+    delivered: &[Parcel<Line>],
+    said: &mut Said,
+) -> Result<(), Broken> {
+    let mut seen = BTreeSet::new();
+    for Parcel { id, .. } in delivered {
+        if id.origin == node {
+            said.before.insert(*id, seen.clone());
+        }
+        let mut needed = said.before.get(id).into_iter().flatten();
+        if let Some(missing) = needed.find(|before| !seen.contains(before)) {
+            let what = format!(
+                "{node} delivered {id:?} without {missing:?}, which {} had delivered before",
+                id.origin
+            );
+            return Err(Broken::new(claim, what));
+        }
+        seen.insert(*id);
+    }
+    Ok(())
+}
+
+/// Judges whether of what two nodes have delivered one is the beginning of the other.
+pub(crate) fn total_order<'a>(
+    claim: &str,
+    (node, delivered): (NodeId, &[Parcel<Line>]),
+    others: impl Iterator<Item = (NodeId, &'a [Parcel<Line>])>,
+) -> Result<(), Broken> {
+    for (other, theirs) in others {
+        let mut both = delivered.iter().zip(theirs);
+        if let Some((ours, theirs)) = both.find(|(ours, theirs)| ours.id != theirs.id) {
+            let (ours, theirs) = (ours.id, theirs.id);
+            let what = format!("{node} delivered {ours:?} where {other} delivered {theirs:?}");
+            return Err(Broken::new(claim, what));
+        }
+    }
+    Ok(())
+}
+
+/// Judges whether everybody has delivered what anybody has, and what clients were told is broadcast. Each node comes with
+/// whether it knows of nobody that lacks something.
+pub(crate) fn agreement<'a>(
+    live: impl Iterator<Item = (NodeId, &'a [Parcel<Line>], bool)> + Clone,
+    said: &Said,
+) -> Result<(), Broken> {
+    let mut due = said.promised.clone();
+    due.extend(live.clone().flat_map(|(_, delivered, _)| delivered.iter().map(|it| it.id)));
+    for (node, delivered, _) in live.clone() {
+        let has: BTreeSet<ParcelId> = delivered.iter().map(|parcel| parcel.id).collect();
+        if let Some(missing) = due.difference(&has).next() {
+            let what = format!("{node} has not delivered {missing:?}");
+            return Err(Broken::new(AGREEMENT.name, what));
+        }
+    }
+    match live.clone().find(|(_, _, is_quiet)| !is_quiet) {
+        Some((node, ..)) => {
+            let what = format!("{node} doesn't know that everybody has what it has");
+            Err(Broken::new(AGREEMENT.name, what))
+        }
+        None => Ok(()),
+    }
+}
