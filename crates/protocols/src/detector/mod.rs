@@ -1,1 +1,3 @@
 //! Who is alive.
+
+pub mod heartbeat;

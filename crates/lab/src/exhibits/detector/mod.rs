@@ -1,5 +1,8 @@
 //! Who is alive.
 
-use crate::row::Row;
+mod heartbeat;
+mod watch;
 
-pub(crate) const ROWS: &[&dyn Row] = &[];
+use crate::row::{Row, Shelf};
+
+pub(crate) const ROWS: &[&dyn Row] = &[&Shelf::<heartbeat::Heartbeats>::NEW];
