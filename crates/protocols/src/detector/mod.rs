@@ -1,3 +1,4 @@
 //! Who is alive.
 
 pub mod heartbeat;
+pub mod phi_accrual;
