@@ -14,6 +14,7 @@
 //! Read next: `phi`, then `Window`, then the trace `slow_network_at_noon`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use quorate_core::{Input, LabMutants, NodeId, Out, Protocol};
@@ -37,12 +38,18 @@ pub struct Config {
 }
 
 /// I am alive: since which boot, and how often this has been said since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Beat {
     /// How often its sender has started.
     pub boot: u64,
     /// Its number.
     pub number: u64,
+}
+
+impl fmt::Debug for Beat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Beat({}.{})", self.boot, self.number)
+    }
 }
 
 /// The clock of a node ticks.

@@ -19,7 +19,7 @@ pub(super) trait Detector: Protocol {
 pub(super) struct Demands<'a, P> {
     /// How long a node may be down before this one suspects it.
     pub(super) detects_within: &'a dyn Fn(&P, NodeId) -> u64,
-    /// How long a node must have been up before suspecting it is a mistake: others may not have heard of it yet.
+    /// How long a node that was down must be up again before suspecting it is a mistake: others may not have heard of it yet.
     pub(super) known_after: u64,
     /// The claim that a mistake breaks, if none is allowed.
     pub(super) flawless: Option<&'static str>,
@@ -30,6 +30,8 @@ pub(super) struct Demands<'a, P> {
 pub(crate) struct Watch {
     /// Who was found down: since when, by the time of whoever is to notice.
     down: BTreeMap<(NodeId, NodeId), u64>,
+    /// Who has been found down at some time.
+    returned: BTreeSet<NodeId>,
     suspects: BTreeMap<NodeId, BTreeSet<NodeId>>,
     mistakes: u64,
     /// When a node last made a mistake, by its own time.
@@ -57,6 +59,7 @@ impl Watch {
             if node == moved || members.state(node).is_some() {
                 continue;
             }
+            self.returned.insert(node);
             let since = *self.down.entry((moved, node)).or_insert(now);
             let is_suspected = suspects.contains(&node);
             if is_suspected && !before.contains(&node) {
@@ -72,7 +75,8 @@ impl Watch {
         }
         for node in suspects.difference(&before) {
             let uptime = members.state(*node).map(P::now);
-            if uptime.is_some_and(|uptime| uptime >= demands.known_after) {
+            let is_known = |uptime| uptime >= demands.known_after || !self.returned.contains(node);
+            if uptime.is_some_and(is_known) {
                 self.mistakes += 1;
                 self.mistaken_at.insert(moved, now);
                 if let Some(claim) = demands.flawless {
