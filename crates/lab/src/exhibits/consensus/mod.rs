@@ -1,9 +1,13 @@
 //! Agreement among nodes that crash.
 
+mod ben_or;
 mod paxos;
 mod two_generals;
 
 use crate::row::{Row, Shelf};
 
-pub(crate) const ROWS: &[&dyn Row] =
-    &[&Shelf::<two_generals::TwoGenerals>::NEW, &Shelf::<paxos::SingleDecree>::NEW];
+pub(crate) const ROWS: &[&dyn Row] = &[
+    &Shelf::<two_generals::TwoGenerals>::NEW,
+    &Shelf::<paxos::SingleDecree>::NEW,
+    &Shelf::<ben_or::BenOr>::NEW,
+];
