@@ -1,6 +1,7 @@
 //! Agreement among nodes that crash.
 
 mod ben_or;
+mod flp;
 mod paxos;
 mod two_generals;
 
@@ -8,6 +9,7 @@ use crate::row::{Row, Shelf};
 
 pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<two_generals::TwoGenerals>::NEW,
+    &Shelf::<flp::Flp>::NEW,
     &Shelf::<paxos::SingleDecree>::NEW,
     &Shelf::<ben_or::BenOr>::NEW,
 ];
