@@ -2,3 +2,4 @@
 
 pub mod heartbeat;
 pub mod phi_accrual;
+pub mod swim;

@@ -2,6 +2,7 @@
 
 mod heartbeat;
 mod phi_accrual;
+mod swim;
 mod watch;
 
 use crate::row::{Row, Shelf};
@@ -9,4 +10,5 @@ use crate::row::{Row, Shelf};
 pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<heartbeat::Heartbeats>::NEW,
     &Shelf::<phi_accrual::Phi>::NEW,
+    &Shelf::<swim::Swim>::NEW,
 ];
