@@ -281,8 +281,8 @@ impl BenOr {
 
     /// What it reported in this round.
     fn estimate(&self) -> Bit {
-        let reports = self.durable.votes.iter().step_by(2);
-        reports.last().copied().flatten().unwrap_or(Bit(false))
+        let mut reports = self.durable.votes.iter().step_by(2);
+        reports.next_back().copied().flatten().unwrap_or(Bit(false))
     }
 
     fn decide(&mut self, config: &Config, bit: Bit, out: &mut Out<'_, Self>) {
