@@ -70,7 +70,7 @@ pub enum Refusal {
     /// A fault that is none.
     #[error(
         "cannot read the fault \"{0}\": write KIND:WHOM@AT+LASTS in ms, such as pause:n1@2000+3000; the kinds are crash, \
-         pause, cut, unheard (nodes, such as n1.n2), ahead, behind, loss (percent) and clog (ms)"
+         pause, cut, unheard (nodes, such as n1.n2), link (its two ends), ahead, behind, loss (percent) and clog (ms)"
     )]
     Fault(String),
     /// A request that is none.

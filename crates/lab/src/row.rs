@@ -133,6 +133,7 @@ fn strikes(fault: &quorate_sim::Fault) -> Vec<u64> {
         Fault::Partition { side, .. } | Fault::OneWay { unheard: side, .. } => {
             side.iter().map(|node| node.0).collect()
         }
+        Fault::Flap { ends: (a, b), .. } => vec![a.0, b.0],
         _ => Vec::new(),
     }
 }

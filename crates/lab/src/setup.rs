@@ -296,6 +296,10 @@ fn fault(word: &str) -> Option<(Duration, Fault)> {
         "crash" => Fault::Crash { node: one()?, down: lasts, mid_write: false },
         "pause" => Fault::Pause { node: one()?, lasts },
         "cut" => Fault::Partition { side: nodes?, lasts },
+        "link" => match nodes?[..] {
+            [a, b] if a != b => Fault::Flap { ends: (a, b), period: lasts, lasts },
+            _ => return None,
+        },
         "unheard" => Fault::OneWay { unheard: nodes?, lasts },
         "ahead" => Fault::ClockJump { node: one()?, is_ahead: true, by: lasts },
         "behind" => Fault::ClockJump { node: one()?, is_ahead: false, by: lasts },
@@ -318,6 +322,7 @@ fn word(at: Duration, fault: &Fault) -> String {
         Fault::Pause { node, lasts } => ("pause", node.to_string(), lasts),
         Fault::Partition { side, lasts } => ("cut", names(side), lasts),
         Fault::OneWay { unheard, lasts } => ("unheard", names(unheard), lasts),
+        Fault::Flap { ends: (a, b), lasts, .. } => ("link", names(&[*a, *b]), lasts),
         Fault::ClockJump { node, is_ahead: true, by } => ("ahead", node.to_string(), by),
         Fault::ClockJump { node, by, .. } => ("behind", node.to_string(), by),
         Fault::Loss { loss, lasts } => ("loss", (loss.0 / 10_000).to_string(), lasts),

@@ -1,1 +1,5 @@
 //! Who is alive.
+
+pub mod heartbeat;
+pub mod phi_accrual;
+pub mod swim;

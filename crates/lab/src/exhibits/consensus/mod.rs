@@ -1,5 +1,7 @@
 //! Agreement among nodes that crash.
 
+mod ben_or;
+mod flp;
 mod paxos;
 mod raft;
 mod two_generals;
@@ -10,4 +12,6 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<two_generals::TwoGenerals>::NEW,
     &Shelf::<paxos::SingleDecree>::NEW,
     &Shelf::<raft::Raft>::NEW,
+    &Shelf::<flp::Flp>::NEW,
+    &Shelf::<ben_or::BenOr>::NEW,
 ];

@@ -1,5 +1,14 @@
 //! Who is alive.
 
-use crate::row::Row;
+mod heartbeat;
+mod phi_accrual;
+mod swim;
+mod watch;
 
-pub(crate) const ROWS: &[&dyn Row] = &[];
+use crate::row::{Row, Shelf};
+
+pub(crate) const ROWS: &[&dyn Row] = &[
+    &Shelf::<heartbeat::Heartbeats>::NEW,
+    &Shelf::<phi_accrual::Phi>::NEW,
+    &Shelf::<swim::Swim>::NEW,
+];
