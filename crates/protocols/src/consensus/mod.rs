@@ -3,3 +3,4 @@
 pub mod paxos;
 pub mod raft;
 pub mod two_generals;
+pub mod viewstamped_replication;
