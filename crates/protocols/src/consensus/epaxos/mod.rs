@@ -20,9 +20,9 @@
 
 mod execution;
 mod recovery;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -87,39 +87,6 @@ pub struct Vote {
     pub status: Status,
     /// To what.
     pub attributes: Attributes,
-}
-
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "k{}#{}", self.key, self.number)
-    }
-}
-
-impl fmt::Debug for Instance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.of, self.number)
-    }
-}
-
-impl fmt::Debug for Ballot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "b{}.{}", self.round, self.of)
-    }
-}
-
-impl fmt::Debug for Attributes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.command {
-            Some(command) => write!(f, "{command:?} seq {} after {:?}", self.seq, self.deps),
-            None => write!(f, "nothing"),
-        }
-    }
-}
-
-impl fmt::Debug for Vote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} in {:?}: {:?}", self.status, self.ballot, self.attributes)
-    }
 }
 
 /// What a replica knows before it starts.
