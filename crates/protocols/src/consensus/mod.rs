@@ -2,6 +2,8 @@
 
 pub mod ben_or;
 pub mod flp;
+pub mod epaxos;
 pub mod paxos;
 pub mod raft;
 pub mod two_generals;
+pub mod viewstamped_replication;

@@ -2,9 +2,11 @@
 
 mod ben_or;
 mod flp;
+mod epaxos;
 mod paxos;
 mod raft;
 mod two_generals;
+mod viewstamped_replication;
 
 use crate::row::{Row, Shelf};
 
@@ -14,4 +16,6 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<raft::Raft>::NEW,
     &Shelf::<flp::Flp>::NEW,
     &Shelf::<ben_or::BenOr>::NEW,
+    &Shelf::<epaxos::Egalitarian>::NEW,
+    &Shelf::<viewstamped_replication::ViewstampedReplication>::NEW,
 ];
