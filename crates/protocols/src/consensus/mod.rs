@@ -1,8 +1,8 @@
 //! Agreement among nodes that crash and lose messages, but don't lie.
 
 pub mod ben_or;
-pub mod flp;
 pub mod epaxos;
+pub mod flp;
 pub mod paxos;
 pub mod raft;
 pub mod two_generals;

@@ -1,8 +1,8 @@
 //! Agreement among nodes that crash.
 
 mod ben_or;
-mod flp;
 mod epaxos;
+mod flp;
 mod paxos;
 mod raft;
 mod two_generals;
@@ -12,10 +12,10 @@ use crate::row::{Row, Shelf};
 
 pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<two_generals::TwoGenerals>::NEW,
-    &Shelf::<paxos::SingleDecree>::NEW,
-    &Shelf::<raft::Raft>::NEW,
     &Shelf::<flp::Flp>::NEW,
-    &Shelf::<ben_or::BenOr>::NEW,
+    &Shelf::<paxos::SingleDecree>::NEW,
     &Shelf::<epaxos::Egalitarian>::NEW,
     &Shelf::<viewstamped_replication::ViewstampedReplication>::NEW,
+    &Shelf::<raft::Raft>::NEW,
+    &Shelf::<ben_or::BenOr>::NEW,
 ];
