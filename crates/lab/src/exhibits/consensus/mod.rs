@@ -1,9 +1,13 @@
 //! Agreement among nodes that crash.
 
+mod multi_paxos;
 mod paxos;
 mod two_generals;
 
 use crate::row::{Row, Shelf};
 
-pub(crate) const ROWS: &[&dyn Row] =
-    &[&Shelf::<two_generals::TwoGenerals>::NEW, &Shelf::<paxos::SingleDecree>::NEW];
+pub(crate) const ROWS: &[&dyn Row] = &[
+    &Shelf::<two_generals::TwoGenerals>::NEW,
+    &Shelf::<paxos::SingleDecree>::NEW,
+    &Shelf::<multi_paxos::Commands>::NEW,
+];
