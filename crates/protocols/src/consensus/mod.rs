@@ -1,5 +1,6 @@
 //! Agreement among nodes that crash and lose messages, but don't lie.
 
+pub mod flexible_paxos;
 pub mod multi_paxos;
 pub mod paxos;
 pub mod raft;

@@ -1,5 +1,6 @@
 //! Agreement among nodes that crash.
 
+mod flexible_paxos;
 mod multi_paxos;
 mod paxos;
 mod two_generals;
@@ -10,4 +11,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<two_generals::TwoGenerals>::NEW,
     &Shelf::<paxos::SingleDecree>::NEW,
     &Shelf::<multi_paxos::Commands>::NEW,
+    &Shelf::<flexible_paxos::Flexible>::NEW,
 ];
