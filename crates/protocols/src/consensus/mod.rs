@@ -5,3 +5,4 @@ pub mod multi_paxos;
 pub mod paxos;
 pub mod raft;
 pub mod two_generals;
+pub mod zab;

@@ -4,6 +4,7 @@ mod flexible_paxos;
 mod multi_paxos;
 mod paxos;
 mod two_generals;
+mod zab;
 
 use crate::row::{Row, Shelf};
 
@@ -12,4 +13,5 @@ pub(crate) const ROWS: &[&dyn Row] = &[
     &Shelf::<paxos::SingleDecree>::NEW,
     &Shelf::<multi_paxos::Commands>::NEW,
     &Shelf::<flexible_paxos::Flexible>::NEW,
+    &Shelf::<zab::Broadcast>::NEW,
 ];
