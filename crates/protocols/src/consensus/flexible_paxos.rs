@@ -1,6 +1,6 @@
 //! Flexible Paxos: the quorums of Paxos need not be majorities, nor those of its two phases alike.
 //!
-//! Source: Howard, Malkhi and Spiegelman, "Flexible Paxos: quorum intersection revisited", 2016, sections 3 and 5.
+//! Source: Howard, Malkhi and Spiegelman, "Flexible Paxos: quorum intersection revisited", 2016.
 //! Model: as Paxos: crash and recovery, asynchronous; messages are lost, repeated and reordered.
 //! Safety: agreement and validity, as Paxos, if every quorum of phase 1 meets every quorum of phase 2; quorums of one phase need
 //! not meet each other.
@@ -58,7 +58,7 @@ impl Quorums {
         Quorums { phase_1: majority, phase_2: majority }
     }
 
-    /// Whether every quorum of phase 1 meets every quorum of phase 2: all that safety asks of them (section 3). They do unless
+    /// Whether every quorum of phase 1 meets every quorum of phase 2: all that safety asks of them. They do unless
     /// some set has a quorum of phase 1 in it, and what is left of the nodes one of phase 2. Tries all sets, so for at most
     /// twenty nodes or so.
     pub fn meet(self, nodes: &[NodeId]) -> bool {

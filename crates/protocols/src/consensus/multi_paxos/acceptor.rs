@@ -4,7 +4,7 @@ use quorate_core::Out;
 
 use super::{Accepted, Ballot, Command, Message, MultiPaxos, Record, Slot};
 
-/// The memory of an acceptor (section 2.1 of the paper, figure 4).
+/// The memory of an acceptor (section 2 of the paper).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Acceptor {
     /// The newest ballot that it has adopted. It takes no part in earlier ones.

@@ -8,7 +8,7 @@ use quorate_core::quorum::majority;
 
 use super::{Accepted, Ballot, Command, Config, Mail, Message, Slot, everybody};
 
-/// A leader (section 2.3 of the paper, figure 7).
+/// A leader (section 2 of the paper).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Leader {
     ballot: Ballot,
@@ -27,7 +27,7 @@ enum Phase {
     Active(BTreeMap<Slot, Commander>),
 }
 
-/// Phase 1 for all slots at once (figure 6b).
+/// Phase 1 for all slots at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Scout {
     adopted_by: BTreeSet<NodeId>,
@@ -35,7 +35,7 @@ struct Scout {
     accepted: Accepted,
 }
 
-/// Phase 2 for one slot (figure 6a).
+/// Phase 2 for one slot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Commander {
     command: Command,
@@ -135,7 +135,7 @@ impl Leader {
         decisions: &BTreeMap<Slot, Command>,
         mail: &mut Mail,
     ) {
-        // §2.3, invariant C2: what an earlier ballot may have chosen for a slot goes before any proposal of its own there.
+        // §2, an acceptor's accepted pvalues bind later ballots: what an earlier ballot may have chosen for a slot goes before any proposal of its own there.
         if !config.mutants.has("skips_adopted_values") {
             self.proposals.extend(adopted.iter().map(|(slot, (_, command))| (*slot, *command)));
         }

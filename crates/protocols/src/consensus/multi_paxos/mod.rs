@@ -6,9 +6,9 @@
 //! once.
 //! Liveness: every command that a client waits for is performed, and every replica performs it. Needs: a majority that is up,
 //! messages that arrive, and in the end one leader that is left alone; random waits see to that (section 3).
-//! Departures: a node is replica, leader and acceptor in one (section 4.4); a leader that another has overtaken waits for a
+//! Departures: a node is replica, leader and acceptor in one (section 4); a leader that another has overtaken waits for a
 //! while in the place of pinging the other, and then begins only if it has something to have chosen; acceptors keep the newest
-//! proposal of each slot alone (section 4.1); links are not first in, first out, so that an acceptor takes part in a later
+//! proposal of each slot alone (section 4); links are not first in, first out, so that an acceptor takes part in a later
 //! ballot of which it hears in phase 2 first; who is not answered says it again, and replicas ask for decisions that they
 //! missed.
 //! Omitted: reconfiguration; leases and reads without a slot; forgetting what all replicas have performed.

@@ -9,7 +9,7 @@ use super::{Command, Config, Mail, Message, MultiPaxos, Record, Slot, everybody}
 /// A command's place among all that were performed: what the state machine answers. The first is 1.
 pub type Ticket = u64;
 
-/// A replica (section 2.1 of the paper, figure 1).
+/// A replica (section 2 of the paper).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
     /// The next slot that it has no proposal for.
@@ -135,7 +135,7 @@ impl Replica {
     /// Performs the command of the next slot, unless an earlier slot had it too.
     fn perform(&mut self, config: &Config, command: Command) {
         self.slot_out.0 += 1;
-        // §2.1: a client that asks two replicas may have its command chosen for two slots.
+        // §2: a client that asks two replicas may have its command chosen for two slots.
         if !self.performed.contains(&command) || config.mutants.has("performs_a_retry_again") {
             self.performed.push(command);
         }

@@ -1,4 +1,4 @@
-//! The follower of all three phases (the right-hand side of figures 5 to 7 of the paper).
+//! The follower of all three phases.
 
 use quorate_core::{NodeId, Out};
 

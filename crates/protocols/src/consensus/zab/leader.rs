@@ -1,4 +1,4 @@
-//! The leader of all three phases (the left-hand side of figures 5 to 7 of the paper).
+//! The leader of all three phases.
 
 use std::collections::{BTreeMap, BTreeSet};
 

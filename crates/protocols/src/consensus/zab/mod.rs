@@ -1,7 +1,7 @@
 //! ZAB: a primary broadcasts changes of its state, which all deliver in one order; and a new primary first learns all that any
 //! before it may have had delivered.
 //!
-//! Source: Junqueira, Reed and Serafini, "Zab: High-performance broadcast for primary-backup systems", 2011, sections 3 to 5.
+//! Source: Junqueira, Reed and Serafini, "Zab: High-performance broadcast for primary-backup systems", 2011.
 //! Model: crash and recovery, asynchronous; messages are lost, repeated and reordered; n = 2f + 1.
 //! Safety: total order, any two nodes deliver the same transactions in the same order, one perhaps fewer; prefix, of each epoch
 //! a prefix of what its primary broadcast is delivered, one epoch after the other; primary integrity, whoever broadcasts has
