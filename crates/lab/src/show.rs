@@ -144,7 +144,9 @@ fn caught(row: &dyn Row, mutant: &Mutant) -> String {
     let by_seed = row.first_broken(&setup, seeds, Some(mutant.breaks)).expect("it is sound");
     let mut ways = Vec::new();
     ways.extend(by_seed.map(|(seed, _)| format!("seed {seed}")));
-    for scope in 1..=row.scopes().len() {
+    // What breaks without the mutant shows nothing of it.
+    let scopes = row.boundaries().into_iter().zip(1..).filter(|(breaks, _)| breaks.is_none());
+    for (_, scope) in scopes {
         let limits = Limits { threads: 1, states_max: Some(MUTANT_STATES) };
         let found = row.explore(scope, Some(mutant.name), limits, &mut |_| true);
         let shortest = found.expect("the scope is sound").broken;

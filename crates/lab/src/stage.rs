@@ -154,16 +154,15 @@ impl<E: Exhibit> Stage<E> {
     }
 
     /// What had settled may be unsettled by a crash.
-    fn look_whether_settled(&mut self, clients: &Clients<'_, E::Protocol>) {
-        self.counters = *clients.counters();
+    fn look_whether_settled(&mut self, cluster: &Cluster<'_, E::Protocol>) {
         let is_settled = self.asked >= self.requests
-            && members(&clients.cluster(), self.nodes, |members| {
+            && members(cluster, self.nodes, |members| {
                 self.exhibit.settled(members, &self.history).is_ok()
             });
         if !is_settled {
             self.settled = None;
         } else if self.settled.is_none() {
-            self.settled = Some((clients.now().since_start(), self.counters.sent));
+            self.settled = Some((cluster.now().since_start(), self.counters.sent));
         }
     }
 
@@ -217,15 +216,15 @@ impl<E: Exhibit> Workload<E::Protocol> for Stage<E> {
     }
 
     fn stepped(&mut self, _: NodeId, clients: &mut Clients<'_, E::Protocol>) {
-        self.look_whether_settled(clients);
+        self.counters = *clients.counters();
     }
 
     fn booted(&mut self, _: NodeId, clients: &mut Clients<'_, E::Protocol>) {
-        self.look_whether_settled(clients);
+        self.look_whether_settled(&clients.cluster());
     }
 
     fn healed(&mut self, clients: &mut Clients<'_, E::Protocol>) {
-        self.look_whether_settled(clients);
+        self.look_whether_settled(&clients.cluster());
     }
 
     fn invariant(
@@ -239,6 +238,10 @@ impl<E: Exhibit> Workload<E::Protocol> for Stage<E> {
                 self.exhibit.observe(members, stepped, &mut self.history)
             })
         });
+        // Only once history has taken note of the step.
+        if judged.is_ok() {
+            self.look_whether_settled(cluster);
+        }
         self.judge(judged)
     }
 

@@ -48,7 +48,12 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<(), CliError> {
         None => catalogue::rows().collect(),
     };
     let mut hunts = Vec::new();
+    let mut not_built_in = None;
     for row in rows {
+        if row.about().is_in_production && !cfg!(feature = "mutants") {
+            not_built_in = Some(row.about().name);
+            continue;
+        }
         for mutant in row.about().mutants {
             say(&format!("{}: {}", row.about().name, mutant.name));
             hunts.push(hunt(row, mutant, args)?);
@@ -57,6 +62,12 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<(), CliError> {
     say("");
     let missed = hunts.iter().filter(|hunt| hunt.seed.is_none() && hunt.steps.is_none()).count();
     print(&if args.json { as_json(&hunts) } else { as_text(&hunts) })?;
+    if let Some(name) = not_built_in {
+        eprintln!(
+            "The mutants of {name}, which the database runs, are not in this binary: `cargo run --release --features \
+             mutants -- lab mutants {name}` looks for them."
+        );
+    }
     if missed > 0 {
         return Err(CliError::Lab(format!("{missed} of {} mutants were not caught", hunts.len())));
     }
@@ -73,7 +84,9 @@ fn hunt(
     let found =
         row.first_broken(&setup, 0..args.seeds, Some(mutant.breaks)).map_err(super::misuse)?;
     let mut steps = None;
-    for scope in 1..=row.scopes().len() {
+    // What breaks without the mutant shows nothing of it.
+    let scopes = row.boundaries().into_iter().zip(1..).filter(|(breaks, _)| breaks.is_none());
+    for (_, scope) in scopes {
         let limits = Limits { threads: super::threads(), states_max: Some(args.states) };
         let found =
             row.explore(scope, Some(mutant.name), limits, &mut |_| true).map_err(super::misuse)?;

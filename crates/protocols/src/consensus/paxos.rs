@@ -16,8 +16,9 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-use quorate_core::quorum::majority;
 use quorate_core::{Input, LabMutants, NodeId, Out, Protocol, RequestId};
+
+use super::flexible_paxos::Quorums;
 
 /// What is agreed on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,10 +52,12 @@ pub struct Config {
     pub me: NodeId,
     /// All nodes, this one included.
     pub nodes: Vec<NodeId>,
+    /// Whose promises, and whose acceptance, are enough: a majority's, or what Flexible Paxos puts in its place.
+    pub quorums: Quorums,
     /// How long a proposer waits for answers, and before it tries again once another has overtaken it. None if it doesn't
     /// wait when overtaken.
     pub backoff: Option<Range<Duration>>,
-    /// How long a proposer waits for a majority to answer.
+    /// How long a proposer waits for a quorum to answer.
     pub patience: Range<Duration>,
     /// After how long a node that knows no decision asks for it.
     pub curiosity: Range<Duration>,
@@ -160,7 +163,7 @@ impl Paxos {
         out.persist(Record::Acceptor(self.durable.acceptor));
         broadcast(config, Message::Prepare(ballot), out);
         out.arm(Timer::Retry, config.patience.clone());
-        self.on_majority_of_promises(config, out);
+        self.on_quorum_of_promises(config, out);
     }
 
     /// Phase 1b, at an acceptor.
@@ -213,17 +216,18 @@ impl Paxos {
         };
         if attempt.value.is_none() {
             attempt.promises.insert(from, accepted);
-            self.on_majority_of_promises(config, out);
+            self.on_quorum_of_promises(config, out);
         }
     }
 
     /// Phase 2a.
-    fn on_majority_of_promises(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+    fn on_quorum_of_promises(&mut self, config: &Config, out: &mut Out<'_, Self>) {
         let (Some(attempt), Some(own)) = (&mut self.attempt, self.durable.proposal) else { return };
-        if attempt.promises.len() < majority(config.nodes.len()) {
+        if !config.quorums.phase_1.is_met(&config.nodes, |node| attempt.promises.contains_key(node))
+        {
             return;
         }
-        // P2c: the value of the newest ballot that any of a majority has accepted, if there is one; it may be decided.
+        // P2c: the value of the newest ballot that any of a quorum has accepted, if there is one; it may be decided.
         let newest = attempt.promises.values().flatten().max_by_key(|(ballot, _)| *ballot);
         let bound = newest
             .map(|(_, value)| *value)
@@ -270,11 +274,10 @@ impl Paxos {
             return;
         };
         attempt.accepted.insert(from);
-        let (Some(value), true) =
-            (attempt.value, attempt.accepted.len() >= majority(config.nodes.len()))
-        else {
-            return;
-        };
+        let accepted = &attempt.accepted;
+        let is_chosen =
+            config.quorums.phase_2.is_met(&config.nodes, |node| accepted.contains(node));
+        let Some(value) = attempt.value.filter(|_| is_chosen) else { return };
         self.decide(value, out);
         broadcast(config, Message::Decided(value), out);
     }

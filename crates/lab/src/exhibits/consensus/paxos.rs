@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
 use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_protocols::consensus::flexible_paxos::Quorums;
 use quorate_protocols::consensus::paxos::{Config, Paxos, Value};
 
 use crate::about::{About, Claim, Family, Knob, Mutant};
@@ -24,6 +25,71 @@ pub(crate) struct SingleDecree {
 pub(crate) struct History {
     proposed: BTreeSet<Value>,
     decided: Option<Value>,
+}
+
+impl History {
+    /// What was decided.
+    pub(super) fn decided(&self) -> Option<Value> {
+        self.decided
+    }
+
+    /// Agreement and validity.
+    pub(super) fn judge(
+        &mut self,
+        members: &Members<'_, Paxos>,
+        moved: NodeId,
+    ) -> Result<(), Broken> {
+        let Some(paxos) = members.state(moved) else { return Ok(()) };
+        self.proposed.extend(paxos.proposal());
+        let Some(decided) = paxos.decided() else { return Ok(()) };
+        if !self.proposed.contains(&decided) {
+            let what = format!("{moved} decided {}, which nobody proposed", decided.0);
+            return Err(Broken::new("validity", what));
+        }
+        match self.decided {
+            Some(before) if before != decided => {
+                let what =
+                    format!("{moved} decided {}, and {} was decided before", decided.0, before.0);
+                Err(Broken::new("agreement", what))
+            }
+            _ => {
+                self.decided = Some(decided);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Termination.
+pub(super) fn has_terminated(members: &Members<'_, Paxos>) -> Result<(), Broken> {
+    // A proposal that was lost in a crash before it was durable binds nobody.
+    let is_due = |paxos: &Paxos| paxos.proposal().is_some() || paxos.decided().is_some();
+    let undecided = members.live().find(|(_, paxos)| paxos.decided().is_none());
+    match undecided {
+        Some((node, _)) if members.live().any(|(_, paxos)| is_due(paxos)) => {
+            Err(Broken::new("termination", format!("{node} has not decided")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a node is configured with, with majorities for quorums.
+pub(super) fn config(
+    me: NodeId,
+    nodes: &[NodeId],
+    has_backoff: bool,
+    mutants: LabMutants,
+) -> Config {
+    let ms = Duration::from_millis;
+    Config {
+        me,
+        nodes: nodes.to_vec(),
+        quorums: Quorums::majorities(nodes),
+        backoff: has_backoff.then(|| ms(20)..ms(120)),
+        patience: ms(100)..ms(200),
+        curiosity: ms(300)..ms(400),
+        mutants,
+    }
 }
 
 const GOALS: &[Goal<Explorable<SingleDecree>>] = &[
@@ -129,15 +195,7 @@ impl Exhibit for SingleDecree {
     }
 
     fn config(&self, me: NodeId) -> Config {
-        let ms = Duration::from_millis;
-        Config {
-            me,
-            nodes: self.nodes.clone(),
-            backoff: self.has_backoff.then(|| ms(20)..ms(120)),
-            patience: ms(100)..ms(200),
-            curiosity: ms(300)..ms(400),
-            mutants: self.mutants,
-        }
+        config(me, &self.nodes, self.has_backoff, self.mutants)
     }
 
     fn requests(&self, asked: u32, _: NodeId) -> Vec<Value> {
@@ -150,36 +208,11 @@ impl Exhibit for SingleDecree {
         moved: NodeId,
         history: &mut History,
     ) -> Result<(), Broken> {
-        let Some(paxos) = members.state(moved) else { return Ok(()) };
-        history.proposed.extend(paxos.proposal());
-        let Some(decided) = paxos.decided() else { return Ok(()) };
-        if !history.proposed.contains(&decided) {
-            let what = format!("{moved} decided {}, which nobody proposed", decided.0);
-            return Err(Broken::new("validity", what));
-        }
-        match history.decided {
-            Some(before) if before != decided => {
-                let what =
-                    format!("{moved} decided {}, and {} was decided before", decided.0, before.0);
-                Err(Broken::new("agreement", what))
-            }
-            _ => {
-                history.decided = Some(decided);
-                Ok(())
-            }
-        }
+        history.judge(members, moved)
     }
 
     fn settled(&self, members: &Members<'_, Paxos>, _: &History) -> Result<(), Broken> {
-        // A proposal that was lost in a crash before it was durable binds nobody.
-        let is_due = |paxos: &Paxos| paxos.proposal().is_some() || paxos.decided().is_some();
-        let undecided = members.live().find(|(_, paxos)| paxos.decided().is_none());
-        match undecided {
-            Some((node, _)) if members.live().any(|(_, paxos)| is_due(paxos)) => {
-                Err(Broken::new("termination", format!("{node} has not decided")))
-            }
-            _ => Ok(()),
-        }
+        has_terminated(members)
     }
 
     fn scopes() -> Vec<Scope<Self>> {
