@@ -7,7 +7,7 @@
 //! Final reads are repeated for as long as what is wrong may still pass, and no longer than [`Options::settle`]: a good
 //! program is done as soon as it has converged, on a fast machine or a slow one.
 //!
-//! Everything happens on one thread, in the order of one clock ([`Nodes::now`]): [`Run::turn`] does what is due, or
+//! Everything happens on one thread, in the order of one clock ([`Nodes::now`]): `Run::turn` does what is due, or
 //! listens until something is.
 
 use std::collections::{BTreeMap, BTreeSet};
