@@ -148,7 +148,7 @@ pub trait Model: Sync {
     /// What some run must reach, each in a few words: a run in which nothing happens breaks no promise.
     fn goals(&self) -> &[Goal<Self>];
 
-    /// What every fair run must come to, as the crate's `live.rs` has it. At most 16. With any, all states and changes are kept,
+    /// What every fair run must come to, as `live.rs` has it. At most 16. With any, all states and changes are kept,
     /// and symmetry is off.
     fn eventually(&self) -> &[Eventually<Self>] {
         &[]

@@ -10,7 +10,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId, Protocol, RequestId};
-use quorate_explore::{Bounds, Explored, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Explored, Goal, Syncs};
 use quorate_sim::{Describe, Rng};
 
 use crate::about::About;
@@ -177,6 +177,12 @@ pub trait Exhibit: Sized + Send + Sync + 'static {
 
     /// Within which bounds it is explored. None only if its states have no end, and then its header says so.
     fn scopes() -> Vec<Scope<Self>>;
+
+    /// What every fair run within the scopes must come to, as [`quorate_explore::Eventually`] has it; each name begins with
+    /// that of a claim and a colon. With any, no two states are taken for one.
+    fn awaited() -> &'static [Eventually<Explorable<Self>>] {
+        &[]
+    }
 
     /// What a run measures besides messages and time.
     fn measures(

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use quorate_core::{NodeId, Protocol};
 use quorate_explore::{
-    Action, Bounds, Counterexample, Explored, Goal, Interruption, Letter, Model, Options, Progress,
-    Snapshot, Step, Syncs, Verdict, explore,
+    Action, Bounds, Counterexample, Ending, Eventually, Explored, Goal, Interruption, Letter,
+    Model, Options, Progress, Snapshot, Step, Syncs, Verdict, explore,
 };
 use quorate_sim::Describe;
 use quorate_trace::{MessageId, StepLog};
@@ -80,6 +80,10 @@ impl<E: Exhibit> Model for Explorable<E> {
     fn goals(&self) -> &[Goal<Self>] {
         self.goals
     }
+
+    fn eventually(&self) -> &[Eventually<Self>] {
+        E::awaited()
+    }
 }
 
 /// What came of an exploration.
@@ -96,6 +100,9 @@ pub struct Found {
     pub is_exhausted: bool,
     /// The goals that no run reached.
     pub missed: Vec<&'static str>,
+    /// Of what every fair run must come to: how much there is, and whether bounds cut runs off before they came to it. None
+    /// if nothing is awaited, or a claim broke.
+    pub awaited: Option<(usize, bool)>,
     /// The claim that broke, and a shortest run that breaks it: in words, and as a log to be drawn.
     pub broken: Option<Shortest>,
     /// The claim that must break.
@@ -131,7 +138,7 @@ pub(crate) fn run<E: Exhibit>(
     let began = std::time::Instant::now();
     let report = explore(&model, &options, go_on);
     let broken = report.counterexample().map(|counterexample| Shortest {
-        broken: Broken::read(&counterexample.broken),
+        broken: broken(counterexample),
         steps: counterexample.steps.len(),
         text: counterexample.to_string(),
         log: log(setup, counterexample, E::describe()),
@@ -142,11 +149,26 @@ pub(crate) fn run<E: Exhibit>(
         states: report.states,
         depth: report.depth,
         is_exhausted: matches!(report.verdict, Verdict::Exhausted),
+        awaited: (!report.awaited.is_empty() && broken.is_none())
+            .then(|| (report.awaited.len(), report.awaited.iter().any(|it| it.cut > 0))),
         missed: if broken.is_none() { report.missed() } else { Vec::new() },
         broken,
         breaks,
         took: began.elapsed(),
     }
+}
+
+/// The claim that a counterexample breaks.
+fn broken<P: Explored>(counterexample: &Counterexample<P>) -> Broken {
+    let how = match counterexample.ending {
+        Ending::Breaks => return Broken::read(&counterexample.broken),
+        Ending::Stuck => "nothing is due any more, and this has not come about",
+        Ending::Repeats { .. } => "a fair run goes in circles and never comes to this",
+    };
+    // What is awaited begins with the name of its claim, after the explorer's own words.
+    let awaited = counterexample.broken.split_once(": ").map_or("", |(_, awaited)| awaited);
+    let Broken { claim, what } = Broken::read(awaited);
+    Broken::new(&claim, format!("{how}: {what}"))
 }
 
 /// A counterexample as a log.
@@ -163,7 +185,7 @@ fn log<P: Explored>(
     for step in counterexample.prelude.iter().chain(&counterexample.steps) {
         drawing.draw(step);
     }
-    let broken = Broken::read(&counterexample.broken);
+    let broken = broken(counterexample);
     drawing.log.fail(&broken.claim, &broken.what);
     drawing.log
 }

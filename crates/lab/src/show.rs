@@ -134,7 +134,14 @@ fn explored(row: &dyn Row, scope: usize) -> String {
     assert!(found.is_exhausted);
     assert!(found.missed.is_empty(), "{name}, {}: no run reaches {:?}", found.what, found.missed);
     let (nodes, states, depth) = (found.nodes, found.states, found.depth);
-    format!("explored {nodes} nodes, {}: {states} states, {depth} steps deep", found.what)
+    let awaited = match found.awaited {
+        None => "",
+        Some((_, true)) => {
+            panic!("{name}, {}: bounds cut runs off before what is awaited", found.what)
+        }
+        Some((_, false)) => ", every fair run comes to what it is due",
+    };
+    format!("explored {nodes} nodes, {}: {states} states, {depth} steps deep{awaited}", found.what)
 }
 
 fn caught(row: &dyn Row, mutant: &Mutant) -> String {

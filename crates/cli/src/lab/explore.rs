@@ -119,6 +119,11 @@ fn as_text(found: &Found) -> String {
     match &found.broken {
         None if found.is_exhausted => {
             text += &format!("every claim held in all {states} states, {depth} steps deep");
+            text += match found.awaited {
+                None => "",
+                Some((_, false)) => ", and every fair run comes to what it is due",
+                Some((_, true)) => ", and no fair run within the bounds misses what it is due",
+            };
         }
         None => text += &format!("every claim held in {states} states; there are more"),
         Some(shortest) => {
@@ -150,6 +155,7 @@ pub(super) fn as_json(found: &Found) -> serde_json::Value {
         "depth": found.depth,
         "is_exhausted": found.is_exhausted,
         "must_break": found.breaks,
+        "fair_runs_come_to_what_is_due": found.awaited.map(|(_, is_cut)| !is_cut),
         "not_reached": found.missed,
         "broken": found.broken.as_ref().map(|shortest| json!({
             "claim": shortest.broken.claim,

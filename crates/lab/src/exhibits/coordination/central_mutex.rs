@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs};
 use quorate_protocols::coordination::central_mutex::{Central, Config, Leave};
 
 use super::exclusion::{self, STAYS};
@@ -36,6 +36,24 @@ const GOALS: &[Goal<Explorable<CentralMutex>>] = &[
     ("one enters twice", |cluster| {
         cluster.states().all(|central| !central.wants()) && cluster.state(0).holder().is_none()
     }),
+];
+
+const AWAITED: &[Eventually<Explorable<CentralMutex>>] = &[
+    Eventually {
+        name: "no_starvation: n2 enters and leaves once it has asked",
+        after: Some(|cluster| cluster.state(1).wants()),
+        comes: |cluster| !cluster.state(1).wants(),
+    },
+    Eventually {
+        name: "no_starvation: n3 enters and leaves once it has asked",
+        after: Some(|cluster| cluster.state(2).wants()),
+        comes: |cluster| !cluster.state(2).wants(),
+    },
+    Eventually {
+        name: "no_starvation: n4 enters and leaves once it has asked",
+        after: Some(|cluster| cluster.state(3).wants()),
+        comes: |cluster| !cluster.state(3).wants(),
+    },
 ];
 
 impl Exhibit for CentralMutex {
@@ -155,6 +173,10 @@ impl Exhibit for CentralMutex {
             Some(holder) => Err(exclusion::is_due(holder, "has not left")),
             None => Ok(()),
         }
+    }
+
+    fn awaited() -> &'static [Eventually<Explorable<Self>>] {
+        AWAITED
     }
 
     fn scopes() -> Vec<Scope<Self>> {

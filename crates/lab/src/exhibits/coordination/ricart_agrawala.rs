@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs};
 use quorate_protocols::coordination::ricart_agrawala::{self, Config, Leave, Stamp};
 
 use super::exclusion::{self, STAYS};
@@ -28,6 +28,24 @@ const GOALS: &[Goal<Explorable<RicartAgrawala>>] = &[
     ("one asks after another", |cluster| {
         cluster.states().any(|state| state.asked_at() == Some(Stamp(2)) && state.is_inside())
     }),
+];
+
+const AWAITED: &[Eventually<Explorable<RicartAgrawala>>] = &[
+    Eventually {
+        name: "no_starvation: n1 enters and leaves once it has asked",
+        after: Some(|cluster| cluster.state(0).asked_at().is_some()),
+        comes: |cluster| !cluster.state(0).asked_at().is_some(),
+    },
+    Eventually {
+        name: "no_starvation: n2 enters and leaves once it has asked",
+        after: Some(|cluster| cluster.state(1).asked_at().is_some()),
+        comes: |cluster| !cluster.state(1).asked_at().is_some(),
+    },
+    Eventually {
+        name: "no_starvation: n3 enters and leaves once it has asked",
+        after: Some(|cluster| cluster.state(2).asked_at().is_some()),
+        comes: |cluster| !cluster.state(2).asked_at().is_some(),
+    },
 ];
 
 impl Exhibit for RicartAgrawala {
@@ -140,6 +158,10 @@ impl Exhibit for RicartAgrawala {
         (): &(),
     ) -> Result<(), Broken> {
         exclusion::nobody_waits(members.live().filter(|(_, state)| state.asked_at().is_some()))
+    }
+
+    fn awaited() -> &'static [Eventually<Explorable<Self>>] {
+        AWAITED
     }
 
     fn scopes() -> Vec<Scope<Self>> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs};
 use quorate_protocols::coordination::token_ring::{self, Config, Timer};
 
 use super::exclusion::{self, STAYS};
@@ -39,6 +39,24 @@ fn messages_fall_to_one_an_entry(lines: &[Points]) -> Result<(), String> {
         _ => Err(format!("messages for each that enters: {per_entry:?}")),
     }
 }
+
+const AWAITED: &[Eventually<Explorable<TokenRing>>] = &[
+    Eventually {
+        name: "no_starvation: n1 enters and leaves once it has asked",
+        after: Some(|cluster| cluster.state(0).wants()),
+        comes: |cluster| !cluster.state(0).wants(),
+    },
+    Eventually {
+        name: "no_starvation: n2 enters and leaves once it has asked",
+        after: Some(|cluster| cluster.state(1).wants()),
+        comes: |cluster| !cluster.state(1).wants(),
+    },
+    Eventually {
+        name: "no_starvation: n3 enters and leaves once it has asked",
+        after: Some(|cluster| cluster.state(2).wants()),
+        comes: |cluster| !cluster.state(2).wants(),
+    },
+];
 
 impl Exhibit for TokenRing {
     type Protocol = token_ring::TokenRing;
@@ -156,6 +174,10 @@ impl Exhibit for TokenRing {
 
     fn settled(&self, members: &Members<'_, token_ring::TokenRing>, (): &()) -> Result<(), Broken> {
         exclusion::nobody_waits(members.live().filter(|(_, state)| state.wants()))
+    }
+
+    fn awaited() -> &'static [Eventually<Explorable<Self>>] {
+        AWAITED
     }
 
     fn scopes() -> Vec<Scope<Self>> {
