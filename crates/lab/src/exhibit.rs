@@ -102,6 +102,9 @@ pub struct Scope<E: Exhibit> {
     pub breaks: Option<&'static str>,
     /// What some run must reach.
     pub goals: &'static [Goal<Explorable<E>>],
+    /// What every fair run must come to; each name begins with that of a claim and a colon. With any, no two states are taken
+    /// for one.
+    pub awaited: &'static [Eventually<Explorable<E>>],
 }
 
 /// A protocol with everything that it takes to show it.
@@ -177,12 +180,6 @@ pub trait Exhibit: Sized + Send + Sync + 'static {
 
     /// Within which bounds it is explored. None only if its states have no end, and then its header says so.
     fn scopes() -> Vec<Scope<Self>>;
-
-    /// What every fair run within the scopes must come to, as [`quorate_explore::Eventually`] has it; each name begins with
-    /// that of a claim and a colon. With any, no two states are taken for one.
-    fn awaited() -> &'static [Eventually<Explorable<Self>>] {
-        &[]
-    }
 
     /// What a run measures besides messages and time.
     fn measures(

@@ -22,13 +22,14 @@ pub struct Explorable<E: Exhibit> {
     syncs: Syncs,
     timers: Vec<(<E::Protocol as Protocol>::Timer, u8)>,
     goals: &'static [Goal<Explorable<E>>],
+    awaited: &'static [Eventually<Explorable<E>>],
 }
 
 impl<E: Exhibit> Explorable<E> {
     fn new(exhibit: E, setup: &Setup, scope: Scope<E>) -> Self {
-        let Scope { bounds, timers, syncs, goals, .. } = scope;
+        let Scope { bounds, timers, syncs, goals, awaited, .. } = scope;
         let nodes = setup.ids().map(|node| (node, exhibit.config(node))).collect();
-        Explorable { exhibit, nodes, bounds, syncs, timers, goals }
+        Explorable { exhibit, nodes, bounds, syncs, timers, goals, awaited }
     }
 }
 
@@ -82,7 +83,7 @@ impl<E: Exhibit> Model for Explorable<E> {
     }
 
     fn eventually(&self) -> &[Eventually<Self>] {
-        E::awaited()
+        self.awaited
     }
 }
 

@@ -244,6 +244,7 @@ impl Exhibit for Bracha {
             is_symmetric: false,
             breaks,
             goals,
+            awaited: &[],
         };
         vec![
             scope("a correct sender, one liar of three", "nodes=3&sender_lies=0", None, GOALS),

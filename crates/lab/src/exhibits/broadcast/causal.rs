@@ -122,6 +122,7 @@ impl Exhibit for Causal {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             scope(

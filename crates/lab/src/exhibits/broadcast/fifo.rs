@@ -145,6 +145,7 @@ impl Exhibit for Fifo {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             scope(

@@ -266,6 +266,7 @@ impl Exhibit for Gossip {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             scope("push, five calls, one repeat", "nodes=3&way=0"),

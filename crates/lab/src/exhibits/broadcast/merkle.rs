@@ -269,6 +269,7 @@ impl Exhibit for Merkle {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         };
         vec![scope(
             "two writes of one key of four, two rounds",

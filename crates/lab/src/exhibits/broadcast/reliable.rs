@@ -121,6 +121,7 @@ impl Exhibit for Reliable {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             scope(

@@ -139,6 +139,7 @@ impl Exhibit for Total {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             scope("two parcels", "nodes=2", Bounds { requests: 2, ..Bounds::default() }, 0),

@@ -290,6 +290,7 @@ impl Exhibit for HybridClock {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         }]
     }
 

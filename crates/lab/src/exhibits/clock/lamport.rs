@@ -103,6 +103,7 @@ impl Exhibit for Lamport {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         }]
     }
 }

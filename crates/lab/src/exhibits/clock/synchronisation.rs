@@ -319,6 +319,7 @@ impl Exhibit for Synchronisation {
             is_symmetric: false,
             breaks,
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             scope("one question, fourteen ticks", "nodes=2&drift=0&within=1", (1, 14), None),

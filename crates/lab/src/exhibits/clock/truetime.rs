@@ -287,6 +287,7 @@ impl Exhibit for TrueTime {
             is_symmetric: false,
             breaks,
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             scope(

@@ -202,6 +202,7 @@ impl Exhibit for VectorClock {
             is_symmetric: false,
             breaks,
             goals: GOALS,
+            awaited: &[],
         };
         let few = Bounds { crashes: 0, repeats: 1, requests: 3, hints: 0 };
         vec![

@@ -299,6 +299,7 @@ impl Exhibit for VersionVector {
             is_symmetric: false,
             breaks,
             goals: GOALS,
+            awaited: &[],
         };
         let few = Bounds { crashes: 0, repeats: 1, requests: 4, hints: 0 };
         vec![

@@ -297,6 +297,7 @@ impl Exhibit for BenOr {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         }]
     }
 

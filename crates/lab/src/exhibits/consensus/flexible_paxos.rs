@@ -216,6 +216,7 @@ impl Exhibit for Flexible {
                 is_symmetric: false,
                 breaks: (!exhibit.quorums.meet(&exhibit.nodes)).then_some("agreement"),
                 goals: GOALS,
+                awaited: &[],
             }
         };
         SETUPS.iter().map(scope).collect()

@@ -199,6 +199,7 @@ impl Exhibit for Flp {
             is_symmetric: false,
             breaks,
             goals,
+            awaited: &[],
         };
         vec![
             scope(

@@ -291,6 +291,7 @@ impl Exhibit for Commands {
             is_symmetric: false,
             breaks: None,
             goals,
+            awaited: &[],
         };
         vec![
             scope("two requests, one leader", "leaders=1", 2, vec![], GOALS),

@@ -226,6 +226,7 @@ impl Exhibit for SingleDecree {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         }]
     }
 

@@ -251,6 +251,7 @@ impl Exhibit for Raft {
             is_symmetric: true,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         }]
     }
 }

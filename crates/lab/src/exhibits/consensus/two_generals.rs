@@ -130,6 +130,7 @@ impl Exhibit for TwoGenerals {
             is_symmetric: false,
             breaks: Some("coordination"),
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             plan("one messenger", "messengers=1"),

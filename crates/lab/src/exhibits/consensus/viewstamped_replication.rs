@@ -303,6 +303,7 @@ impl Exhibit for ViewstampedReplication {
             is_symmetric: false,
             breaks: None,
             goals,
+            awaited: &[],
         };
         let bounds = |requests, crashes| Bounds { requests, crashes, repeats: 0, hints: 0 };
         vec![

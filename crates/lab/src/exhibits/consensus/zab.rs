@@ -220,6 +220,7 @@ impl Exhibit for Broadcast {
             is_symmetric: false,
             breaks: None,
             goals,
+            awaited: &[],
         };
         vec![
             scope("one epoch, two requests", 2, vec![], GOALS),

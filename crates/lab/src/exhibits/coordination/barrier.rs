@@ -205,6 +205,7 @@ impl Exhibit for Barrier {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         }]
     }
 }

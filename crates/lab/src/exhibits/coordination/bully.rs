@@ -223,6 +223,7 @@ impl Exhibit for Bully {
             is_symmetric: false,
             breaks,
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             scope(

@@ -175,10 +175,6 @@ impl Exhibit for CentralMutex {
         }
     }
 
-    fn awaited() -> &'static [Eventually<Explorable<Self>>] {
-        AWAITED
-    }
-
     fn scopes() -> Vec<Scope<Self>> {
         let scope = |what, crashes, breaks| Scope {
             what,
@@ -190,6 +186,7 @@ impl Exhibit for CentralMutex {
             is_symmetric: false,
             breaks,
             goals: GOALS,
+            awaited: AWAITED,
         };
         vec![
             scope("four requests of three nodes", 0, None),

@@ -222,6 +222,7 @@ impl Exhibit for LeaseLock {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             scope("three writes, leases that run out at any time, one repeated message", 0, 1),

@@ -169,6 +169,7 @@ impl Exhibit for Redlock {
             is_symmetric: false,
             breaks,
             goals: GOALS,
+            awaited: &[],
         };
         vec![
             scope("two requests, one put again, and no lock runs out", 0, None),

@@ -160,10 +160,6 @@ impl Exhibit for RicartAgrawala {
         exclusion::nobody_waits(members.live().filter(|(_, state)| state.asked_at().is_some()))
     }
 
-    fn awaited() -> &'static [Eventually<Explorable<Self>>] {
-        AWAITED
-    }
-
     fn scopes() -> Vec<Scope<Self>> {
         vec![Scope {
             what: "three requests, one repeated message",
@@ -175,6 +171,7 @@ impl Exhibit for RicartAgrawala {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: AWAITED,
         }]
     }
 

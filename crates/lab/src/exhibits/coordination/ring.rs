@@ -242,6 +242,7 @@ impl Exhibit for Ring {
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
+            awaited: &[],
         }]
     }
 

@@ -176,10 +176,6 @@ impl Exhibit for TokenRing {
         exclusion::nobody_waits(members.live().filter(|(_, state)| state.wants()))
     }
 
-    fn awaited() -> &'static [Eventually<Explorable<Self>>] {
-        AWAITED
-    }
-
     fn scopes() -> Vec<Scope<Self>> {
         let scope = |what, setup, repeats, makes, breaks| Scope {
             what,
@@ -191,6 +187,7 @@ impl Exhibit for TokenRing {
             is_symmetric: false,
             breaks,
             goals: GOALS,
+            awaited: AWAITED,
         };
         let broken = Some("exclusion");
         vec![

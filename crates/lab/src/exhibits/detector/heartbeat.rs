@@ -269,6 +269,7 @@ impl Exhibit for Heartbeats {
             is_symmetric: false,
             breaks,
             goals,
+            awaited: &[],
         };
         vec![
             scope("messages that take any time", "nodes=2&timeout=30", Some("accuracy"), &[]),

@@ -283,6 +283,7 @@ impl Exhibit for Phi {
             is_symmetric: false,
             breaks,
             goals,
+            awaited: &[],
         };
         vec![
             scope(

@@ -369,6 +369,7 @@ impl Exhibit for Swim {
             is_symmetric: false,
             breaks,
             goals,
+            awaited: &[],
         };
         vec![
             scope(
