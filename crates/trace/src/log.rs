@@ -106,8 +106,8 @@ pub enum What {
     View { node: NodeId, view: String },
     /// A node stops. Its disk forgets the newest `lost` records, none of which was durable.
     Crash { node: NodeId, down: Option<Duration>, lost: u64 },
-    /// A node stands still.
-    Pause { node: NodeId },
+    /// A node stands still, for a time if that is known.
+    Pause { node: NodeId, lasts: Option<Duration> },
     /// It goes on.
     Resume { node: NodeId },
     /// A fault begins.
@@ -167,7 +167,7 @@ impl What {
             | What::Choose { node, .. }
             | What::View { node, .. }
             | What::Crash { node, .. }
-            | What::Pause { node }
+            | What::Pause { node, .. }
             | What::Resume { node } => Some(*node),
             What::Duplicate { .. }
             | What::Lose { .. }
@@ -207,6 +207,30 @@ impl Step<'_> {
     /// The node that took it; none if no node did, or only the network.
     pub fn node(&self) -> Option<NodeId> {
         self.events[0].what.node()
+    }
+
+    /// The node's state at its end; none if the step never ended, or no node took it.
+    pub fn view(&self) -> Option<&str> {
+        match &self.events.last()?.what {
+            What::View { view, .. } => Some(view),
+            _ => None,
+        }
+    }
+
+    /// Whether it takes a message of routine and nothing comes of that, so that what it sends is routine as well. `before`
+    /// is the node's state until then.
+    pub(crate) fn passes_routine_on(
+        &self,
+        is_routine: impl Fn(MessageId) -> bool,
+        before: Option<&str>,
+    ) -> bool {
+        let What::Deliver { message, .. } = self.events[0].what else { return false };
+        is_routine(message)
+            && self.events.iter().all(|event| match &event.what {
+                What::Persist { .. } | What::Reply { .. } => false,
+                What::View { view, .. } => before == Some(view.as_str()),
+                _ => true,
+            })
     }
 
     /// Whether the event at that place is part of it.
@@ -412,9 +436,9 @@ impl StepLog {
         self.push(What::Crash { node, down, lost });
     }
 
-    /// A node stands still.
-    pub fn pause(&mut self, node: NodeId) {
-        self.push(What::Pause { node });
+    /// A node stands still, for a time if that is known.
+    pub fn pause(&mut self, node: NodeId, lasts: Option<Duration>) {
+        self.push(What::Pause { node, lasts });
     }
 
     /// A node that stood still goes on.

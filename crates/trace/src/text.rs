@@ -1,12 +1,9 @@
-//! A log as text: in full, or told as a story of what others see.
+//! A log as text, in full.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use quorate_core::NodeId;
-
-use crate::log::{Clock, Event, Step, StepLog, What};
+use crate::log::{Clock, Step, StepLog, What};
 
 /// All of a log, a line a step: its time, its input, its effects in their order, and the node's state at its end.
 pub fn in_full(log: &StepLog) -> String {
@@ -14,7 +11,7 @@ pub fn in_full(log: &StepLog) -> String {
     for step in log.steps() {
         let at = time(log.clock(), step.at());
         let parts = parts(log, step);
-        let view = view_of(step).map(|view| format!(" | {view}")).unwrap_or_default();
+        let view = step.view().map(|view| format!(" | {view}")).unwrap_or_default();
         writeln!(text, "{at} {}{view}", parts.join("; ")).expect("a string takes all");
         if let Some(failing) = log.failing().filter(|failing| is_in(step, failing.event)) {
             writeln!(text, "{at} BROKEN {}: {}", failing.rule, failing.what)
@@ -136,7 +133,8 @@ fn append(parts: &mut [String], words: &str) {
     }
 }
 
-fn words(log: &StepLog, what: &What) -> String {
+/// One thing that happened, in words.
+pub(crate) fn words(log: &StepLog, what: &What) -> String {
     match what {
         What::Boot { node, .. } => format!("{node} boot"),
         What::Deliver { node, message } => {
@@ -170,10 +168,9 @@ fn words(log: &StepLog, what: &What) -> String {
         }
         What::View { node, view } => format!("{node} is {view}"),
         What::Crash { node, down, lost } => {
-            let down = down.map(|down| format!(" for {down:?}")).unwrap_or_default();
-            format!("{node} crashes{down}, {lost} records lost")
+            format!("{node} crashes{}, {lost} records lost", for_long(*down))
         }
-        What::Pause { node } => format!("{node} pauses"),
+        What::Pause { node, lasts } => format!("{node} pauses{}", for_long(*lasts)),
         What::Resume { node } => format!("{node} goes on"),
         What::FaultBegins { fault, what } => format!("fault {fault}: {what}"),
         What::FaultEnds { fault } => format!("fault {fault} is over"),
@@ -181,11 +178,9 @@ fn words(log: &StepLog, what: &What) -> String {
     }
 }
 
-fn view_of(step: Step<'_>) -> Option<&str> {
-    match &step.events.last()?.what {
-        What::View { view, .. } => Some(view),
-        _ => None,
-    }
+/// How long something lasts, if that is known.
+pub(crate) fn for_long(lasts: Option<Duration>) -> String {
+    lasts.map(|lasts| format!(" for {lasts:?}")).unwrap_or_default()
 }
 
 fn is_in(step: Step<'_>, event: Option<usize>) -> bool {

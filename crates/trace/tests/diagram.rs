@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_core::{NodeId, RequestId};
-use quorate_trace::text::{Story, in_full};
-use quorate_trace::{Diagram, Label, StepLog, Why, Window};
+use quorate_trace::text::in_full;
+use quorate_trace::{Diagram, Label, StepLog, Story, Why, Window};
 
 const N1: NodeId = NodeId(1);
 const N2: NodeId = NodeId(2);
@@ -46,7 +46,7 @@ fn election() -> StepLog {
     log.synced(N2, 1);
     let vote = log.send(N2, N1, "Vote term=1 granted");
     log.view(N2, "follower@1 commit=0");
-    log.pause(N2);
+    log.pause(N2, None);
     at(&mut log, 150_500);
     log.deliver(vote);
     log.view(N1, "leader@1 commit=0");
