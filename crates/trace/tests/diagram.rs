@@ -147,6 +147,20 @@ fn the_failing_step_is_marked_with_its_rule() {
 }
 
 #[test]
+fn a_claim_that_broke_is_told_with_what_it_promises_everywhere() {
+    let mut log = election();
+    log.fail_claim("no_loss", "What is acknowledged stays.", "put(k,v) is lost");
+    let headline = "✗ no loss was broken: What is acknowledged stays.";
+    for drawn in [diagram(&log).svg(), diagram(&log).html()] {
+        assert!(drawn.contains(headline) && drawn.contains("put(k,v) is lost"), "{drawn}");
+        assert!(!drawn.contains("rule broke"), "{drawn}");
+    }
+    let text = in_full(&log);
+    assert!(text.contains("BROKEN no_loss: put(k,v) is lost"), "{text}");
+    assert!(text.contains("PROMISED What is acknowledged stays."), "{text}");
+}
+
+#[test]
 fn nothing_that_a_protocol_says_is_taken_for_markup() {
     let mut log = StepLog::in_order([N1, N2]);
     log.boot(N1, 0);
