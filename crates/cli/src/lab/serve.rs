@@ -52,9 +52,14 @@ const REQUESTS_MAX: u32 = 10_000;
     after_help = "The page and all that it needs are in this binary; no network is asked for anything."
 )]
 pub(crate) struct ServeArgs {
-    /// Where to listen
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8640")]
+    /// Where to listen; with port 0, at any that is free
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8640", value_parser = address)]
     listen: SocketAddr,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let explain = || "write a host of this machine and a port, such as 127.0.0.1:8640".to_owned();
+    text.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(explain)
 }
 
 /// `quorate lab serve`
@@ -67,7 +72,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CliError> {
     runtime.block_on(async {
         let refused = |error| {
             CliError::NotDone(format!(
-                "cannot listen on {}: {error}; --listen names another address",
+                "cannot listen on {}: {error}; --listen names another address, and --listen 127.0.0.1:0 takes any free port",
                 args.listen
             ))
         };
