@@ -78,11 +78,9 @@ impl Canvas {
             "" => String::new(),
             command => format!("Run it again: {command}"),
         };
-        for (class, line, most) in [
-            ("", sheet.caption, 165),
-            ("mono", &command, MONO_MAX),
-            ("faint", &sheet.extent, 165),
-        ] {
+        for (class, line, most) in
+            [("", sheet.caption, 165), ("mono", &command, MONO_MAX), ("faint", &sheet.extent, 165)]
+        {
             for part in wrapped(line, most) {
                 y += LINE;
                 let part = escape(&part);
