@@ -1,12 +1,12 @@
 //! Heartbeat failure detector: whoever has been silent for longer than a timeout is suspected.
 //!
-//! Source: Chandra and Toueg, "Unreliable failure detectors for reliable distributed systems", 1996, section 9.1 and figure
-//! 10, for the timeout that grows; the fixed one is folklore.
+//! Source: Chandra and Toueg, "Unreliable failure detectors for reliable distributed systems", 1996, figure 10, for the
+//! timeout that grows; the fixed one is folklore.
 //! Model: crash and recovery; partially synchronous, there is a bound on delays, known if the timeout is fixed, else not.
 //! Safety: completeness, whoever is down for long is suspected by all who are up; accuracy, with a fixed timeout longer than
 //! an interval and the greatest delay nobody who is up is suspected.
 //! Liveness: eventual accuracy, mistakes come to an end. Needs: such a fixed timeout, or one that grows with each mistake.
-//! Departures: silence is counted in ticks of a timer; figure 10 counts steps of the process.
+//! Departures: the clock of a node is a timer that ticks; who has crashed may come back, which figure 10 leaves out.
 //! Omitted: telling others of a suspicion, which is what SWIM is for.
 //! Cost: n(n − 1) messages an interval.
 //! Boundary: a timeout trades speed for mistakes (the curves). With one that is too short mistakes never end (the trace
