@@ -87,11 +87,13 @@ pub struct Asking<'a> {
 pub struct Scope<E: Exhibit> {
     /// What is explored, in a few words.
     pub what: &'static str,
-    /// The setup: nodes and knobs; faults and delays say nothing here.
+    /// The setup: nodes and knobs. Of its faults, a `cut` counts, all the time; and if it names a `crash`, nobody else
+    /// crashes. Delays and times say nothing here.
     pub setup: &'static str,
     /// How often what is rare may happen.
     pub bounds: Bounds,
-    /// The timers that may fire, each with how often in one run. At most eight.
+    /// The timers that may fire, each with how often in one run; or [`quorate_explore::UNBOUNDED`], and then no message is
+    /// under way twice at once, so that one that is sent again and again makes no more states. At most eight.
     pub timers: Vec<(<E::Protocol as Protocol>::Timer, u8)>,
     /// When disks sync.
     pub syncs: Syncs,

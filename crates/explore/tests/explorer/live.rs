@@ -65,6 +65,11 @@ struct ToyModel {
     nodes: [(NodeId, (NodeId, Rule)); 2],
     timers: Vec<(u8, u8)>,
     requests: u8,
+    crashes: u8,
+    /// Whether the two are cut off from each other.
+    is_cut: bool,
+    /// Whether the second alone may crash.
+    is_first_firm: bool,
     numbers_max: u8,
     awaited: [Eventually<ToyModel>; 1],
 }
@@ -72,7 +77,16 @@ struct ToyModel {
 fn model(rule: Rule, timers: &[(u8, u8)], awaited: Eventually<ToyModel>) -> ToyModel {
     let nodes = [FIRST, SECOND].map(|id| (id, (id, rule)));
     let timers = timers.to_vec();
-    ToyModel { nodes, timers, requests: 0, numbers_max: u8::MAX, awaited: [awaited] }
+    ToyModel {
+        nodes,
+        timers,
+        requests: 0,
+        crashes: 0,
+        is_cut: false,
+        is_first_firm: false,
+        numbers_max: u8::MAX,
+        awaited: [awaited],
+    }
 }
 
 impl Model for ToyModel {
@@ -86,7 +100,15 @@ impl Model for ToyModel {
     fn blank(&self) {}
 
     fn bounds(&self) -> Bounds {
-        Bounds { requests: self.requests, ..Bounds::default() }
+        Bounds { requests: self.requests, crashes: self.crashes, ..Bounds::default() }
+    }
+
+    fn are_cut(&self, _: NodeId, _: NodeId) -> bool {
+        self.is_cut
+    }
+
+    fn may_crash(&self, node: NodeId) -> bool {
+        !self.is_first_firm || node == SECOND
     }
 
     fn timers(&self) -> &[(u8, u8)] {
@@ -189,6 +211,37 @@ fn who_asks_again_and_again_is_answered() {
     // Beyond the third time nobody looks, and the report says so.
     let report = explored(&model(ask_until_answered, &[(0, 3)], nine()));
     assert!(report.is_exhausted() && report.awaited[0].cut > 0, "{report}: {:?}", report.awaited);
+}
+
+#[test]
+fn who_is_cut_off_asks_for_ever() {
+    let asking = model(ask_until_answered, &[(0, UNBOUNDED)], nine());
+    assert_eq!(never(&ToyModel { is_cut: true, ..asking }), Never::Lasso(0, 1));
+    // Who asks once is stuck: what cannot arrive is not due.
+    let asking = model(ask_until_answered, &[], nine());
+    assert_eq!(never(&ToyModel { is_cut: true, ..asking }), Never::Stuck(0));
+}
+
+/// Asked, the first takes its time; a crash has it forget.
+fn work(_: u64, number: &mut u8, event: Event, out: &mut Out<'_, Toy>) {
+    match event {
+        Event::Ask => {
+            *number = 1;
+            arm(0, out);
+        }
+        Event::Fire(_) => *number = 9,
+        _ => {}
+    }
+}
+
+#[test]
+fn only_who_may_crash_does() {
+    let working = || {
+        let model = model(work, &[(0, UNBOUNDED)], nine_after_one());
+        ToyModel { requests: 1, crashes: 1, ..model }
+    };
+    assert_eq!(never(&working()), Never::Stuck(2));
+    always_comes(&ToyModel { is_first_firm: true, ..working() });
 }
 
 /// The second has the first ask later, for ever.
