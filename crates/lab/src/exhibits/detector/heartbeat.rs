@@ -7,7 +7,7 @@ use quorate_core::{LabMutants, NodeId};
 use quorate_explore::{Bounds, Goal, Syncs};
 use quorate_protocols::detector::heartbeat::{Config, Heartbeat, Tick};
 
-use super::watch::{Demands, Detector, Watch};
+use super::watch::{self, DELAY, Demands, Detector, FLAWLESS, NEVER_FORGIVES, TICK_MS, Watch};
 use crate::about::{About, Claim, Family, Knob, Mutant};
 use crate::curve::{Curve, Line, Points};
 use crate::exhibit::{Broken, Exhibit, Members, Scope};
@@ -23,14 +23,10 @@ pub(crate) struct Heartbeats {
     mutants: LabMutants,
 }
 
-/// How long a tick is, in milliseconds.
-const TICK_MS: i64 = 10;
 /// The time between two heartbeats, in ticks.
 const INTERVAL: u64 = 10;
 /// How long there must be no mistake before there is said to be none any more, in ticks.
 const QUIET: u64 = 200;
-/// What a message may take before it is noticed, in ticks, where delays keep to the usual bound.
-const DELAY: u64 = 2;
 
 impl Detector for Heartbeat {
     fn now(&self) -> u64 {
@@ -43,12 +39,9 @@ impl Detector for Heartbeat {
 }
 
 const GOALS: &[Goal<Explorable<Heartbeats>>] = &[
-    ("somebody is suspected", |cluster| {
-        cluster.states().any(|state| state.suspected().next().is_some())
-    }),
+    ("somebody is suspected", watch::is_anybody_suspected),
     ("a suspect is trusted again, and for longer", |cluster| {
-        cluster.history().mistakes() > 0
-            && cluster.states().all(|state| state.suspected().next().is_none())
+        watch::is_a_suspect_trusted_again(cluster)
             && cluster.state(0).timeout(NodeId(2)) > cluster.state(1).timeout(NodeId(1))
     }),
 ];
@@ -75,19 +68,14 @@ const MUTANTS: &[Mutant] = &[
         breaks: "completeness",
         setup: "faults=crash:n2@0+1500",
     },
-    Mutant {
-        name: "never_forgives",
-        what: "Goes on suspecting a node that is heard of again.",
-        breaks: "eventual_accuracy",
-        setup: "",
-    },
+    NEVER_FORGIVES,
 ];
 
 const KNOBS: &[Knob] = &[
     Knob {
         name: "timeout",
         what: "how long a silence is borne, in ms",
-        min: TICK_MS,
+        min: TICK_MS as i64,
         max: 10_000,
         usual: 250,
     },
@@ -98,13 +86,7 @@ const KNOBS: &[Knob] = &[
         max: 1,
         usual: 0,
     },
-    Knob {
-        name: "flawless",
-        what: "1 if no mistake is allowed at all, 0 if they have to end",
-        min: 0,
-        max: 1,
-        usual: 1,
-    },
+    FLAWLESS,
 ];
 
 const SCENARIOS: &[Scenario] = &[
@@ -218,7 +200,7 @@ impl Exhibit for Heartbeats {
         let knob = |name| setup.knob(&Self::ABOUT, name);
         Ok(Heartbeats {
             nodes: setup.ids().collect(),
-            timeout: (knob("timeout") / TICK_MS) as u64,
+            timeout: knob("timeout") as u64 / TICK_MS,
             is_adaptive: knob("adaptive") == 1,
             is_flawless: knob("flawless") == 1,
             mutants,
@@ -227,8 +209,8 @@ impl Exhibit for Heartbeats {
 
     fn config(&self, me: NodeId) -> Config {
         Config {
-            peers: self.nodes.iter().copied().filter(|node| *node != me).collect(),
-            tick: Duration::from_millis(TICK_MS as u64),
+            peers: watch::peers(&self.nodes, me),
+            tick: Duration::from_millis(TICK_MS),
             interval: INTERVAL,
             timeout: self.timeout,
             growth: if self.is_adaptive { INTERVAL / 2 } else { 0 },
@@ -256,7 +238,7 @@ impl Exhibit for Heartbeats {
     }
 
     fn settled(&self, members: &Members<'_, Heartbeat>, watch: &Watch) -> Result<(), Broken> {
-        watch.settled(members, QUIET).map_err(|what| Broken::new("eventual_accuracy", what))
+        watch.is_accurate_in_the_end(members, QUIET)
     }
 
     fn scopes() -> Vec<Scope<Self>> {
@@ -283,9 +265,7 @@ impl Exhibit for Heartbeats {
     }
 
     fn measures(&self, _: &Members<'_, Heartbeat>, watch: &Watch) -> Vec<(&'static str, f64)> {
-        let mut measures = vec![("mistakes", watch.mistakes() as f64)];
-        measures.extend(watch.notice().map(|ticks| ("detection_ms", ticks * TICK_MS as f64)));
-        measures
+        watch.measures()
     }
 }
 

@@ -1,10 +1,55 @@
-//! The judge of all failure detectors: it sees who is really down, and compares.
+//! The judge of all failure detectors: it sees who is really down, and compares. And what those have in common that listen
+//! to heartbeats, by a clock of ticks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{NodeId, Protocol};
+use quorate_explore::Snapshot;
 
-use crate::exhibit::{Broken, Members};
+use crate::about::{Knob, Mutant};
+use crate::exhibit::{Broken, Exhibit, Members};
+use crate::explored::Explorable;
+
+/// How long a tick is, in milliseconds.
+pub(super) const TICK_MS: u64 = 10;
+/// What a heartbeat may take before it is noticed, in ticks, where delays keep to the usual bound.
+pub(super) const DELAY: u64 = 2;
+
+/// Whether mistakes are allowed.
+pub(super) const FLAWLESS: Knob = Knob {
+    name: "flawless",
+    what: "1 if no mistake is allowed at all, 0 if they have to end",
+    min: 0,
+    max: 1,
+    usual: 1,
+};
+
+/// A suspicion for ever.
+pub(super) const NEVER_FORGIVES: Mutant = Mutant {
+    name: "never_forgives",
+    what: "Goes on suspecting a node that is heard of again.",
+    breaks: "eventual_accuracy",
+    setup: "",
+};
+
+/// All nodes but one.
+pub(super) fn peers(nodes: &[NodeId], me: NodeId) -> Vec<NodeId> {
+    nodes.iter().copied().filter(|node| *node != me).collect()
+}
+
+/// Whether anybody suspects anybody.
+pub(super) fn is_anybody_suspected<E: Exhibit<Protocol: Detector>>(
+    cluster: &Snapshot<'_, Explorable<E>>,
+) -> bool {
+    cluster.states().any(|state| !state.suspects().is_empty())
+}
+
+/// Whether all trust each other after a mistake.
+pub(super) fn is_a_suspect_trusted_again<E: Exhibit<Protocol: Detector, History = Watch>>(
+    cluster: &Snapshot<'_, Explorable<E>>,
+) -> bool {
+    cluster.history().mistakes > 0 && !is_anybody_suspected(cluster)
+}
 
 /// A failure detector, as its judge sees it.
 pub(super) trait Detector: Protocol {
@@ -113,9 +158,21 @@ impl Watch {
         Ok(())
     }
 
-    /// How often somebody who was up came to be suspected.
-    pub(super) fn mistakes(&self) -> u64 {
-        self.mistakes
+    /// That mistakes have come to an end, as a claim.
+    pub(super) fn is_accurate_in_the_end<P: Detector>(
+        &self,
+        members: &Members<'_, P>,
+        quiet: u64,
+    ) -> Result<(), Broken> {
+        self.settled(members, quiet).map_err(|what| Broken::new("eventual_accuracy", what))
+    }
+
+    /// Of a detector that counts ticks: how often somebody who was up came to be suspected, and how long it took to notice
+    /// that somebody was down.
+    pub(super) fn measures(&self) -> Vec<(&'static str, f64)> {
+        let mut measures = vec![("mistakes", self.mistakes as f64)];
+        measures.extend(self.notice().map(|ticks| ("detection_ms", ticks * TICK_MS as f64)));
+        measures
     }
 
     /// How long it took on average to notice that a node was down, in the detectors' time; none if nobody did.
