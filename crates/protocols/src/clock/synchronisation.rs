@@ -168,6 +168,11 @@ impl Clock {
         self.times_set
     }
 
+    /// Whether somebody has yet to answer its newest question.
+    pub fn is_waiting(&self) -> bool {
+        !self.unanswered.is_empty()
+    }
+
     fn ask(&mut self, config: &Config, out: &mut Out<'_, Self>) {
         self.number += 1;
         self.asked_at = self.oscillator;
