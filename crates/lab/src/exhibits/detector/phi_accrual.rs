@@ -244,6 +244,7 @@ impl Exhibit for Phi {
         let demands = Demands {
             detects_within: &|_: &PhiAccrual, _| DETECTED,
             known_after: self.interval + DELAY,
+            is_timed: true,
             flawless: self.is_flawless.then_some("tracking"),
         };
         watch.observe(members, moved, &demands)

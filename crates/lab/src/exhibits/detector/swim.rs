@@ -349,6 +349,7 @@ impl Exhibit for Swim {
         let demands = Demands {
             detects_within: &|_: &swim::Swim, _| round + longest + SPREAD,
             known_after: KNOWN,
+            is_timed: true,
             flawless: (self.strict > 0).then_some("accuracy"),
         };
         history.watch.observe(members, moved, &demands)

@@ -66,6 +66,8 @@ pub(super) struct Demands<'a, P> {
     pub(super) detects_within: &'a dyn Fn(&P, NodeId) -> u64,
     /// How long a node that was down must be up again before suspecting it is a mistake: others may not have heard of it yet.
     pub(super) known_after: u64,
+    /// Whether times and mistakes are counted. If not, the judge remembers no more in the long run than at first.
+    pub(super) is_timed: bool,
     /// The claim that a mistake breaks, if none is allowed.
     pub(super) flawless: Option<&'static str>,
 }
@@ -122,8 +124,10 @@ impl Watch {
             let uptime = members.state(*node).map(P::now);
             let is_known = |uptime| uptime >= demands.known_after || !self.returned.contains(node);
             if uptime.is_some_and(is_known) {
-                self.mistakes += 1;
-                self.mistaken_at.insert(moved, now);
+                if demands.is_timed {
+                    self.mistakes += 1;
+                    self.mistaken_at.insert(moved, now);
+                }
                 if let Some(claim) = demands.flawless {
                     return Err(Broken::new(
                         claim,
