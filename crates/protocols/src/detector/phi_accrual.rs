@@ -4,7 +4,8 @@
 //! Model: crash and recovery; partially synchronous, delays have a distribution that changes slowly.
 //! Safety: tracking, while delays are distributed as before nobody who is up comes to be suspected, whether they are spread
 //! much or little; completeness, whoever is down is suspected by all who are up.
-//! Liveness: eventual accuracy, once all is well everybody is trusted. Needs: heartbeats that arrive.
+//! Liveness: eventual accuracy, once all is well everybody is trusted. Needs: heartbeats that arrive. They are numbered without
+//! end, so it is judged by seeds.
 //! Departures: the tail of the normal distribution is approximated, see `phi`; time is counted in ticks of a timer; a window
 //! begins with two guesses, and anew when its node has started again; deviation is taken for one tick at least.
 //! Omitted: several thresholds on one level, for applications that act more and less cautiously.
