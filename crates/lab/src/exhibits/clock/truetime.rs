@@ -353,7 +353,7 @@ impl Exhibit for TrueTime {
                 None,
             ),
             endless(
-                "the same, and the nodes are cut off from each other for good",
+                "two nodes that are cut off from each other for good",
                 "nodes=2&epsilon=1&worst=1&within=1&ends=6&faults=cut:n1@0+1000",
                 Some("commits"),
             ),

@@ -369,7 +369,7 @@ impl Exhibit for VersionVector {
                 LONE_GOALS,
             ),
             endless(
-                "the same without the crash, and one replica is cut off for good",
+                "two replicas that are cut off from each other for good",
                 "nodes=3&replicas=2&faults=cut:n1@0+1000",
                 Bounds { crashes: 0, repeats: 0, requests: 2, hints: 0 },
                 Some("convergence"),
