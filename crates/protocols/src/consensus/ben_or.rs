@@ -1,6 +1,7 @@
 //! Ben-Or's randomised consensus: where no common value is in sight each node tosses a coin, and some day all coins agree.
 //!
-//! Source: Ben-Or, "Another advantage of free choice: completely asynchronous agreement protocols", 1983, protocol A.
+//! Source: Ben-Or, "Another advantage of free choice: completely asynchronous agreement protocols", 1983 (the protocol
+//! against crashes).
 //! Model: crash and recovery, asynchronous; messages are lost, repeated and reordered; n > 2f; values are 0 and 1.
 //! Safety: agreement, no two nodes decide differently; validity, if all propose the same, nothing else is decided.
 //! Liveness: termination, every node decides with probability 1. Needs: a majority that is up, messages that arrive, and a
@@ -249,7 +250,7 @@ impl BenOr {
         }
     }
 
-    /// Steps 2 and 3 of protocol A.
+    /// A phase ends: the first with what was reported, the second with what was proposed.
     fn close(
         &mut self,
         config: &Config,
