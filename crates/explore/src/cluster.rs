@@ -330,6 +330,7 @@ impl<'a, M: Model> Explorer<'a, M> {
             timers: model.timers(),
             is_synced: model.syncs() == Syncs::EachTurn,
             may_crash: false,
+            is_fairness_asked: self.is_fairness_asked,
         }
     }
 

@@ -27,14 +27,17 @@ impl Protocol for Toy {
     type Message = u8;
     type Timer = u8;
     type Record = ();
-    type Durable = ();
+    /// How many records it has written, which is its number when it starts.
+    type Durable = u8;
     type Request = ();
     type Response = ();
 
-    fn fold(_: &mut (), _: u64, _: ()) {}
+    fn fold(durable: &mut u8, _: u64, (): ()) {
+        *durable += 1;
+    }
 
-    fn recover((me, rule): &Self::Config, (): (), out: &mut Out<'_, Self>) -> Self {
-        let mut number = 0;
+    fn recover((me, rule): &Self::Config, written: u8, out: &mut Out<'_, Self>) -> Self {
+        let mut number = written;
         rule(me.0, &mut number, Event::Start, out);
         Toy(number)
     }
@@ -97,7 +100,9 @@ impl Model for ToyModel {
         &self.nodes
     }
 
-    fn blank(&self) {}
+    fn blank(&self) -> u8 {
+        0
+    }
 
     fn bounds(&self) -> Bounds {
         Bounds { requests: self.requests, crashes: self.crashes, ..Bounds::default() }
@@ -242,6 +247,28 @@ fn only_who_may_crash_does() {
     };
     assert_eq!(never(&working()), Never::Stuck(2));
     always_comes(&ToyModel { is_first_firm: true, ..working() });
+}
+
+/// The second tells the first, once, and writes that it does.
+fn tell_once(me: u64, number: &mut u8, event: Event, out: &mut Out<'_, Toy>) {
+    match event {
+        Event::Start if me == 2 && *number == 0 => arm(0, out),
+        Event::Fire(_) => {
+            *number = 1;
+            out.persist(());
+            out.send(FIRST, 1);
+        }
+        Event::Get(_) => *number = 9,
+        _ => {}
+    }
+}
+
+#[test]
+fn what_a_crash_keeps_from_leaving_never_arrives() {
+    let telling = || model(tell_once, &[(0, UNBOUNDED)], nine());
+    always_comes(&telling());
+    let crashing = ToyModel { crashes: 1, is_first_firm: true, ..telling() };
+    assert_eq!(never(&crashing), Never::Stuck(1));
 }
 
 /// The second has the first ask later, for ever.
