@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Eventually, Goal, Snapshot, Syncs, UNBOUNDED};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::consensus::ben_or::{self, Bit, Phase, Remind, Tie};
 use quorate_protocols::consensus::flp::{Config, Scheduled, Timer};
 
@@ -155,14 +155,9 @@ const GOALS: &[Goal<Explorable<BenOr>>] = &[
     }),
 ];
 
-/// That all decide who have voted.
-const DECIDED: fn(&Snapshot<'_, Explorable<BenOr>>) -> bool = |cluster| {
-    let mut voters = cluster.states().map(Scheduled::process).filter(|it| it.round() > 0);
-    voters.all(|process| process.decided().is_some())
-};
-
+/// Of n1 and n2, with n3 cut off.
 const AWAITED: &[Eventually<Explorable<BenOr>>] = &[Eventually {
-    name: "termination: all who have voted decide, once a majority has",
+    name: "termination: n1 and n2 decide once both have voted",
     after: Some(|cluster| cluster.states().take(2).all(|state| state.process().round() > 0)),
     comes: |cluster| {
         let mut two = cluster.states().take(2);
@@ -173,7 +168,10 @@ const AWAITED: &[Eventually<Explorable<BenOr>>] = &[Eventually {
 const ALONE: &[Eventually<Explorable<BenOr>>] = &[Eventually {
     name: "termination: all who have voted decide",
     after: Some(|cluster| cluster.states().any(|state| state.process().round() > 0)),
-    comes: DECIDED,
+    comes: |cluster| {
+        let mut voters = cluster.states().map(Scheduled::process).filter(|it| it.round() > 0);
+        voters.all(|process| process.decided().is_some())
+    },
 }];
 
 const CLAIMS: &[Claim] = &[
