@@ -4,11 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_protocols::broadcast::reliable::Config;
+use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_protocols::broadcast::causal::CausalBroadcast;
+use quorate_protocols::broadcast::fifo::FifoBroadcast;
+use quorate_protocols::broadcast::reliable::{Config, ReliableBroadcast, Resend};
+use quorate_protocols::broadcast::total::TotalOrderBroadcast;
 use quorate_protocols::broadcast::{Line, Parcel, ParcelId};
 
 use crate::about::Claim;
-use crate::exhibit::Broken;
+use crate::exhibit::{Broken, Exhibit, Members, Scope};
+use crate::explored::Explorable;
 use crate::setup::Setup;
 
 pub(crate) const INTEGRITY: Claim = Claim {
@@ -20,6 +25,30 @@ pub(crate) const AGREEMENT: Claim = Claim {
     name: "agreement",
     what: "Once all is well, everybody delivers what anybody has delivered or was told to broadcast.",
 };
+
+/// A node that hears the conversation, whatever the order.
+pub(crate) trait Hears {
+    /// What was delivered here, in that order.
+    fn delivered(&self) -> &[Parcel<Line>];
+
+    /// Whether everybody is known to have all that came here.
+    fn is_quiet(&self) -> bool;
+}
+
+macro_rules! hears {
+    ($($protocol:ident),*) => {
+        $(impl Hears for $protocol<Line> {
+            fn delivered(&self) -> &[Parcel<Line>] {
+                self.delivered()
+            }
+
+            fn is_quiet(&self) -> bool {
+                self.is_quiet()
+            }
+        })*
+    };
+}
+hears!(ReliableBroadcast, FifoBroadcast, CausalBroadcast, TotalOrderBroadcast);
 
 /// A group of nodes that talk.
 pub(crate) struct Conversation {
@@ -157,26 +186,58 @@ pub(crate) fn total_order<'a>(
     Ok(())
 }
 
-/// Judges whether everybody has delivered what anybody has, and what clients were told is broadcast. Each node comes with
-/// whether it knows of nobody that lacks something.
-pub(crate) fn agreement<'a>(
-    live: impl Iterator<Item = (NodeId, &'a [Parcel<Line>], bool)> + Clone,
-    said: &Said,
-) -> Result<(), Broken> {
+/// Judges whether everybody has delivered what anybody has, and what clients were told is broadcast, and whether nobody knows
+/// of somebody who lacks something.
+pub(crate) fn agreement<P: Hears>(members: &Members<'_, P>, said: &Said) -> Result<(), Broken> {
+    let names = |node: &P| -> BTreeSet<ParcelId> {
+        node.delivered().iter().map(|parcel| parcel.id).collect()
+    };
     let mut due = said.promised.clone();
-    due.extend(live.clone().flat_map(|(_, delivered, _)| delivered.iter().map(|it| it.id)));
-    for (node, delivered, _) in live.clone() {
-        let has: BTreeSet<ParcelId> = delivered.iter().map(|parcel| parcel.id).collect();
-        if let Some(missing) = due.difference(&has).next() {
-            let what = format!("{node} has not delivered {missing:?}");
+    members.live().for_each(|(_, node)| due.extend(names(node)));
+    for (id, node) in members.live() {
+        if let Some(missing) = due.difference(&names(node)).next() {
+            let what = format!("{id} has not delivered {missing:?}");
             return Err(Broken::new(AGREEMENT.name, what));
         }
     }
-    match live.clone().find(|(_, _, is_quiet)| !is_quiet) {
-        Some((node, ..)) => {
-            let what = format!("{node} doesn't know that everybody has what it has");
+    match members.live().find(|(_, node)| !node.is_quiet()) {
+        Some((id, _)) => {
+            let what = format!("{id} doesn't know that everybody has what it has");
             Err(Broken::new(AGREEMENT.name, what))
         }
         None => Ok(()),
     }
+}
+
+/// Within which bounds a conversation is explored in which nobody but the origin of a parcel decides when it may be delivered.
+pub(crate) fn scopes<E>(goals: &'static [Goal<Explorable<E>>]) -> Vec<Scope<E>>
+where
+    E: Exhibit<Protocol: quorate_core::Protocol<Timer = Resend>>,
+{
+    let scope = |what, setup, bounds, resends| Scope {
+        what,
+        setup,
+        bounds,
+        timers: vec![(Resend, resends)],
+        syncs: Syncs::EachTurn,
+        // A parcel is named after its origin, and its number says which came first.
+        is_symmetric: false,
+        breaks: None,
+        goals,
+        awaited: &[],
+    };
+    vec![
+        scope(
+            "two parcels of three nodes",
+            "nodes=3",
+            Bounds { requests: 2, ..Bounds::default() },
+            0,
+        ),
+        scope(
+            "two parcels, a crash, a repeat",
+            "nodes=2",
+            Bounds { crashes: 1, repeats: 1, requests: 2, hints: 0 },
+            2,
+        ),
+    ]
 }

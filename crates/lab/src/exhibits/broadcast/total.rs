@@ -124,9 +124,7 @@ impl Exhibit for Total {
     }
 
     fn settled(&self, members: &Members<'_, Self::Protocol>, said: &Said) -> Result<(), Broken> {
-        let live: Vec<_> = members.live().collect();
-        let all = live.iter().map(|(id, node)| (*id, node.delivered(), node.is_quiet()));
-        conversation::agreement(all, said)
+        conversation::agreement(members, said)
     }
 
     fn scopes() -> Vec<Scope<Self>> {
