@@ -1,10 +1,11 @@
 //! What the broadcasts that carry a conversation share on show: who says what, and the claims that all of them make.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Snapshot, Syncs, UNBOUNDED};
 use quorate_protocols::broadcast::causal::CausalBroadcast;
 use quorate_protocols::broadcast::fifo::FifoBroadcast;
 use quorate_protocols::broadcast::reliable::{Config, ReliableBroadcast, Resend};
@@ -209,35 +210,68 @@ pub(crate) fn agreement<P: Hears>(members: &Members<'_, P>, said: &Said) -> Resu
     }
 }
 
+/// What every fair run of a conversation comes to.
+struct Due<E>(PhantomData<E>);
+
+impl<E: Exhibit<Protocol: Hears>> Due<E> {
+    /// Agreement, of each of three nodes.
+    const AGREEMENT: &'static [Eventually<Explorable<E>>] = &[
+        Eventually {
+            name: "agreement: n1 delivers whatever anybody does",
+            after: Some(|cluster| !has_all(cluster, 0)),
+            comes: |cluster| has_all(cluster, 0),
+        },
+        Eventually {
+            name: "agreement: n2 delivers whatever anybody does",
+            after: Some(|cluster| !has_all(cluster, 1)),
+            comes: |cluster| has_all(cluster, 1),
+        },
+        Eventually {
+            name: "agreement: n3 delivers whatever anybody does",
+            after: Some(|cluster| !has_all(cluster, 2)),
+            comes: |cluster| has_all(cluster, 2),
+        },
+    ];
+}
+
+/// Whether a node has delivered all that anybody has.
+pub(crate) fn has_all<E>(cluster: &Snapshot<'_, Explorable<E>>, place: usize) -> bool
+where
+    E: Exhibit<Protocol: Hears>,
+{
+    let delivered = cluster.state(place).delivered();
+    cluster.states().flat_map(Hears::delivered).all(|parcel| delivered.contains(parcel))
+}
+
 /// Within which bounds a conversation is explored in which nobody but the origin of a parcel decides when it may be delivered.
 pub(crate) fn scopes<E>(goals: &'static [Goal<Explorable<E>>]) -> Vec<Scope<E>>
 where
-    E: Exhibit<Protocol: quorate_core::Protocol<Timer = Resend>>,
+    E: Exhibit<Protocol: Hears + quorate_core::Protocol<Timer = Resend>>,
 {
-    let scope = |what, setup, bounds, resends| Scope {
+    let scope = |what, setup| Scope {
         what,
         setup,
-        bounds,
-        timers: vec![(Resend, resends)],
+        bounds: Bounds { requests: 2, ..Bounds::default() },
+        // Where nothing is lost, nobody need send again.
+        timers: Vec::new(),
         syncs: Syncs::EachTurn,
         // A parcel is named after its origin, and its number says which came first.
         is_symmetric: false,
         breaks: None,
         goals,
-        awaited: &[],
+        awaited: Due::<E>::AGREEMENT,
     };
     vec![
+        scope("two parcels of three nodes", "nodes=3"),
         scope(
-            "two parcels of three nodes",
-            "nodes=3",
-            Bounds { requests: 2, ..Bounds::default() },
-            0,
+            "two parcels of three nodes, of which two never hear each other",
+            "nodes=3&faults=link:n1.n3@0+0",
         ),
-        scope(
-            "two parcels, a crash, a repeat",
-            "nodes=2",
-            Bounds { crashes: 1, repeats: 1, requests: 2, hints: 0 },
-            2,
-        ),
+        Scope {
+            bounds: Bounds { crashes: 1, repeats: 1, requests: 2, hints: 0 },
+            timers: vec![(Resend, UNBOUNDED)],
+            awaited: Due::<E>::AGREEMENT.split_at(2).0,
+            ..scope("two parcels, a crash, a repeat", "nodes=2")
+        },
     ]
 }
