@@ -12,6 +12,7 @@ use std::time::Duration;
 use quorate_core::{LabMutants, NodeId, Protocol, RequestId};
 use quorate_explore::{Bounds, Eventually, Explored, Goal, Syncs};
 use quorate_sim::{Describe, Rng};
+use quorate_trace::StepLog;
 
 use crate::about::About;
 use crate::explored::Explorable;
@@ -31,6 +32,14 @@ impl Broken {
     /// That this claim did not hold, and how.
     pub fn new(claim: &str, what: impl Into<String>) -> Self {
         Broken { claim: claim.to_owned(), what: what.into() }
+    }
+
+    /// Tells the log of a run that this broke, with what the claim promises.
+    pub(crate) fn tell(&self, log: &mut StepLog, about: &About) {
+        match about.claim(&self.claim) {
+            Some(claim) => log.fail_claim(claim.name, claim.what, &self.what),
+            None => log.fail(&self.claim, &self.what),
+        }
     }
 
     /// Reads back what was printed; all of it is the sentence if it names no claim.

@@ -163,11 +163,12 @@ pub(crate) fn run<E: Exhibit>(
     let options = Options { threads, is_symmetric, depth_max: None, states_max };
     let began = std::time::Instant::now();
     let report = explore(&model, &options, go_on);
-    let broken = report.counterexample().map(|counterexample| Shortest {
-        broken: broken(counterexample),
-        steps: counterexample.steps.len(),
-        text: counterexample.to_string(),
-        log: log(setup, counterexample, E::describe()),
+    let broken = report.counterexample().map(|counterexample| {
+        let broken = broken(counterexample);
+        let mut log = log(setup, counterexample, E::describe());
+        broken.tell(&mut log, &E::ABOUT);
+        let (steps, text) = (counterexample.steps.len(), counterexample.to_string());
+        Shortest { broken, steps, text, log }
     });
     Found {
         what,
@@ -211,8 +212,6 @@ fn log<P: Explored>(
     for step in counterexample.prelude.iter().chain(&counterexample.steps) {
         drawing.draw(step);
     }
-    let broken = broken(counterexample);
-    drawing.log.fail(&broken.claim, &broken.what);
     drawing.log
 }
 
