@@ -96,8 +96,8 @@ pub struct Asking<'a> {
 pub struct Scope<E: Exhibit> {
     /// What is explored, in a few words.
     pub what: &'static str,
-    /// The setup: nodes and knobs. Of its faults, a `cut` counts, all the time; and if it names a `crash`, nobody else
-    /// crashes. Delays and times say nothing here.
+    /// The setup: nodes and knobs. Of its faults, a `cut` and a `link` count, all the time; and if it names a `crash`,
+    /// nobody else crashes. Delays and times say nothing here.
     pub setup: &'static str,
     /// How often what is rare may happen.
     pub bounds: Bounds,

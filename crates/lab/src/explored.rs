@@ -18,10 +18,8 @@ use crate::setup::Setup;
 pub struct Explorable<E: Exhibit> {
     exhibit: E,
     nodes: Vec<(NodeId, <E::Protocol as Protocol>::Config)>,
-    /// Groups of nodes, each cut off from all others.
-    cuts: Vec<Vec<NodeId>>,
-    /// Who may crash. If empty, everybody.
-    frail: Vec<NodeId>,
+    /// Of the setup, with times that say nothing.
+    faults: Vec<(Duration, Fault)>,
     bounds: Bounds,
     syncs: Syncs,
     timers: Vec<(<E::Protocol as Protocol>::Timer, u8)>,
@@ -33,15 +31,8 @@ impl<E: Exhibit> Explorable<E> {
     fn new(exhibit: E, setup: &Setup, scope: Scope<E>) -> Self {
         let Scope { bounds, timers, syncs, goals, awaited, .. } = scope;
         let nodes = setup.ids().map(|node| (node, exhibit.config(node))).collect();
-        let (mut cuts, mut frail) = (Vec::new(), Vec::new());
-        for (_, fault) in &setup.faults {
-            match fault {
-                Fault::Partition { side, .. } => cuts.push(side.clone()),
-                Fault::Crash { node, .. } => frail.push(*node),
-                _ => {}
-            }
-        }
-        Explorable { exhibit, nodes, cuts, frail, bounds, syncs, timers, goals, awaited }
+        let faults = setup.faults.clone();
+        Explorable { exhibit, nodes, faults, bounds, syncs, timers, goals, awaited }
     }
 }
 
@@ -66,11 +57,20 @@ impl<E: Exhibit> Model for Explorable<E> {
     }
 
     fn are_cut(&self, from: NodeId, to: NodeId) -> bool {
-        self.cuts.iter().any(|side| side.contains(&from) != side.contains(&to))
+        self.faults.iter().any(|(_, fault)| match fault {
+            Fault::Partition { side, .. } => side.contains(&from) != side.contains(&to),
+            Fault::Flap { ends: (a, b), .. } => [(*a, *b), (*b, *a)].contains(&(from, to)),
+            _ => false,
+        })
     }
 
     fn may_crash(&self, node: NodeId) -> bool {
-        self.frail.is_empty() || self.frail.contains(&node)
+        let crash = |(_, fault): &(Duration, Fault)| match fault {
+            Fault::Crash { node, .. } => Some(*node),
+            _ => None,
+        };
+        let mut named = self.faults.iter().filter_map(crash).peekable();
+        named.peek().is_none() || named.any(|it| it == node)
     }
 
     fn copies_max(&self) -> usize {

@@ -250,6 +250,10 @@ impl Protocol for Bracha {
             }
             _ => node.echoes.extend(said.echo.map(|value| (config.me, value))),
         }
+        // The crash may have come between what the sender said and its echo, which all count on.
+        if let (Some(value), false) = (said.initial, config.mutants.has("leaves_out_its_echo")) {
+            node.on_initial(config, value, out);
+        }
         node
     }
 
