@@ -29,7 +29,7 @@
 //! | `network` | the fate of a message |
 //! | `services` | `lin-kv`, `seq-kv`, `lww-kv`, `lin-tso` |
 //! | `workload/` | what clients ask, and how that is said in messages |
-//! | `run` | one run from `init` to the verdict |
+//! | `run`, `run/` | one run from `init` to the verdict: how it begins, what clients do |
 //! | `history`, `judge/` | what was seen, and what is wrong with it |
 //! | `fault`, `report` | what a bad program is told; what came of a run |
 //!
