@@ -11,6 +11,7 @@
 //! listens until something is.
 
 mod clients;
+mod kills;
 mod set_up;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ use crate::workload::set::Set;
 use crate::workload::txn::{ListAppend, RwRegister};
 use crate::workload::unique_ids::UniqueIds;
 use crate::workload::{Numbers, Script, Workload};
+
+use set_up::Introduction;
 
 /// How many clients sit beside each node. Two, so that requests to one node overlap.
 const CLIENTS_PER_NODE: u64 = 2;
@@ -64,6 +67,8 @@ pub struct Options {
     pub rate: f64,
     /// The network.
     pub network: NetworkMix,
+    /// Whether nodes are killed now and then, and started again.
+    pub has_kills: bool,
     /// What all chance comes from.
     pub seed: u64,
     /// How long a client waits for an answer.
@@ -93,6 +98,7 @@ pub fn run(options: &Options, nodes: &mut impl Nodes) -> Report {
 }
 
 /// What is going to happen.
+#[derive(Clone)]
 enum Due {
     /// A message comes to a node.
     Arrives(NodeIndex, Message),
@@ -102,6 +108,12 @@ enum Due {
     Asks(usize),
     /// That request is given up if it is still open.
     GivesUp(usize),
+    /// A node is killed.
+    Dies(NodeIndex),
+    /// A node that was killed is started again.
+    Returns(NodeIndex),
+    /// A node should have answered that message, which begins its run.
+    Overdue(NodeIndex, u64),
 }
 
 /// A client in its place beside a node.
@@ -125,9 +137,12 @@ struct Run<'r, N, S: Script> {
     ops: Vec<Op<S::Request, S::Answer>>,
     due: BTreeMap<(Duration, u64), Due>,
     next_due: u64,
-    /// Those who have not answered what begins a run.
-    setting_up: BTreeSet<NodeIndex>,
-    set_up_request: &'static str,
+    /// What those who have not answered it yet were asked to begin with.
+    introductions: BTreeMap<NodeIndex, Introduction>,
+    next_introduction: u64,
+    /// Those who are killed, or not introduced again since.
+    down: BTreeSet<NodeIndex>,
+    kills: u64,
     requests_end: Duration,
     kinds: BTreeMap<String, Kind>,
     refusals: BTreeMap<u64, (u64, String)>,
@@ -159,8 +174,10 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
             ops: Vec::new(),
             due: BTreeMap::new(),
             next_due: 0,
-            setting_up: BTreeSet::new(),
-            set_up_request: "init",
+            introductions: BTreeMap::new(),
+            next_introduction: 1,
+            down: BTreeSet::new(),
+            kills: 0,
             requests_end: Duration::ZERO,
             kinds: BTreeMap::new(),
             refusals: BTreeMap::new(),
@@ -182,6 +199,7 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
             refusals: self.refusals,
             tally: self.network.tally(),
             partitions: self.network.partitions().len(),
+            kills: self.kills,
             took: self.nodes.now().saturating_sub(began),
         }
     }
@@ -191,6 +209,7 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
         let now = self.nodes.now();
         self.network.begin_faults(now);
         self.requests_end = now + self.options.requests_last;
+        self.plan_kills(now);
         for place in 0..self.clients.len() {
             self.ask_later(place, now);
         }
@@ -198,6 +217,7 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
             self.turn(self.requests_end)?;
         }
         self.await_answers()?;
+        self.await_the_killed()?;
         self.network.heal();
         self.read_finally()
     }
@@ -209,10 +229,14 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
             && entry.key().0 <= now
         {
             match entry.remove() {
+                Due::Arrives(node, _) if self.down.contains(&node) => self.network.unheard(),
                 Due::Arrives(node, message) => self.nodes.deliver(node, &message),
                 Due::Served(service, node, message) => self.serve(service, node, &message, now),
                 Due::Asks(place) => self.ask_next(place, now),
                 Due::GivesUp(op) => self.give_up(op, now),
+                Due::Dies(node) => self.kill(node, now),
+                Due::Returns(node) => self.start_again(node)?,
+                Due::Overdue(node, msg_id) => self.find_silent(node, msg_id)?,
             }
             // It may have been what the caller waits for.
             return Ok(());
@@ -272,7 +296,10 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
     }
 
     fn send(&mut self, from: Address, to: Address, now: Duration, due: Due) {
-        if let Fate::Arrives { after } = self.network.send(from, to, now) {
+        if let Fate::Arrives { after, again } = self.network.send(from, to, now) {
+            if let Some(again) = again {
+                self.later(now + again, due.clone());
+            }
             self.later(now + after, due);
         }
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use quorate_maelstrom::address::NodeIndex;
 use quorate_maelstrom::message::{Body, Message, body, type_of};
 use quorate_maelstrom::{
-    Complaint, Consistency, NetworkMix, Nodes, Options, Report, Said, Verdict, Workload, run,
+    Complaint, Consistency, NetworkMix, Nodes, Options, Report, Said, StartError, Verdict,
+    Workload, run,
 };
 use quorate_sim::Ppm;
 use serde_json::{Value, json};
@@ -58,6 +59,14 @@ impl<F: FnMut(NodeIndex, &Message) -> Vec<Message>> Nodes for InMemory<F> {
         None
     }
 
+    fn kill(&mut self, node: NodeIndex) {
+        self.said.retain(|_, (speaker, _)| *speaker != node);
+    }
+
+    fn start_again(&mut self, _: NodeIndex) -> Result<(), StartError> {
+        Ok(())
+    }
+
     fn last_words(&mut self, _: NodeIndex) -> Vec<String> {
         vec!["so long".into()]
     }
@@ -72,8 +81,10 @@ fn options(workload: Workload) -> Options {
         network: NetworkMix {
             loss: Ppm::NEVER,
             latency: Duration::from_millis(5),
+            duplicates: Ppm::NEVER,
             has_partitions: false,
         },
+        has_kills: false,
         seed: 1,
         timeout: Duration::from_millis(500),
         start_within: Duration::from_secs(5),

@@ -54,7 +54,13 @@ impl<N: Nodes, S: Script> Run<'_, N, S> {
         Ok(())
     }
 
-    fn settle(&mut self, place: usize, op: usize, outcome: Outcome<S::Answer>, now: Duration) {
+    pub(super) fn settle(
+        &mut self,
+        place: usize,
+        op: usize,
+        outcome: Outcome<S::Answer>,
+        now: Duration,
+    ) {
         let kind = type_of(&S::encode(&self.ops[op].request)).to_string();
         let counted = self.kinds.entry(kind).or_default();
         match &outcome {
@@ -86,10 +92,14 @@ impl<N: Nodes, S: Script> Run<'_, N, S> {
     }
 
     pub(super) fn ask_next(&mut self, place: usize, now: Duration) {
-        if now < self.requests_end {
-            let request = self.clients[place].script.draw();
-            self.ask(place, request, false);
+        if now >= self.requests_end {
+            return;
         }
+        if self.down.contains(&self.clients[place].node) {
+            return self.ask_later(place, now);
+        }
+        let request = self.clients[place].script.draw();
+        self.ask(place, request, false);
     }
 
     pub(super) fn ask(&mut self, place: usize, request: S::Request, is_final: bool) {

@@ -1,55 +1,77 @@
 //! How a run begins: the nodes are introduced to each other.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::{Run, SET_UP};
+use super::{Due, Run, SET_UP};
 use crate::address::NodeIndex;
 use crate::fault::{Complaint, NodeFault};
 use crate::message::{Body, Message, body, type_of};
 use crate::nodes::Nodes;
 use crate::workload::Script;
 
+/// Something that begins a node's run, and that it has not answered yet.
+pub(super) struct Introduction {
+    request: &'static str,
+    msg_id: u64,
+}
+
 impl<N: Nodes, S: Script> Run<'_, N, S> {
     /// Introduces the nodes to each other.
     pub(super) fn set_up(&mut self) -> Result<(), NodeFault> {
-        let count = self.options.nodes;
-        let ids: Vec<String> = NodeIndex::all(count).map(|node| node.to_string()).collect();
-        self.ask_all("init", |node| json!({ "node_id": node.to_string(), "node_ids": ids }))?;
+        for node in NodeIndex::all(self.options.nodes) {
+            self.introduce(node, "init");
+        }
+        self.await_introductions()?;
         if S::HAS_TOPOLOGY {
+            for node in NodeIndex::all(self.options.nodes) {
+                self.introduce(node, "topology");
+            }
+        }
+        self.await_introductions()
+    }
+
+    /// Tells a node who it is, or who its neighbours are.
+    pub(super) fn introduce(&mut self, node: NodeIndex, request: &'static str) {
+        let count = self.options.nodes;
+        let fields = if request == "init" {
+            let ids: Vec<String> = NodeIndex::all(count).map(|node| node.to_string()).collect();
+            json!({ "node_id": node.to_string(), "node_ids": ids })
+        } else {
             let neighbours: Body = NodeIndex::all(count)
                 .map(|node| (node.to_string(), json!(neighbours(node, count))))
                 .collect();
-            self.ask_all("topology", |_| json!({ "topology": neighbours }))?;
-        }
-        Ok(())
-    }
-
-    fn ask_all(
-        &mut self,
-        request: &'static str,
-        fields: impl Fn(NodeIndex) -> Value,
-    ) -> Result<(), NodeFault> {
-        self.set_up_request = request;
-        self.setting_up = NodeIndex::all(self.options.nodes).collect();
+            json!({ "topology": neighbours })
+        };
+        let msg_id = self.next_introduction;
+        self.next_introduction += 1;
+        self.introductions.insert(node, Introduction { request, msg_id });
         let deadline = self.nodes.now() + self.options.start_within;
-        for node in NodeIndex::all(self.options.nodes) {
-            let mut body = body(request, fields(node));
-            body.insert("msg_id".into(), self.set_up_msg_id().into());
-            let message = Message { src: SET_UP.to_string(), dest: node.to_string(), body };
-            self.nodes.deliver(node, &message);
-        }
-        while let Some(&silent) = self.setting_up.first() {
-            if self.nodes.now() >= deadline {
-                let within = self.options.start_within;
-                return Err(self.fault(silent, Complaint::Silent { request, within }, None));
-            }
-            self.turn(deadline)?;
+        self.later(deadline, Due::Overdue(node, msg_id));
+        let mut body = body(request, fields);
+        body.insert("msg_id".into(), msg_id.into());
+        let message = Message { src: SET_UP.to_string(), dest: node.to_string(), body };
+        self.nodes.deliver(node, &message);
+    }
+
+    fn await_introductions(&mut self) -> Result<(), NodeFault> {
+        // Each is answered or found overdue in time, so this ends.
+        while !self.introductions.is_empty() {
+            self.turn(Duration::MAX)?;
         }
         Ok(())
     }
 
-    fn set_up_msg_id(&self) -> u64 {
-        if self.set_up_request == "init" { 1 } else { 2 }
+    /// A node has had all the time that it has to answer that message.
+    pub(super) fn find_silent(&mut self, node: NodeIndex, msg_id: u64) -> Result<(), NodeFault> {
+        match self.introductions.get(&node) {
+            Some(open) if open.msg_id == msg_id => {
+                let (request, within) = (open.request, self.options.start_within);
+                Err(self.fault(node, Complaint::Silent { request, within }, None))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn hear_set_up(
@@ -58,18 +80,26 @@ impl<N: Nodes, S: Script> Run<'_, N, S> {
         body: &Body,
         line: &str,
     ) -> Result<(), NodeFault> {
-        if body.get("in_reply_to").and_then(Value::as_u64) != Some(self.set_up_msg_id())
-            || !self.setting_up.contains(&node)
-        {
+        let answered = body.get("in_reply_to").and_then(Value::as_u64);
+        let open = self.introductions.get(&node);
+        let Some(request) =
+            open.filter(|open| Some(open.msg_id) == answered).map(|open| open.request)
+        else {
             // It answers twice, or says something that nobody asked for.
             return Ok(());
-        }
-        let request = self.set_up_request;
+        };
         if type_of(body) != format!("{request}_ok") {
             let answer = Value::Object(body.clone()).to_string();
             return Err(self.fault(node, Complaint::Refused { request, answer }, Some(line)));
         }
-        self.setting_up.remove(&node);
+        self.introductions.remove(&node);
+        if self.down.contains(&node) {
+            if S::HAS_TOPOLOGY && request == "init" {
+                self.introduce(node, "topology");
+            } else {
+                self.down.remove(&node);
+            }
+        }
         Ok(())
     }
 }
