@@ -34,7 +34,6 @@ pub enum Disk {
 /// The nodes of a cluster.
 pub struct InMemory {
     show: Show,
-    seed: u64,
     disk: Disk,
     now: Duration,
     places: Vec<Place>,
@@ -72,17 +71,11 @@ impl InMemory {
             is_roused: false,
         };
         let places = NodeIndex::all(nodes).map(place).collect();
-        let mut nodes =
-            InMemory { show, seed, disk, now: Duration::ZERO, places, said: VecDeque::new() };
+        let mut nodes = InMemory { show, disk, now: Duration::ZERO, places, said: VecDeque::new() };
         for place in &mut nodes.places {
             place.start(&show);
         }
         nodes
-    }
-
-    /// What all chance comes from.
-    pub fn seed(&self) -> u64 {
-        self.seed
     }
 
     fn place(&mut self, node: NodeIndex) -> &mut Place {

@@ -47,7 +47,7 @@ fn assert_serves_under_faults(name: &str) {
         let tally = report.tally;
         assert!(report.kills > 0 && report.partitions > 0, "{name}: {report}");
         assert!(
-            report.kinds.values().map(|kind| kind.answered).sum::<u64>() > 30,
+            report.kinds.values().map(|kind| kind.answered).sum::<u64>() > 15,
             "{name}: {report}"
         );
         if tally.sent > 100 {
@@ -109,7 +109,9 @@ fn a_broadcast_that_never_sends_again_loses_what_the_network_loses() {
 #[test]
 fn a_broadcast_that_delivers_every_copy_shows_elements_twice() {
     let show = show("reliable_broadcast", Workload::GSet).with_mutant("delivers_every_copy");
-    assert!(broken(show, &rough(Workload::GSet), Disk::Honest).contains(&"repeated"));
+    // Among more than two, each copy makes copies, and there is no end to them.
+    let options = Options { nodes: 2, ..rough(Workload::GSet) };
+    assert!(broken(show, &options, Disk::Honest).contains(&"repeated"));
 }
 
 #[test]
@@ -134,9 +136,7 @@ fn a_clock_that_does_not_go_up_gives_an_id_twice() {
 
 #[test]
 fn a_disk_that_forgets_what_it_called_durable_is_found_out() {
-    // What is acknowledged is with nobody else yet when its node is killed.
-    let mut options = Options { rate: 400.0, ..rough(Workload::Broadcast) };
-    options.network.latency = Duration::from_millis(80);
+    let options = Options { settle: Duration::from_secs(1), ..rough(Workload::Broadcast) };
     let broadcast = show("reliable_broadcast", Workload::Broadcast);
     assert!(broken(broadcast, &options, Disk::Lying).contains(&"lost"));
     let ids = show("lamport_clock", Workload::UniqueIds);
