@@ -82,6 +82,7 @@ pub const MUTANTS: &[&str] = &[
     "accepts_settled_proposals",
     "acknowledges_conflicts",
     "truncates_on_old_messages",
+    "yields_to_conflicts",
     "reads_before_its_term_opens",
     "installs_without_resetting_log",
     "compacts_uncommitted",
