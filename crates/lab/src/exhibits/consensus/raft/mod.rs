@@ -1,45 +1,42 @@
 //! Raft on show: the very code that the database runs, without the database.
 
+mod clients;
+mod curves;
+mod history;
+mod mutants;
+mod scenarios;
+mod scopes;
+
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use quorate_core::{LabMutants, Mutants, NodeId, RequestId};
-use quorate_explore::{Bounds, Goal, Syncs, raft as model};
+use quorate_explore::raft as model;
 use quorate_protocols::consensus::raft::{
-    self, Config, Index, Message, Record, Request, Response, Timer, words,
+    self, Config, Lease, Membership, Message, Request, Response, Timer,
 };
 use quorate_sim::Describe;
-use quorate_trace::Label;
 
-use crate::about::{About, Claim, Family, Mutant};
-use crate::exhibit::{Broken, Exhibit, Members, Scope};
-use crate::explored::Explorable;
-use crate::scenario::{Expected, Scenario};
+use crate::about::{About, Claim, Family, Knob};
+use crate::exhibit::{Asking, Broken, Exhibit, Members, Scope};
 use crate::setup::Setup;
+
+use history::History;
 
 pub(crate) struct Raft {
     nodes: Vec<NodeId>,
+    /// The voters in the beginning.
+    voters: Vec<NodeId>,
     requests: u32,
+    /// What clients ask first, and what then.
+    kinds: (i64, i64),
+    lease: Option<Lease>,
+    /// How much faster than time n1's clock is, and the others'.
+    rates: (f64, f64),
+    entry_bytes: usize,
+    is_led: bool,
+    terms_max: u64,
     mutants: Mutants,
 }
-
-/// What members may forget.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct History {
-    of_raft: model::History,
-    /// Requests that were answered, or that a crash has left open.
-    settled: BTreeSet<RequestId>,
-    /// Those of them that were answered with an index.
-    committed: u32,
-}
-
-const GOALS: &[Goal<Explorable<Raft>>] = &[
-    ("a member leads", |cluster| cluster.states().any(raft::Raft::is_leader)),
-    ("an entry is committed", |cluster| cluster.states().any(|raft| raft.commit() > Index(0))),
-];
-
-/// What has few runs that nobody disturbs, with as much going wrong as a second of simulated time holds.
-const STORMY: &str = "crashes=12&partitions=6&requests=12&lasts=6000&loss=20";
 
 impl Exhibit for Raft {
     type Protocol = raft::Raft;
@@ -49,94 +46,19 @@ impl Exhibit for Raft {
         name: "raft",
         family: Family::Consensus,
         path: "crates/protocols/src/consensus/raft/mod.rs",
-        source: include_str!("../../../../protocols/src/consensus/raft/mod.rs"),
-        claims: &[
-            Claim { name: "election_safety", what: "A term has at most one leader." },
-            Claim {
-                name: "log_matching",
-                what: "Where two logs have an entry of one term at one index, they are the same up to there.",
-            },
-            Claim {
-                name: "leader_completeness",
-                what: "Whoever leads holds all that was committed in earlier terms.",
-            },
-            Claim {
-                name: "state_machine_safety",
-                what: "No two members commit different entries at one index.",
-            },
-            Claim { name: "at_most_once", what: "No proposal is committed twice." },
-            Claim {
-                name: "progress",
-                what: "Once all is well, every request is answered, and all members commit the same.",
-            },
-        ],
-        mutants: &[
-            Mutant {
-                name: "votes_before_durable",
-                what: "Sends its vote before it is on the disk.",
-                breaks: "election_safety",
-                setup: STORMY,
-            },
-            Mutant {
-                name: "skips_log_matching",
-                what: "Takes entries without looking at the one before them.",
-                breaks: "log_matching",
-                setup: STORMY,
-            },
-            Mutant {
-                name: "grants_to_shorter_logs",
-                what: "Votes for a candidate that lacks what it holds itself.",
-                breaks: "leader_completeness",
-                setup: STORMY,
-            },
-            Mutant {
-                name: "commits_beyond_match",
-                what: "Takes the leader's commit index for entries that it may not share.",
-                breaks: "state_machine_safety",
-                setup: STORMY,
-            },
-            Mutant {
-                name: "accepts_repeated_proposals",
-                what: "Appends a submission again that came twice.",
-                breaks: "at_most_once",
-                setup: STORMY,
-            },
-        ],
-        knobs: &[],
-        scenarios: &[
-            Scenario {
-                name: "a_first_election",
-                what: "Three members start, one of them asks for votes and leads, and a proposal is committed.",
-                setup: "asks=n1@1500&lasts=1700&delay=5-5",
-                expected: Expected::Holds,
-            },
-            Scenario {
-                name: "the_leader_crashes",
-                what: "The leader crashes with a proposal under way; another is elected, and nothing is lost.",
-                setup: "seed=1&asks=n1@1500,n2@1503,n3@1503&lasts=4500&delay=5-5&faults=crash:n1@1504+2000",
-                expected: Expected::Holds,
-            },
-            Scenario {
-                name: "a_partitioned_server_rejoins",
-                what: "A follower that was cut off asks whether anybody would vote for it, before it disturbs anybody.",
-                setup: "asks=n1@1500&lasts=4000&delay=5-5&faults=cut:n3@1600+1500",
-                expected: Expected::Holds,
-            },
-            Scenario {
-                name: "no_majority_no_progress",
-                what: "Two of three are cut off from each other and from the third: nothing is committed, and nothing can be.",
-                setup: "asks=n1@100&lasts=3000&patience=0&delay=5-5&faults=cut:n1@0+3000,cut:n2@0+3000",
-                expected: Expected::Breaks("progress"),
-            },
-        ],
-        curves: &[],
+        source: include_str!("../../../../../protocols/src/consensus/raft/mod.rs"),
+        claims: CLAIMS,
+        mutants: mutants::MUTANTS,
+        knobs: KNOBS,
+        scenarios: scenarios::SCENARIOS,
+        curves: curves::CURVES,
         is_in_production: true,
-        status: include_str!("../../../status/raft.txt"),
+        status: include_str!("../../../../status/raft.txt"),
     };
 
     fn setup() -> Setup {
         Setup {
-            requests: 6,
+            requests: 12,
             lasts_ms: 4_000,
             loss: 5,
             duplicates: 5,
@@ -159,15 +81,55 @@ impl Exhibit for Raft {
         if setup.nodes > 9 {
             return Err(format!("nodes={}: this row shows up to 9 members", setup.nodes));
         }
-        Ok(Raft { nodes: setup.ids().collect(), requests: setup.requests, mutants })
+        let knob = |name| setup.knob(&Self::ABOUT, name);
+        let nodes: Vec<NodeId> = setup.ids().collect();
+        let Some(voters) = setup.nodes.checked_sub(knob("spare") as u64).filter(|n| *n > 0) else {
+            return Err(format!("spare={}: somebody must vote", knob("spare")));
+        };
+        let kinds = knob("kinds");
+        let drift = knob("drift") as f64 / 100.0;
+        Ok(Raft {
+            voters: nodes[..voters as usize].to_vec(),
+            nodes,
+            requests: setup.requests,
+            kinds: (kinds, if knob("then") < 0 { kinds } else { knob("then") }),
+            lease: u32::try_from(knob("lease")).ok().map(allows_for),
+            rates: (1.0 - drift, 1.0 + drift),
+            entry_bytes: knob("bytes") as usize,
+            is_led: knob("led") == 1,
+            terms_max: knob("terms") as u64,
+            mutants,
+        })
     }
 
+    /// A clock that is fast by a tenth is one whose timers are all shorter by that, since a member knows time by its timers
+    /// alone.
     fn config(&self, me: NodeId) -> Config {
-        Config { mutants: self.mutants, ..Config::new(me, self.nodes.clone()) }
+        let usual = Config::new(me, self.voters.clone());
+        let rate = if me == self.nodes[0] { self.rates.0 } else { self.rates.1 };
+        Config {
+            bootstrap: Membership::of_voters(self.voters.clone()).into(),
+            election_timeout: usual.election_timeout.div_f64(rate),
+            heartbeat_interval: usual.heartbeat_interval.div_f64(rate),
+            append_bytes_max: self.entry_bytes,
+            lease: self.lease,
+            mutants: self.mutants,
+            ..usual
+        }
     }
 
-    fn requests(&self, asked: u32, _: NodeId) -> Vec<Request> {
-        vec![Request::Propose(Bytes::from(format!("v{}", asked + 1)))]
+    /// Where explorations begin with a leader, nobody else is asked what it alone can do. The members stay alike all the same:
+    /// history tells for ever which of them led first.
+    fn requests(&self, asked: u32, node: NodeId) -> Vec<Request> {
+        let mut kinds = self.kinds_of(asked);
+        if self.is_led && node != self.nodes[0] {
+            kinds &= !clients::LEADERS;
+        }
+        clients::requests(kinds, asked, node, &self.nodes)
+    }
+
+    fn ask(&self, asking: &mut Asking<'_>) -> Option<(NodeId, Request)> {
+        clients::ask(self.kinds_of(asking.asked), asking, &self.nodes)
     }
 
     fn observe(
@@ -176,85 +138,165 @@ impl Exhibit for Raft {
         moved: NodeId,
         history: &mut History,
     ) -> Result<(), Broken> {
-        let Some(raft) = members.state(moved) else { return Ok(()) };
-        let others = members.live().filter(|(node, _)| *node != moved).map(|(_, raft)| raft);
-        let judged = model::judge(moved, raft, others, &history.of_raft);
-        let changed = judged.map_err(|broken| {
-            let (promise, what) = broken.split_once(": ").unwrap_or(("progress", &broken));
-            Broken::new(&promise.replace(' ', "_"), what)
-        })?;
-        if let Some(changed) = changed {
-            history.of_raft = changed;
-        }
-        Ok(())
+        history.observe(members, moved)
+    }
+
+    fn asked(&self, node: NodeId, id: RequestId, _: &Request, history: &mut History) {
+        history.asked(node, id);
     }
 
     fn answered(
         &self,
-        _: NodeId,
+        node: NodeId,
         id: RequestId,
         response: &Response,
         history: &mut History,
     ) -> Result<(), Broken> {
-        history.settled.insert(id);
-        history.committed += u32::from(matches!(response, Response::Committed(_)));
-        Ok(())
+        history.answered(node, id, response)
     }
 
-    fn crashed(&self, _: NodeId, orphans: &BTreeSet<RequestId>, history: &mut History) {
-        history.settled.extend(orphans);
+    fn crashed(&self, node: NodeId, _: &BTreeSet<RequestId>, history: &mut History) {
+        history.crashed(node);
     }
 
+    /// Where nobody asks anything, there is to be a leader and no more.
     fn settled(&self, members: &Members<'_, raft::Raft>, history: &History) -> Result<(), Broken> {
-        let open = self.requests as usize - history.settled.len().min(self.requests as usize);
-        if open > 0 {
-            return Err(Broken::new("progress", format!("{open} requests were not answered")));
+        if self.requests == 0 {
+            let waits = || Broken::new("progress", "nobody has ever led");
+            return history.was_led().then_some(()).ok_or_else(waits);
         }
-        let commits: BTreeSet<_> = members.live().map(|(_, raft)| raft.commit()).collect();
-        let behind = members.live().find(|(_, raft)| raft.commit() < raft.log().last_index());
-        match behind {
-            Some((node, _)) => {
-                Err(Broken::new("progress", format!("{node} holds what is not committed")))
-            }
-            None if commits.len() > 1 => {
-                Err(Broken::new("progress", "some have committed more than others"))
-            }
-            None => Ok(()),
+        match history.open() {
+            0 => history::all_know(members),
+            open => Err(Broken::new("progress", format!("{open} requests were not answered"))),
         }
     }
 
     fn describe() -> Describe<raft::Raft> {
-        Describe {
-            message: |message: &Message| {
-                let label = Label::new(&words::message(message, words::plain));
-                if words::is_routine(message) { label.routine() } else { label }
-            },
-            timer: |timer: &Timer| Label::new(words::timer(*timer)),
-            record: |record: &Record| Label::new(&words::record(record, words::plain)),
-            request: |request: &Request| match request {
-                Request::Propose(payload) => {
-                    Label::new(&format!("Propose {}", words::plain(payload)))
-                }
-                other => Label::new(&format!("{other:?}")),
-            },
-            response: |response: &Response| Label::new(&format!("{response:?}")),
-        }
+        clients::describe()
+    }
+
+    fn hears_clients(&self) -> bool {
+        (self.kinds.0 | self.kinds.1) & clients::READS.0 != 0
+    }
+
+    /// With a heartbeat, all followers know that the leader's first entry is committed.
+    fn prelude(&self) -> Vec<(usize, Timer)> {
+        if self.is_led { vec![(0, Timer::Election), (0, Timer::Heartbeat)] } else { Vec::new() }
+    }
+
+    /// A member that starts again asks what the others know of it. They tell it as well with all that they say about votes
+    /// and copies, so it gets on without; with it there are many times as many states.
+    fn may_arrive(&self, message: &Message) -> bool {
+        !matches!(message, Message::Hello { .. })
+    }
+
+    fn is_within(&self, members: &Members<'_, raft::Raft>) -> bool {
+        members.live().all(|(_, raft)| raft.term().0 <= self.terms_max)
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        vec![Scope {
-            what: "one election; `quorate explore raft` takes bounds of all kinds",
-            setup: "nodes=3",
-            bounds: Bounds::default(),
-            timers: vec![(Timer::Election, 1)],
-            syncs: Syncs::EachTurn,
-            is_symmetric: true,
-            breaks: None,
-            goals: GOALS,
-            awaited: &[],
-        }]
+        scopes::scopes()
     }
 }
+
+/// A lease that lets clocks be off by so much.
+fn allows_for(percent: u32) -> Lease {
+    Lease { drift_ppm: percent * 10_000 }
+}
+
+impl Raft {
+    fn kinds_of(&self, asked: u32) -> i64 {
+        if asked == 0 { self.kinds.0 } else { self.kinds.1 }
+    }
+}
+
+const CLAIMS: &[Claim] = &[
+    Claim { name: "election_safety", what: "A term has at most one leader." },
+    Claim {
+        name: "leader_append_only",
+        what: "A leader never overwrites or drops an entry of its own log; it appends.",
+    },
+    Claim {
+        name: "log_matching",
+        what: "Where two logs have an entry of one term at one index, they are the same up to there.",
+    },
+    Claim {
+        name: "leader_completeness",
+        what: "Whoever leads holds all that was committed in earlier terms.",
+    },
+    Claim {
+        name: "state_machine_safety",
+        what: "No two members commit different entries at one index.",
+    },
+    Claim {
+        name: "linearizable_reads",
+        what: "A read is answered with an index no smaller than any that a client knew of when it was put.",
+    },
+    Claim { name: "at_most_once", what: "No proposal is committed twice." },
+    Claim {
+        name: "progress",
+        what: "Once all is well, every request is answered, and all members commit the same.",
+    },
+];
+
+const KNOBS: &[Knob] = &[
+    Knob {
+        name: "kinds",
+        what: "what clients ask, the sum of: 1 proposals, 2 reads, 4 transfers of leadership, 8 changes of one member, 16 of two",
+        min: 0,
+        max: clients::ALL,
+        usual: clients::ALL,
+    },
+    Knob {
+        name: "then",
+        what: "the same of all requests but the first; -1 if it is the same",
+        min: -1,
+        max: clients::ALL,
+        usual: -1,
+    },
+    Knob {
+        name: "spare",
+        what: "how many of the nodes, from the last, take no part in the beginning",
+        min: 0,
+        max: 8,
+        usual: 0,
+    },
+    Knob {
+        name: "lease",
+        what: "by how many percent a lease lets clocks be off; -1 for reads without a lease",
+        min: -1,
+        max: 40,
+        usual: -1,
+    },
+    Knob {
+        name: "drift",
+        what: "by how many percent n1's clock is slow, and all others' fast",
+        min: 0,
+        max: 40,
+        usual: 0,
+    },
+    Knob {
+        name: "bytes",
+        what: "how much of payloads goes into one message, in bytes; at least one entry does",
+        min: 1,
+        max: 1 << 20,
+        usual: 1 << 20,
+    },
+    Knob {
+        name: "led",
+        what: "1 if explorations begin when n1 leads, 0 if with the first election",
+        min: 0,
+        max: 1,
+        usual: 0,
+    },
+    Knob {
+        name: "terms",
+        what: "the term behind which explorations don't go on",
+        min: 1,
+        max: 1_000,
+        usual: 1_000,
+    },
+];
 
 #[cfg(test)]
 crate::show::shown!(Raft);
