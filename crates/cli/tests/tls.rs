@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use quorate_torture::http;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
@@ -194,8 +195,17 @@ fn a_node_that_makes_its_own_certificates_keeps_them_and_is_reached_by_who_has_t
     assert!(nodes.file("n2/fixtures/peer/key.pem").exists());
 }
 
-#[test]
-fn peers_that_do_not_agree_on_tls_say_so_once() {
+/// How many connections the node that serves clients on this port has refused on its peer port.
+async fn refused(port: u16) -> u64 {
+    let metrics = http::get(([127, 0, 0, 1], port).into(), "/metrics", WITHIN).await;
+    let metrics = metrics.expect("it serves its metrics").body;
+    let number =
+        metrics.lines().find_map(|line| line.strip_prefix("quorate_peer_strangers_total "));
+    number.expect("it counts them").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn peers_that_do_not_agree_on_tls_say_so_once() {
     let dir = tempfile::tempdir().unwrap();
     let (client, peer) = ([free_port(), free_port()], [free_port(), free_port()]);
     let members = format!("n0=https://127.0.0.1:{},n1=http://127.0.0.1:{}", peer[0], peer[1]);
@@ -216,10 +226,12 @@ fn peers_that_do_not_agree_on_tls_say_so_once() {
     let told = "does not speak TLS and this port does";
     while !(log(0).contains(told) && log(1).contains(told)) {
         assert!(Instant::now() < deadline, "n0:\n{}\nn1:\n{}", log(0), log(1));
-        std::thread::sleep(Duration::from_millis(50));
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // Several more attempts are made meanwhile.
-    std::thread::sleep(Duration::from_secs(2));
+    while refused(client[0]).await < 4 {
+        assert!(Instant::now() < deadline, "no further attempt was made:\n{}", log(1));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     both.iter_mut().for_each(|node| {
         let _ = node.kill();
         let _ = node.wait();

@@ -14,6 +14,7 @@ pub mod mutate;
 mod cluster;
 mod disk;
 mod face;
+mod peer;
 mod people;
 
 /// One door.
@@ -36,6 +37,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "command", seeds: cluster::commands, run: cluster::command, rounds: 20_000 },
     Target { name: "answer", seeds: cluster::answers, run: cluster::answer, rounds: 500 },
     Target { name: "framed_answer", seeds: cluster::bodies, run: cluster::body, rounds: 500 },
+    Target { name: "greeting", seeds: peer::hellos, run: peer::greeting, rounds: 1_000 },
+    Target { name: "peer", seeds: peer::calls, run: peer::call, rounds: 1_000 },
     Target { name: "log", seeds: disk::logs, run: disk::log, rounds: 5_000 },
     Target { name: "backup", seeds: disk::backups, run: disk::backup, rounds: 5_000 },
     Target { name: "call", seeds: face::calls, run: face::call, rounds: 500 },
@@ -43,7 +46,13 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http", seeds: face::heads, run: face::http, rounds: 500 },
     Target { name: "settings", seeds: people::settings, run: people::setting, rounds: 5_000 },
     Target { name: "endpoint", seeds: people::endpoints, run: people::endpoint, rounds: 5_000 },
-    Target { name: "pem", seeds: people::pems, run: people::pem, rounds: 500 },
+    Target {
+        name: "certificate",
+        seeds: people::certificates,
+        run: people::certificate,
+        rounds: 500,
+    },
+    Target { name: "pem", seeds: people::pems, run: people::file, rounds: 500 },
 ];
 
 /// The target of this name.

@@ -77,7 +77,7 @@ pub(crate) fn pems() -> Vec<Vec<u8>> {
 }
 
 /// A file as certificate, as key, and as the authorities.
-pub(crate) fn pem(bytes: &[u8]) {
+pub(crate) fn file(bytes: &[u8]) {
     static DIR: LazyLock<TempDir> =
         LazyLock::new(|| tempfile::tempdir().expect("there is room for a directory"));
     let (damaged, good) = (DIR.path().join("damaged.pem"), DIR.path().join("good.pem"));
@@ -99,4 +99,14 @@ pub(crate) fn pem(bytes: &[u8]) {
         let _ = Acceptor::new(&port);
         let _ = Dialer::new(&port.caller());
     }
+}
+
+pub(crate) fn certificates() -> Vec<Vec<u8>> {
+    let cert = pem::parse(&PAIR.0).expect("it was just made");
+    vec![cert.into_contents()]
+}
+
+/// The bytes of a certificate, in a file that is right.
+pub(crate) fn certificate(bytes: &[u8]) {
+    file(pem::encode(&pem::Pem::new("CERTIFICATE", bytes)).as_bytes());
 }

@@ -21,6 +21,7 @@ pub mod lin_kv;
 pub mod list_append;
 pub mod rw_register;
 pub mod set;
+pub(crate) mod transaction;
 pub mod unique_ids;
 
 use crate::address::NodeIndex;

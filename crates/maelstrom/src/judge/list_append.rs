@@ -17,8 +17,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::history::{Findings, Op, Outcome, listed};
+use crate::history::{Findings, Op, listed};
 use crate::judge::dependencies::{Consistency, Dependencies, Why};
+use crate::judge::transaction::{Writes, described};
 
 /// How many elements of a list are shown.
 const SHOWN_MAX: usize = 5;
@@ -49,43 +50,24 @@ impl fmt::Display for Micro {
 /// One transaction; the answer has its reads filled in.
 pub type ListOp = Op<Vec<Micro>, Vec<Micro>>;
 
-/// Who appended what.
-struct Appends {
-    writer: BTreeMap<(u64, u64), usize>,
-    /// The last that a transaction appended to a key.
-    last: BTreeMap<(usize, u64), u64>,
-}
-
-impl Appends {
-    fn of(ops: &[ListOp]) -> Self {
-        let mut appends = Appends { writer: BTreeMap::new(), last: BTreeMap::new() };
-        for (index, op) in ops.iter().enumerate() {
-            for micro in &op.request {
-                if let Micro::Append(key, element) = micro {
-                    appends.writer.insert((*key, *element), index);
-                    appends.last.insert((index, *key), *element);
-                }
-            }
-        }
-        appends
-    }
-}
-
 /// What is wrong with the history, for a database that promises `bar`.
 pub fn judge(ops: &[ListOp], bar: Consistency) -> Findings {
     let mut found = Findings::default();
-    let appends = Appends::of(ops);
+    let writes = Writes::of(ops, |micro| match micro {
+        Micro::Append(key, element) => Some((*key, *element)),
+        Micro::Read(..) => None,
+    });
     for (index, op) in ops.iter().enumerate() {
         judge_internal(op, &mut found);
         for (key, list) in reads(op) {
-            judge_read(ops, &appends, (index, key, list), bar, &mut found);
+            judge_read(ops, &writes, (index, key, list), bar, &mut found);
         }
     }
     let longest = longest_reads(ops, &mut found);
     let mut graph = Dependencies::new(ops.len());
     for (key, list) in &longest {
         let writers: Vec<_> =
-            list.iter().map(|element| appends.writer.get(&(*key, *element)).copied()).collect();
+            list.iter().map(|element| writes.writer.get(&(*key, *element)).copied()).collect();
         for two in writers.windows(2) {
             if let [Some(one), Some(other)] = two {
                 graph.add(*one, *other, Why::WriteWrite, *key);
@@ -119,16 +101,6 @@ fn reads(op: &ListOp) -> impl Iterator<Item = (u64, &[u64])> {
     })
 }
 
-fn described(op: &ListOp) -> String {
-    let (micros, how) = match &op.outcome {
-        Outcome::Answered { answer, .. } => (answer, ""),
-        Outcome::Refused => (&op.request, ", refused"),
-        Outcome::Unknown => (&op.request, ", in doubt"),
-    };
-    let micros: Vec<String> = micros.iter().map(ToString::to_string).collect();
-    format!("({}{how}: {})", op.place(), micros.join(", "))
-}
-
 fn judge_internal(op: &ListOp, found: &mut Findings) {
     let mut own: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for micro in op.answer().into_iter().flatten() {
@@ -147,7 +119,7 @@ fn judge_internal(op: &ListOp, found: &mut Findings) {
 
 fn judge_read(
     ops: &[ListOp],
-    appends: &Appends,
+    writes: &Writes,
     (index, key, list): (usize, u64, &[u64]),
     bar: Consistency,
     found: &mut Findings,
@@ -162,7 +134,7 @@ fn judge_read(
         );
     }
     for element in &seen {
-        match appends.writer.get(&(key, *element)) {
+        match writes.writer.get(&(key, *element)) {
             None => {
                 let what =
                     format!("{} reads {element} in key {key}, which nobody appended", reader());
@@ -176,8 +148,8 @@ fn judge_read(
         }
     }
     let Some(last) = list.last() else { return };
-    let Some(writer) = appends.writer.get(&(key, *last)) else { return };
-    let is_middle = appends.last.get(&(*writer, key)) != Some(last);
+    let Some(writer) = writes.writer.get(&(key, *last)) else { return };
+    let is_middle = writes.last.get(&(*writer, key)) != Some(last);
     if is_middle && *writer != index && bar >= Consistency::ReadCommitted {
         let what = format!(
             "{} reads key {key} up to {last}, in the middle of {}",

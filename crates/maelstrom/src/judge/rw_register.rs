@@ -17,8 +17,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::history::{Findings, Op, Outcome};
+use crate::history::{Findings, Op};
 use crate::judge::dependencies::{Consistency, Dependencies, Why};
+use crate::judge::transaction::{Writes, described};
 
 /// One step of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,32 +43,13 @@ impl fmt::Display for Micro {
 /// One transaction; the answer has its reads filled in.
 pub type RegisterOp = Op<Vec<Micro>, Vec<Micro>>;
 
-/// Who wrote what.
-struct Writes {
-    writer: BTreeMap<(u64, u64), usize>,
-    /// The last that a transaction wrote to a key: all that others may see.
-    last: BTreeMap<(usize, u64), u64>,
-}
-
-impl Writes {
-    fn of(ops: &[RegisterOp]) -> Self {
-        let mut writes = Writes { writer: BTreeMap::new(), last: BTreeMap::new() };
-        for (index, op) in ops.iter().enumerate() {
-            for micro in &op.request {
-                if let Micro::Write(key, value) = micro {
-                    writes.writer.insert((*key, *value), index);
-                    writes.last.insert((index, *key), *value);
-                }
-            }
-        }
-        writes
-    }
-}
-
 /// What is wrong with the history, for a database that promises `bar`.
 pub fn judge(ops: &[RegisterOp], bar: Consistency) -> Findings {
     let mut found = Findings::default();
-    let writes = Writes::of(ops);
+    let writes = Writes::of(ops, |micro| match micro {
+        Micro::Write(key, value) => Some((*key, *value)),
+        Micro::Read(..) => None,
+    });
     let mut readers: BTreeMap<(u64, Option<u64>), Vec<usize>> = BTreeMap::new();
     for (index, op) in ops.iter().enumerate() {
         for (key, value) in reads_of_others(op, &mut found) {
@@ -102,16 +84,6 @@ pub fn judge(ops: &[RegisterOp], bar: Consistency) -> Findings {
     graph.add_real_time(ops);
     graph.judge(bar, &mut found, |index| described(&ops[index]));
     found
-}
-
-fn described(op: &RegisterOp) -> String {
-    let (micros, how) = match &op.outcome {
-        Outcome::Answered { answer, .. } => (answer, ""),
-        Outcome::Refused => (&op.request, ", refused"),
-        Outcome::Unknown => (&op.request, ", in doubt"),
-    };
-    let micros: Vec<String> = micros.iter().map(ToString::to_string).collect();
-    format!("({}{how}: {})", op.place(), micros.join(", "))
 }
 
 /// What a transaction read that it had not written before. That it reads what it had is seen to.
