@@ -110,9 +110,7 @@ fn change(change: &Change) -> String {
         Change::Demote { node } => format!("demote {node}"),
         Change::Remove { node } => format!("remove {node}"),
         Change::Update { node, .. } => format!("update {node}"),
-        Change::All(changes) => {
-            changes.iter().map(self::change).collect::<Vec<_>>().join(" and ")
-        }
+        Change::All(changes) => changes.iter().map(self::change).collect::<Vec<_>>().join(" and "),
     }
 }
 

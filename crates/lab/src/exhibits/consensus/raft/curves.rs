@@ -11,8 +11,8 @@ pub(crate) const CURVES: &[Curve] = &[Curve {
     measure: "settled_ms",
     y: "first leader, ms",
     lines: &[
-        Line { label: "three members", setup: "nodes=3&requests=0&lasts=30000" },
-        Line { label: "seven members", setup: "nodes=7&requests=0&lasts=30000" },
+        Line { label: "three members", setup: "nodes=3&requests=0&lasts=20000" },
+        Line { label: "five members", setup: "nodes=5&requests=0&lasts=20000" },
     ],
     seeds: 60,
     holds: loss_costs_attempts,
@@ -27,11 +27,14 @@ fn loss_costs_attempts(lines: &[Points]) -> Result<(), String> {
             return Err(format!("{took} ms with {loss} % lost: more than one election timeout"));
         }
         if let Some(pair) = points.windows(2).find(|pair| pair[1].1 < pair[0].1) {
-            return Err(format!("with {} % lost it takes less than with {} %", pair[1].0, pair[0].0));
+            return Err(format!(
+                "with {} % lost it takes less than with {} %",
+                pair[1].0, pair[0].0
+            ));
         }
     }
     match lines.iter().map(|points| points.last()).collect::<Vec<_>>()[..] {
-        [Some((_, three)), Some((_, seven))] if *seven > 2.0 * three && *three > 2.0 * TIMEOUT_MS => {
+        [Some((_, three)), Some((_, five))] if *five > 1.5 * three && *three > 2.0 * TIMEOUT_MS => {
             Ok(())
         }
         ref ends => Err(format!("half of all lost costs {ends:?}")),

@@ -67,7 +67,8 @@ impl History {
         let Some((led, before)) = self.leading.insert(node, (term, terms)) else { return Ok(()) };
         let terms = &self.leading[&node].1;
         if led == term && !terms.starts_with(&before) {
-            let what = format!("{node} leads term {term}, and its log is {terms:?} after {before:?}");
+            let what =
+                format!("{node} leads term {term}, and its log is {terms:?} after {before:?}");
             return Err(Broken::new("leader_append_only", what));
         }
         Ok(())
@@ -96,8 +97,9 @@ impl History {
         }
         self.read = self.read.max(*index);
         if *index < known_then {
-            let what =
-                format!("{node} lets {id} read at {index}; {known_then} was answered before it came");
+            let what = format!(
+                "{node} lets {id} read at {index}; {known_then} was answered before it came"
+            );
             return Err(Broken::new("linearizable_reads", what));
         }
         Ok(())

@@ -33,7 +33,8 @@ pub(crate) struct Raft {
     /// How much faster than time n1's clock is, and the others'.
     rates: (f64, f64),
     entry_bytes: usize,
-    is_led: bool,
+    /// Whether explorations begin with a leader; with 2, nobody else is asked anything.
+    led: i64,
     terms_max: u64,
     mutants: Mutants,
 }
@@ -96,7 +97,7 @@ impl Exhibit for Raft {
             lease: u32::try_from(knob("lease")).ok().map(allows_for),
             rates: (1.0 - drift, 1.0 + drift),
             entry_bytes: knob("bytes") as usize,
-            is_led: knob("led") == 1,
+            led: knob("led"),
             terms_max: knob("terms") as u64,
             mutants,
         })
@@ -121,11 +122,12 @@ impl Exhibit for Raft {
     /// Where explorations begin with a leader, nobody else is asked what it alone can do. The members stay alike all the same:
     /// history tells for ever which of them led first.
     fn requests(&self, asked: u32, node: NodeId) -> Vec<Request> {
-        let mut kinds = self.kinds_of(asked);
-        if self.is_led && node != self.nodes[0] {
-            kinds &= !clients::LEADERS;
-        }
-        clients::requests(kinds, asked, node, &self.nodes)
+        let barred = match self.led {
+            1 if node != self.nodes[0] => clients::LEADERS,
+            2 if node != self.nodes[0] => clients::ALL,
+            _ => 0,
+        };
+        clients::requests(self.kinds_of(asked) & !barred, asked, node, &self.nodes)
     }
 
     fn ask(&self, asking: &mut Asking<'_>) -> Option<(NodeId, Request)> {
@@ -181,7 +183,7 @@ impl Exhibit for Raft {
 
     /// With a heartbeat, all followers know that the leader's first entry is committed.
     fn prelude(&self) -> Vec<(usize, Timer)> {
-        if self.is_led { vec![(0, Timer::Election), (0, Timer::Heartbeat)] } else { Vec::new() }
+        if self.led > 0 { vec![(0, Timer::Election), (0, Timer::Heartbeat)] } else { Vec::new() }
     }
 
     /// A member that starts again asks what the others know of it. They tell it as well with all that they say about votes
@@ -284,9 +286,9 @@ const KNOBS: &[Knob] = &[
     },
     Knob {
         name: "led",
-        what: "1 if explorations begin when n1 leads, 0 if with the first election",
+        what: "0 if explorations begin with the first election, 1 if they do when n1 leads, 2 if nobody else is asked anything then",
         min: 0,
-        max: 1,
+        max: 2,
         usual: 0,
     },
     Knob {

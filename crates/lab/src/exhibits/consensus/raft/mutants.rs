@@ -19,7 +19,8 @@ const FORGETFUL: &str = "kinds=3&lease=0&requests=0&loss=0&duplicates=0&crashes=
 const DRIFTING: &str = "kinds=3&lease=40&drift=40&requests=0&loss=0&duplicates=0&crashes=0&partitions=0&pauses=0\
     &delay=20-20&lasts=1700&asks=n2@1000,n1.1@1400&faults=cut:n1@700+900";
 /// Leaders stand still while they hold a lease.
-const PAUSED: &str = "kinds=3&lease=0&requests=80&crashes=4&partitions=10&pauses=10&lasts=6000&loss=0";
+const PAUSED: &str =
+    "kinds=3&lease=0&requests=80&crashes=4&partitions=10&pauses=10&lasts=6000&loss=0";
 /// The scenario `figure_8`, whoever leads.
 const FIGURE_8: &str = "nodes=5&bytes=1&kinds=1&requests=0&loss=0&duplicates=0&crashes=0&partitions=0&pauses=0\
     &delay=20-20&lasts=3100&asks=n1@400&faults=cut:n1.n2@390+800,crash:n1@450+750,unheard:n5@1075+45,\
