@@ -115,8 +115,8 @@ impl History {
         self.open.len()
     }
 
-    /// Whether a read was answered after that index was known.
-    pub(crate) fn knows_of_reads(&self, index: Index) -> bool {
+    /// Whether a read was answered with that index or a later one.
+    pub(crate) fn has_read(&self, index: Index) -> bool {
         self.read >= index
     }
 
