@@ -192,6 +192,12 @@ pub trait Exhibit: Sized + Send + Sync + 'static {
     /// Within which bounds it is explored. None only if its states have no end, and then its header says so.
     fn scopes() -> Vec<Scope<Self>>;
 
+    /// Whether the protocol keeps the numbers of records. If not, states that differ in nothing but how many were written are
+    /// one, so that a run which writes again and again may come back to where it was.
+    fn counts_records() -> bool {
+        true
+    }
+
     /// What a run measures besides messages and time.
     fn measures(
         &self,

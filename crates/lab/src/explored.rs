@@ -78,6 +78,10 @@ impl<E: Exhibit> Model for Explorable<E> {
         if is_endless { 1 } else { usize::MAX }
     }
 
+    fn counts_records(&self) -> bool {
+        E::counts_records()
+    }
+
     fn timers(&self) -> &[(<E::Protocol as Protocol>::Timer, u8)] {
         &self.timers
     }
@@ -149,6 +153,9 @@ pub struct Shortest {
     pub log: StepLog,
 }
 
+/// The states among which a run is looked for that breaks what must break. It is to be found, not all of what else there is.
+const BOUNDARY_STATES: u64 = 500_000;
+
 /// Explores an exhibit within a scope.
 pub(crate) fn run<E: Exhibit>(
     exhibit: E,
@@ -160,6 +167,10 @@ pub(crate) fn run<E: Exhibit>(
 ) -> Found {
     let (what, is_symmetric, breaks) = (scope.what, scope.is_symmetric, scope.breaks);
     let model = Explorable::new(exhibit, setup, scope);
+    let states_max = match breaks {
+        None => states_max,
+        Some(_) => Some(states_max.map_or(BOUNDARY_STATES, |most| most.min(BOUNDARY_STATES))),
+    };
     let options = Options { threads, is_symmetric, depth_max: None, states_max };
     let began = std::time::Instant::now();
     let report = explore(&model, &options, go_on);

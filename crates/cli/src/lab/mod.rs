@@ -6,6 +6,7 @@ mod explore;
 mod list;
 mod maelstrom;
 mod mutants;
+mod node;
 mod run;
 mod serve;
 
@@ -19,7 +20,7 @@ use crate::error::CliError;
 #[command(
     after_help = "Examples:\n  quorate lab list\n  quorate lab run paxos loss=30 crashes=2\n  \
 quorate lab run paxos --scenario duelling_proposers --html duel.html\n  quorate lab explore paxos\n  \
-quorate lab mutants paxos\n  quorate lab serve"
+quorate lab mutants paxos\n  quorate lab serve\n  quorate lab maelstrom --protocol raft --workload lin-kv --partitions --kill"
 )]
 pub(crate) struct LabArgs {
     #[command(subcommand)]
@@ -34,6 +35,7 @@ enum LabCommand {
     Mutants(mutants::MutantsArgs),
     Serve(serve::ServeArgs),
     Maelstrom(Box<maelstrom::MaelstromArgs>),
+    Node(node::NodeArgs),
 }
 
 /// `quorate lab`
@@ -45,6 +47,7 @@ pub(crate) fn run(args: LabArgs) -> Result<(), CliError> {
         LabCommand::Mutants(args) => mutants::run(&args),
         LabCommand::Serve(args) => serve::run(&args),
         LabCommand::Maelstrom(args) => maelstrom::run(*args),
+        LabCommand::Node(args) => node::run(&args),
     }
 }
 
