@@ -176,9 +176,9 @@ impl Exhibit for CentralMutex {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, crashes, breaks| Scope {
+        let scope = |what, setup, crashes, breaks| Scope {
             what,
-            setup: "nodes=4",
+            setup,
             bounds: Bounds { crashes, requests: 4, ..Bounds::default() },
             timers: vec![(Leave, 4)],
             syncs: Syncs::EachTurn,
@@ -189,8 +189,19 @@ impl Exhibit for CentralMutex {
             awaited: AWAITED,
         };
         vec![
-            scope("four requests of three nodes", 0, None),
-            scope("the same with a crash", 1, Some("exclusion")),
+            scope("four requests of three nodes", "nodes=4", 0, None),
+            scope(
+                "the same, and the coordinator crashes",
+                "nodes=4&faults=crash:n1@0+0",
+                1,
+                Some("exclusion"),
+            ),
+            scope(
+                "the same, and n2 crashes",
+                "nodes=4&faults=crash:n2@0+0",
+                1,
+                Some("no_starvation"),
+            ),
         ]
     }
 

@@ -161,18 +161,22 @@ impl Exhibit for RicartAgrawala {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        vec![Scope {
-            what: "three requests, one repeated message",
-            setup: "nodes=3",
+        let scope = |what, setup, breaks| Scope {
+            what,
+            setup,
             bounds: Bounds { requests: 3, repeats: 1, ..Bounds::default() },
             timers: vec![(Leave, 3)],
             syncs: Syncs::EachTurn,
             // Wishes of one moment go by names.
             is_symmetric: false,
-            breaks: None,
+            breaks,
             goals: GOALS,
             awaited: AWAITED,
-        }]
+        };
+        vec![
+            scope("three requests, one repeated message", "nodes=3", None),
+            scope("a silent node", "nodes=3&faults=cut:n2@0+0", Some("no_starvation")),
+        ]
     }
 
     fn cost(nodes: u64) -> Option<(f64, u64)> {

@@ -177,10 +177,10 @@ impl Exhibit for TokenRing {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, setup, repeats, makes, breaks| Scope {
+        let scope = |what, setup, crashes, repeats, makes, breaks| Scope {
             what,
             setup,
-            bounds: Bounds { requests: 4, repeats, ..Bounds::default() },
+            bounds: Bounds { crashes, repeats, requests: 4, hints: 0 },
             timers: vec![(Timer::Leave, 4), (Timer::Make, makes)],
             syncs: Syncs::EachTurn,
             // The first node is not like the others.
@@ -191,9 +191,17 @@ impl Exhibit for TokenRing {
         };
         let broken = Some("exclusion");
         vec![
-            scope("four requests", "watched=0", 0, 1, None),
-            scope("four requests, the token comes twice", "watched=0", 1, 1, broken),
-            scope("four requests, the token is late", "watched=1", 0, 2, broken),
+            scope("four requests", "watched=0", 0, 0, 1, None),
+            scope("four requests, the token comes twice", "watched=0", 0, 1, 1, broken),
+            scope("four requests, the token is late", "watched=1", 0, 0, 2, broken),
+            scope(
+                "four requests, n2 crashes, and nobody watches",
+                "watched=0&faults=crash:n2@0+0",
+                1,
+                0,
+                1,
+                Some("no_starvation"),
+            ),
         ]
     }
 }
