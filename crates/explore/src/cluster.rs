@@ -221,6 +221,11 @@ impl<'a, M: Model> Explorer<'a, M> {
         fires_max == UNBOUNDED || state.spent.fired[timer] < fires_max
     }
 
+    /// Whether a node may crash in the middle of its turn.
+    fn may_crash(&self, state: &State<M>, event: Event, node: usize) -> bool {
+        state.spent.by(event).crashes < self.bounds.crashes && self.model.may_crash(self.ids[node])
+    }
+
     /// A turn, in every way in which it may go; remembered, if it was taken lately.
     fn turns(&mut self, state: &State<M>, event: Event) -> Arc<[Arc<Turned<M::Protocol>>]> {
         let key = self.turn_key(state, event);
@@ -241,7 +246,8 @@ impl<'a, M: Model> Explorer<'a, M> {
         events.clear();
         for (letter, sealed) in state.letters.iter().enumerate() {
             // Of two that are alike, either will do.
-            if letter > 0 && state.letters[letter - 1].prints[0] == sealed.prints[0] {
+            let is_told = letter > 0 && state.letters[letter - 1].prints[0] == sealed.prints[0];
+            if is_told || self.model.are_cut(sealed.letter.from, sealed.letter.to) {
                 continue;
             }
             events.push(Event::Deliver { letter, is_repeated: false });
@@ -267,7 +273,7 @@ impl<'a, M: Model> Explorer<'a, M> {
             if known.unsynced() > 0 {
                 events.push(Event::Sync { node });
             }
-            if state.spent.crashes < crashes {
+            if state.spent.crashes < crashes && self.model.may_crash(self.ids[node]) {
                 events.extend((0..=known.unsynced()).map(|kept| Event::Crash { node, kept }));
             }
         }
@@ -295,7 +301,7 @@ impl<'a, M: Model> Explorer<'a, M> {
             Event::Crash { kept, .. } => (5, kept as u64),
         };
         let mover = self.mover(state, event);
-        let may_crash = state.spent.by(event).crashes < self.bounds.crashes;
+        let may_crash = self.may_crash(state, event, mover);
         let details = [kind, mover as u8, u8::from(may_crash), state.spent.requests, 0, 0, 0, 0];
         (state.nodes[mover].prints[0], what, u64::from_le_bytes(details))
     }
@@ -324,13 +330,14 @@ impl<'a, M: Model> Explorer<'a, M> {
             timers: model.timers(),
             is_synced: model.syncs() == Syncs::EachTurn,
             may_crash: false,
+            is_fairness_asked: self.is_fairness_asked,
         }
     }
 
     /// A turn, in every way in which it may go.
     fn take_turns(&mut self, state: &State<M>, event: Event) -> Vec<Arc<Turned<M::Protocol>>> {
         let node = self.mover(state, event);
-        let may_crash = state.spent.by(event).crashes < self.bounds.crashes;
+        let may_crash = self.may_crash(state, event, node);
         let task = self.task(state, event);
         let mut turns = Vec::new();
         let mut choices = Some(Choices::default());

@@ -120,6 +120,16 @@ pub trait Model: Sync {
         true
     }
 
+    /// Whether two nodes are cut off from each other. What one sends the other stays under way for ever.
+    fn are_cut(&self, _from: NodeId, _to: NodeId) -> bool {
+        false
+    }
+
+    /// Whether a node is one of those that crash, as often as [`Bounds::crashes`] has it.
+    fn may_crash(&self, _: NodeId) -> bool {
+        true
+    }
+
     /// Whether nodes are told apart that differ only in how many records they ever wrote. They must be if the protocol keeps
     /// the number of a record. If it keeps none, let them not be: a node that goes on writing is then again as it was.
     fn counts_records(&self) -> bool {

@@ -174,6 +174,8 @@ pub(crate) struct Terms<'a, P: Explored> {
     pub(crate) is_synced: bool,
     /// Whether one of its syncs may be cut short by a crash.
     pub(crate) may_crash: bool,
+    /// Whether it matters that what was sent is lost for good.
+    pub(crate) is_fairness_asked: bool,
 }
 
 /// A turn that is under way.
@@ -254,11 +256,12 @@ impl<P: Explored> Turn<'_, P> {
     }
 
     /// Syncs all there is, or crashes before that is done. If all records were on the disk by then, a crash after the
-    /// sync does the same: what the sync lets go may stay under way for ever.
+    /// sync does the same, as what the sync lets go may stay under way for ever; but not to whoever asks what is fair.
     fn end_with_sync(&mut self, node: &mut Node<P>) {
         let count = node.unsynced.len();
         let may_crash = self.terms.may_crash && self.deeds.interruption.is_none();
-        let outcome = if may_crash { self.choices.choose(count as u32 + 1) } else { 0 };
+        let cuts = count as u32 + u32::from(self.terms.is_fairness_asked);
+        let outcome = if may_crash { self.choices.choose(cuts + 1) } else { 0 };
         match (outcome as usize).checked_sub(1) {
             None => self.sync(node),
             Some(kept) => {

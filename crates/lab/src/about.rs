@@ -155,6 +155,11 @@ impl About {
         Header::read(self.source)
     }
 
+    /// The claim of that name.
+    pub fn claim(&self, name: &str) -> Option<&'static Claim> {
+        self.claims.iter().find(|claim| claim.name == name)
+    }
+
     /// The mutant of that name.
     pub fn mutant(&self, name: &str) -> Option<&'static Mutant> {
         self.mutants.iter().find(|mutant| mutant.name == name)

@@ -12,6 +12,7 @@ use std::time::Duration;
 use quorate_core::{LabMutants, NodeId, Protocol, RequestId};
 use quorate_explore::{Bounds, Eventually, Explored, Goal, Syncs};
 use quorate_sim::{Describe, Rng};
+use quorate_trace::StepLog;
 
 use crate::about::About;
 use crate::explored::Explorable;
@@ -31,6 +32,14 @@ impl Broken {
     /// That this claim did not hold, and how.
     pub fn new(claim: &str, what: impl Into<String>) -> Self {
         Broken { claim: claim.to_owned(), what: what.into() }
+    }
+
+    /// Tells the log of a run that this broke, with what the claim promises.
+    pub(crate) fn tell(&self, log: &mut StepLog, about: &About) {
+        match about.claim(&self.claim) {
+            Some(claim) => log.fail_claim(claim.name, claim.what, &self.what),
+            None => log.fail(&self.claim, &self.what),
+        }
     }
 
     /// Reads back what was printed; all of it is the sentence if it names no claim.
@@ -87,11 +96,13 @@ pub struct Asking<'a> {
 pub struct Scope<E: Exhibit> {
     /// What is explored, in a few words.
     pub what: &'static str,
-    /// The setup: nodes and knobs; faults and delays say nothing here.
+    /// The setup: nodes and knobs. Of its faults, a `cut` counts, all the time; and if it names a `crash`, nobody else
+    /// crashes. Delays and times say nothing here.
     pub setup: &'static str,
     /// How often what is rare may happen.
     pub bounds: Bounds,
-    /// The timers that may fire, each with how often in one run. At most eight.
+    /// The timers that may fire, each with how often in one run; or [`quorate_explore::UNBOUNDED`], and then no message is
+    /// under way twice at once, so that one that is sent again and again makes no more states. At most eight.
     pub timers: Vec<(<E::Protocol as Protocol>::Timer, u8)>,
     /// When disks sync.
     pub syncs: Syncs,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use quorate_core::{NodeId, Protocol};
 use quorate_explore::{
     Action, Bounds, Counterexample, Ending, Eventually, Explored, Goal, Interruption, Letter,
-    Model, Options, Progress, Snapshot, Step, Syncs, Verdict, explore,
+    Model, Options, Progress, Snapshot, Step, Syncs, UNBOUNDED, Verdict, explore,
 };
-use quorate_sim::Describe;
+use quorate_sim::{Describe, Fault};
 use quorate_trace::{MessageId, StepLog};
 
 use crate::exhibit::{Broken, Exhibit, Members, Scope};
@@ -18,6 +18,10 @@ use crate::setup::Setup;
 pub struct Explorable<E: Exhibit> {
     exhibit: E,
     nodes: Vec<(NodeId, <E::Protocol as Protocol>::Config)>,
+    /// Groups of nodes, each cut off from all others.
+    cuts: Vec<Vec<NodeId>>,
+    /// Who may crash. If empty, everybody.
+    frail: Vec<NodeId>,
     bounds: Bounds,
     syncs: Syncs,
     timers: Vec<(<E::Protocol as Protocol>::Timer, u8)>,
@@ -29,7 +33,15 @@ impl<E: Exhibit> Explorable<E> {
     fn new(exhibit: E, setup: &Setup, scope: Scope<E>) -> Self {
         let Scope { bounds, timers, syncs, goals, awaited, .. } = scope;
         let nodes = setup.ids().map(|node| (node, exhibit.config(node))).collect();
-        Explorable { exhibit, nodes, bounds, syncs, timers, goals, awaited }
+        let (mut cuts, mut frail) = (Vec::new(), Vec::new());
+        for (_, fault) in &setup.faults {
+            match fault {
+                Fault::Partition { side, .. } => cuts.push(side.clone()),
+                Fault::Crash { node, .. } => frail.push(*node),
+                _ => {}
+            }
+        }
+        Explorable { exhibit, nodes, cuts, frail, bounds, syncs, timers, goals, awaited }
     }
 }
 
@@ -51,6 +63,19 @@ impl<E: Exhibit> Model for Explorable<E> {
 
     fn syncs(&self) -> Syncs {
         self.syncs
+    }
+
+    fn are_cut(&self, from: NodeId, to: NodeId) -> bool {
+        self.cuts.iter().any(|side| side.contains(&from) != side.contains(&to))
+    }
+
+    fn may_crash(&self, node: NodeId) -> bool {
+        self.frail.is_empty() || self.frail.contains(&node)
+    }
+
+    fn copies_max(&self) -> usize {
+        let is_endless = self.timers.iter().any(|(_, fires_max)| *fires_max == UNBOUNDED);
+        if is_endless { 1 } else { usize::MAX }
     }
 
     fn timers(&self) -> &[(<E::Protocol as Protocol>::Timer, u8)] {
@@ -138,11 +163,12 @@ pub(crate) fn run<E: Exhibit>(
     let options = Options { threads, is_symmetric, depth_max: None, states_max };
     let began = std::time::Instant::now();
     let report = explore(&model, &options, go_on);
-    let broken = report.counterexample().map(|counterexample| Shortest {
-        broken: broken(counterexample),
-        steps: counterexample.steps.len(),
-        text: counterexample.to_string(),
-        log: log(setup, counterexample, E::describe()),
+    let broken = report.counterexample().map(|counterexample| {
+        let broken = broken(counterexample);
+        let mut log = log(setup, counterexample, E::describe());
+        broken.tell(&mut log, &E::ABOUT);
+        let (steps, text) = (counterexample.steps.len(), counterexample.to_string());
+        Shortest { broken, steps, text, log }
     });
     Found {
         what,
@@ -186,8 +212,6 @@ fn log<P: Explored>(
     for step in counterexample.prelude.iter().chain(&counterexample.steps) {
         drawing.draw(step);
     }
-    let broken = broken(counterexample);
-    drawing.log.fail(&broken.claim, &broken.what);
     drawing.log
 }
 

@@ -19,7 +19,7 @@ pub fn points(row: &dyn Row, curve: &Curve, threads: usize) -> Result<Vec<Points
             let setup = row
                 .calm_setup_with(line.setup)?
                 .read(&format!("{}={value}", curve.vary), row.about())?;
-            row.run(&Setup { requests: 0, lasts_ms: 0, ..setup.clone() }, false)?;
+            row.check(&setup)?;
             setups.push(setup);
         }
     }

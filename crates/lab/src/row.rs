@@ -23,6 +23,9 @@ pub trait Row: Sync {
     /// Its usual setup.
     fn setup(&self) -> Setup;
 
+    /// Whether it can be run with that setup. Nothing is run.
+    fn check(&self, setup: &Setup) -> Result<(), Refusal>;
+
     /// Runs it once. The same setup gives the same run.
     fn run(&self, setup: &Setup, is_traced: bool) -> Result<Ran, Refusal>;
 
@@ -147,6 +150,10 @@ impl<E: Exhibit> Row for Shelf<E> {
         E::setup()
     }
 
+    fn check(&self, setup: &Setup) -> Result<(), Refusal> {
+        Self::exhibit(setup).map(|_| ())
+    }
+
     fn run(&self, setup: &Setup, is_traced: bool) -> Result<Ran, Refusal> {
         Ok(stage::run(Self::exhibit(setup)?, setup, is_traced))
     }
@@ -180,5 +187,32 @@ impl<E: Exhibit> Row for Shelf<E> {
 
     fn cost(&self, nodes: u64) -> Option<(f64, u64)> {
         E::cost(nodes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::catalogue;
+
+    #[test]
+    fn a_fault_or_a_request_that_names_a_node_beyond_the_last_is_refused() {
+        let row = catalogue::row("paxos").expect("it is in the catalogue");
+        for words in [
+            "faults=crash:n4@0+5",
+            "faults=pause:n4@0+5",
+            "faults=cut:n1.n4@0+5",
+            "faults=unheard:n4@0+5",
+            "faults=link:n4.n1@0+5",
+            "faults=link:n1.n4@0+5",
+            "faults=ahead:n4@0+5",
+            "faults=behind:n4@0+5",
+            "asks=n4@0",
+        ] {
+            let setup = row.setup_with(words).expect("it can be read");
+            let refused = row.check(&setup).expect_err("there are three nodes").to_string();
+            assert_eq!(refused, "n4 is named, but there are only 3 nodes", "{words}");
+            let setup = row.setup_with(&words.replace("n4", "n3")).expect("it can be read");
+            assert_eq!(row.check(&setup), Ok(()), "{words}");
+        }
     }
 }

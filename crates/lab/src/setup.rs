@@ -291,7 +291,10 @@ fn fault(word: &str) -> Option<(Duration, Fault)> {
         .split('.')
         .map(|name| Some(NodeId(name.strip_prefix('n')?.parse().ok().filter(|id| *id > 0)?)))
         .collect();
-    let one = || nodes.as_ref().and_then(|nodes| nodes.first().copied());
+    let one = || match nodes.as_deref() {
+        Some([node]) => Some(*node),
+        _ => None,
+    };
     let fault = match kind {
         "crash" => Fault::Crash { node: one()?, down: lasts, mid_write: false },
         "pause" => Fault::Pause { node: one()?, lasts },
@@ -330,4 +333,64 @@ fn word(at: Duration, fault: &Fault) -> String {
         other => unreachable!("a setup has no word for {other:?}"),
     };
     format!("{kind}:{whom}@{}+{}", at.as_millis(), lasts.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+
+    #[test]
+    fn a_setup_is_read_back_from_what_it_prints() {
+        let row = catalogue::row("paxos").expect("it is in the catalogue");
+        let faults = [
+            "crash:n1@10+20",
+            "pause:n2@11+21",
+            "cut:n1.n3@12+22",
+            "unheard:n2.n3@13+23",
+            "link:n3.n1@14+24",
+            "ahead:n1@15+25",
+            "behind:n2@16+26",
+            "loss:30@17+27",
+            "clog:40@18+28",
+        ];
+        let faults = format!("faults={}", faults.join(","));
+        for words in [
+            "",
+            "seed=18446744073709551615&nodes=10000&requests=4&lasts=0&patience=3600000",
+            "loss=100&duplicates=1&delay=7-9&crashes=2&partitions=3&pauses=4",
+            "delay=5",
+            "asks=n1@0,n3.2@50",
+            "backoff=0&mutant=ignores_what_was_accepted",
+            &faults,
+        ] {
+            let setup = row.setup_with(words).expect("it can be read");
+            let printed = setup.to_string();
+            let again = Setup::default().read(&printed, row.about()).expect("it can be read back");
+            assert_eq!(again, setup, "{printed}");
+            assert!(words.is_empty() || setup != row.setup(), "{words} changes nothing");
+        }
+        let printed = row.setup_with(&faults).expect("it can be read").to_string();
+        assert!(printed.contains(&faults), "{printed}");
+    }
+
+    #[test]
+    fn what_is_no_fault_is_refused() {
+        let row = catalogue::row("paxos").expect("it is in the catalogue");
+        for word in [
+            "crash:n0@0+5",
+            "crash:1@0+5",
+            "crash:n1@0",
+            "crash:n1.n2@0+5",
+            "link:n1@0+5",
+            "link:n1.n1@0+5",
+            "link:n1.n2.n3@0+5",
+            "loss:101@0+5",
+            "clog:-1@0+5",
+            "cut:n1@0+3600001",
+        ] {
+            let refused = row.setup_with(&format!("faults={word}")).expect_err(word);
+            assert!(refused.to_string().starts_with("cannot read the fault"), "{refused}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate_trace::text::Story;
+use quorate_trace::story::{Story, folded};
 
 use crate::about::Mutant;
 use crate::curve::Curve;
@@ -184,7 +184,7 @@ fn played(row: &dyn Row, scenario: &Scenario) -> String {
         (Err(broken), _) => panic!("{}: {broken}", scenario.name),
     };
     let log = ran.log.expect("it was traced");
-    let story = Story::default().tell(&log);
+    let story = folded(&Story::without_routine().tell(&log));
     let mut golden = format!("# {}\n# {setup}\n---\n", scenario.what);
     let lines = story.lines().count();
     for line in story.lines().take(GOLDEN_LINES) {

@@ -71,13 +71,17 @@ pub(crate) fn run<E: Exhibit>(exhibit: E, setup: &Setup, is_traced: bool) -> Ran
             (Err(broken), failure.at.since_start())
         }
     };
+    let mut log = outcome.trace;
+    if let (Some(log), Err(broken)) = (&mut log, &result) {
+        broken.tell(log, &E::ABOUT);
+    }
     let settled_at = stage.settled.map(|(at, _)| at);
     let mut measures = stage.measures;
     if let Some((at, messages)) = stage.settled {
         measures.push(("messages", messages as f64));
         measures.push(("settled_ms", at.as_secs_f64() * 1e3));
     }
-    Ran { result, ended_at, settled_at, counters: stage.counters, measures, log: outcome.trace }
+    Ran { result, ended_at, settled_at, counters: stage.counters, measures, log }
 }
 
 /// How a protocol's words look in a trace: as they print, with nodes by their short names.

@@ -445,6 +445,9 @@ impl fmt::Display for Fault {
             }
             Fault::Partition { side, lasts } => write!(f, "cut off {} for {lasts:?}", List(side)),
             Fault::OneWay { unheard, lasts } => write!(f, "mute {} for {lasts:?}", List(unheard)),
+            Fault::Flap { ends: (a, b), period, lasts } if period >= lasts => {
+                write!(f, "cut {a}–{b} for {lasts:?}")
+            }
             Fault::Flap { ends: (a, b), period, lasts } => {
                 write!(f, "flap {a}–{b} every {period:?} for {lasts:?}")
             }

@@ -191,7 +191,7 @@ where
             return;
         }
         self.shared.counters.pauses += 1;
-        self.shared.log(|log| log.pause(process.id()));
+        self.shared.log(|log| log.pause(process.id(), Some(lasts)));
         let until = self.shared.now + lasts;
         process.paused_until = process.paused_until.max(until);
         let resume = Event::Resume { node: process.place, boot: process.boot };

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::log::{Clock, StepLog};
+use crate::log::{Clock, Failing, StepLog};
 use crate::model::Model;
 use crate::{html, svg, text};
 
@@ -103,7 +103,7 @@ impl<'a> Diagram<'a> {
             caption: &self.caption,
             command: &self.command,
             extent,
-            failing: self.log.failing().map(|failing| (&*failing.rule, &*failing.what)),
+            failing: self.log.failing(),
             model,
         }
     }
@@ -139,7 +139,7 @@ pub(crate) struct Sheet<'a> {
     /// How much of the run it shows.
     pub(crate) extent: String,
     /// The rule that broke, and how; whether or not the step is among those shown.
-    pub(crate) failing: Option<(&'a str, &'a str)>,
+    pub(crate) failing: Option<&'a Failing>,
     pub(crate) model: Model,
 }
 

@@ -22,13 +22,13 @@ pub(crate) fn render(sheet: &Sheet<'_>) -> String {
             escape(command)
         ),
     };
-    let banner = sheet.failing.map_or_else(String::new, |(rule, what)| {
+    let banner = sheet.failing.map_or_else(String::new, |failing| {
         format!(
-            "<section class=\"banner\" role=\"alert\"><strong>✗ The {} rule broke.</strong> \
+            "<section class=\"banner\" role=\"alert\"><strong>✗ {}</strong> \
              <button id=\"to-failure\" type=\"button\">Show the step</button>\
              <pre>{}</pre></section>",
-            escape(rule),
-            escape(what)
+            escape(&failing.headline()),
+            escape(&failing.what)
         )
     });
     let parts = [

@@ -7,7 +7,7 @@
 //!
 //! From a log come
 //!
-//! - text: a line a step ([`text::in_full`]), or the story that a golden trace tells ([`text::Story`]);
+//! - text: a line a step ([`text::in_full`]), or the story that a golden trace tells ([`Story`]);
 //! - a [`Diagram`]: a space-time diagram as one SVG image, or as one HTML page that needs nothing else.
 //!
 //! What a diagram shows is worked out once, in `model.rs`: which arrow ends where, which write became durable when,
@@ -21,6 +21,7 @@
 pub mod diagram;
 pub mod label;
 pub mod log;
+pub mod story;
 pub mod text;
 
 mod html;
@@ -32,3 +33,4 @@ mod svg;
 pub use diagram::{Diagram, Window};
 pub use label::Label;
 pub use log::{Clock, MessageId, StepLog, Why};
+pub use story::Story;

@@ -106,8 +106,8 @@ pub enum What {
     View { node: NodeId, view: String },
     /// A node stops. Its disk forgets the newest `lost` records, none of which was durable.
     Crash { node: NodeId, down: Option<Duration>, lost: u64 },
-    /// A node stands still.
-    Pause { node: NodeId },
+    /// A node stands still, for a time if that is known.
+    Pause { node: NodeId, lasts: Option<Duration> },
     /// It goes on.
     Resume { node: NodeId },
     /// A fault begins.
@@ -167,7 +167,7 @@ impl What {
             | What::Choose { node, .. }
             | What::View { node, .. }
             | What::Crash { node, .. }
-            | What::Pause { node }
+            | What::Pause { node, .. }
             | What::Resume { node } => Some(*node),
             What::Duplicate { .. }
             | What::Lose { .. }
@@ -185,8 +185,20 @@ pub struct Failing {
     pub event: Option<usize>,
     /// The rule.
     pub rule: String,
+    /// What the rule promises, in a sentence, if it is a claim of what was run.
+    pub promise: Option<String>,
     /// How it was broken. May have several lines.
     pub what: String,
+}
+
+impl Failing {
+    /// What to put above how it was broken.
+    pub(crate) fn headline(&self) -> String {
+        match &self.promise {
+            Some(promise) => format!("{} was broken: {promise}", self.rule.replace('_', " ")),
+            None => format!("The {} rule broke.", self.rule),
+        }
+    }
 }
 
 /// Some events that belong together: a node's step, or something that no node took part in.
@@ -207,6 +219,30 @@ impl Step<'_> {
     /// The node that took it; none if no node did, or only the network.
     pub fn node(&self) -> Option<NodeId> {
         self.events[0].what.node()
+    }
+
+    /// The node's state at its end; none if the step never ended, or no node took it.
+    pub fn view(&self) -> Option<&str> {
+        match &self.events.last()?.what {
+            What::View { view, .. } => Some(view),
+            _ => None,
+        }
+    }
+
+    /// Whether it takes a message of routine and nothing comes of that, so that what it sends is routine as well. `before`
+    /// is the node's state until then.
+    pub(crate) fn passes_routine_on(
+        &self,
+        is_routine: impl Fn(MessageId) -> bool,
+        before: Option<&str>,
+    ) -> bool {
+        let What::Deliver { message, .. } = self.events[0].what else { return false };
+        is_routine(message)
+            && self.events.iter().all(|event| match &event.what {
+                What::Persist { .. } | What::Reply { .. } => false,
+                What::View { view, .. } => before == Some(view.as_str()),
+                _ => true,
+            })
     }
 
     /// Whether the event at that place is part of it.
@@ -412,9 +448,9 @@ impl StepLog {
         self.push(What::Crash { node, down, lost });
     }
 
-    /// A node stands still.
-    pub fn pause(&mut self, node: NodeId) {
-        self.push(What::Pause { node });
+    /// A node stands still, for a time if that is known.
+    pub fn pause(&mut self, node: NodeId, lasts: Option<Duration>) {
+        self.push(What::Pause { node, lasts });
     }
 
     /// A node that stood still goes on.
@@ -439,12 +475,25 @@ impl StepLog {
 
     /// The last thing that happened broke a rule. A log has one such thing: the first that is told.
     pub fn fail(&mut self, rule: &str, what: &str) {
-        let event = self.events.len().checked_sub(1);
-        self.failing.get_or_insert(Failing {
-            event,
+        let failing = self.failing_now(rule, None, what);
+        self.failing.get_or_insert(failing);
+    }
+
+    /// What broke is a claim of what was run, which promises that. Whoever runs something may know less of it and have told
+    /// of a broken rule; that is told anew, and stays where it was.
+    pub fn fail_claim(&mut self, claim: &str, promise: &str, what: &str) {
+        let failing = self.failing_now(claim, Some(promise), what);
+        let event = self.failing.as_ref().map_or(failing.event, |told| told.event);
+        self.failing = Some(Failing { event, ..failing });
+    }
+
+    fn failing_now(&self, rule: &str, promise: Option<&str>, what: &str) -> Failing {
+        Failing {
+            event: self.events.len().checked_sub(1),
             rule: printable(rule),
+            promise: promise.map(printable),
             what: what.lines().map(printable).collect::<Vec<_>>().join("\n"),
-        });
+        }
     }
 
     fn add_message(&mut self, message: Message) -> MessageId {
@@ -544,6 +593,18 @@ mod tests {
         log.fail("first", "");
         log.fail("second", "");
         assert_eq!(log.failing().map(|failing| failing.rule.as_str()), Some("first"));
+    }
+
+    #[test]
+    fn a_claim_is_told_in_the_place_of_the_rule_and_of_its_step() {
+        let mut log = StepLog::in_order([N1]);
+        log.boot(N1, 0);
+        log.fail("verdict", "");
+        log.note("later");
+        log.fail_claim("no_usurper", "One leads.", "two do");
+        let failing = log.failing().expect("it failed");
+        assert_eq!((failing.event, &*failing.what), (Some(0), "two do"));
+        assert_eq!(failing.headline(), "no usurper was broken: One leads.");
     }
 
     #[test]

@@ -246,7 +246,10 @@ impl<'a> Builder<'a> {
     fn step(&mut self, row: RowIndex, step: Step<'_>) {
         let at = u64::try_from(step.at().as_nanos()).unwrap_or(u64::MAX);
         let lane = step.node().map(|node| self.lanes[&node]);
-        let is_routine = self.passes_routine_on(step, lane);
+        let is_routine = step.passes_routine_on(
+            |message| self.routine[message.0 as usize],
+            lane.map(|lane| self.views[lane].as_str()),
+        );
         for event in step.events {
             self.event(row, at, event, is_routine);
         }
@@ -263,17 +266,6 @@ impl<'a> Builder<'a> {
             let (rule, what) = (failing.rule.clone(), failing.what.clone());
             self.model.failed = Some(Failed { row, rule, what });
         }
-    }
-
-    /// Whether what is sent in this step is an answer to routine, and nothing came of it: then it is routine as well.
-    fn passes_routine_on(&self, step: Step<'_>, lane: Option<usize>) -> bool {
-        let What::Deliver { message, .. } = step.events[0].what else { return false };
-        self.routine[message.0 as usize]
-            && step.events.iter().all(|event| match &event.what {
-                What::Persist { .. } | What::Reply { .. } => false,
-                What::View { view, .. } => lane.is_some_and(|lane| self.views[lane] == *view),
-                _ => true,
-            })
     }
 
     fn event(&mut self, row: RowIndex, at: u64, event: &Event, is_routine: bool) {

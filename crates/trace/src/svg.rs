@@ -83,19 +83,21 @@ impl Canvas {
                 self.put(format_args!("<text class=\"{class}\" x=\"20\" y=\"{y}\">{part}</text>"));
             }
         }
-        if let Some((rule, what)) = sheet.failing {
-            let what: Vec<String> = what.lines().flat_map(|line| wrapped(line, 150)).collect();
-            let height = LINE * (what.len() as f64 + 1.0) + 10.0;
+        if let Some(failing) = sheet.failing {
+            let headline = wrapped(&format!("✗ {}", failing.headline()), 150);
+            let what = failing.what.lines().flat_map(|line| wrapped(line, 150)).collect::<Vec<_>>();
+            let height = LINE * (headline.len() + what.len()) as f64 + 10.0;
             let at = y + 12.0;
             let width = WIDTH - 40.0;
             self.put(format_args!(
                 "<rect class=\"alarm\" x=\"20\" y=\"{at}\" width=\"{width}\" height=\"{height}\" rx=\"5\"/>"
             ));
-            y += 12.0 + LINE;
-            let rule = escape(rule);
-            self.put(format_args!(
-                "<text class=\"broken\" x=\"32\" y=\"{y}\">✗ The {rule} rule broke.</text>"
-            ));
+            y += 12.0;
+            for line in headline {
+                y += LINE;
+                let line = escape(&line);
+                self.put(format_args!("<text class=\"broken\" x=\"32\" y=\"{y}\">{line}</text>"));
+            }
             for line in what {
                 y += LINE;
                 let line = escape(&line);

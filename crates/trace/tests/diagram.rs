@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_core::{NodeId, RequestId};
-use quorate_trace::text::{Story, in_full};
-use quorate_trace::{Diagram, Label, StepLog, Why, Window};
+use quorate_trace::text::in_full;
+use quorate_trace::{Diagram, Label, StepLog, Story, Why, Window};
 
 const N1: NodeId = NodeId(1);
 const N2: NodeId = NodeId(2);
@@ -46,7 +46,7 @@ fn election() -> StepLog {
     log.synced(N2, 1);
     let vote = log.send(N2, N1, "Vote term=1 granted");
     log.view(N2, "follower@1 commit=0");
-    log.pause(N2);
+    log.pause(N2, None);
     at(&mut log, 150_500);
     log.deliver(vote);
     log.view(N1, "leader@1 commit=0");
@@ -144,6 +144,20 @@ fn the_failing_step_is_marked_with_its_rule() {
     assert!(html.contains("<section class=\"banner\""));
     let row = log.steps().count() - 1;
     assert!(data(&html).contains(&format!("\"failed\":[{row},\"verdict\"")), "{}", data(&html));
+}
+
+#[test]
+fn a_claim_that_broke_is_told_with_what_it_promises_everywhere() {
+    let mut log = election();
+    log.fail_claim("no_loss", "What is acknowledged stays.", "put(k,v) is lost");
+    let headline = "✗ no loss was broken: What is acknowledged stays.";
+    for drawn in [diagram(&log).svg(), diagram(&log).html()] {
+        assert!(drawn.contains(headline) && drawn.contains("put(k,v) is lost"), "{drawn}");
+        assert!(!drawn.contains("rule broke"), "{drawn}");
+    }
+    let text = in_full(&log);
+    assert!(text.contains("BROKEN no_loss: put(k,v) is lost"), "{text}");
+    assert!(text.contains("PROMISED What is acknowledged stays."), "{text}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<(), CliError> {
         say("");
         let found = found.map_err(super::misuse)?;
         if !args.json {
-            print(&as_text(&found))?;
+            print(&as_text(row, &found))?;
         }
         if let Some(shortest) = &found.broken {
             let title =
@@ -110,7 +110,7 @@ pub(super) fn command(row: &dyn Row, scope: usize, mutant: Option<&str>) -> Stri
     format!("quorate lab explore {} --scope {scope}{mutant}", row.about().name)
 }
 
-fn as_text(found: &Found) -> String {
+fn as_text(row: &dyn Row, found: &Found) -> String {
     let Found { what, nodes, states, depth, .. } = found;
     let states = grouped(*states);
     let took = found.took.as_secs_f64();
@@ -133,8 +133,9 @@ fn as_text(found: &Found) -> String {
                 ""
             };
             let (steps, claim) = (shortest.steps, &shortest.broken.claim);
+            let promise = row.about().claim(claim).map_or("", |claim| claim.what);
             text += &format!(
-                "{claim} was BROKEN in {steps} steps; no fewer do{must}\n\n{}\n",
+                "{claim} was BROKEN in {steps} steps; no fewer do{must}\n  {claim}: {promise}\n\n{}\n",
                 shortest.text
             );
         }

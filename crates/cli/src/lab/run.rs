@@ -180,6 +180,9 @@ fn as_text(row: &dyn Row, args: &RunArgs, ran: &Ran, held: u64, command: &str) -
                 ran.ended_at.as_secs_f64()
             ));
             line(format!("  {}", broken.what));
+            if let Some(claim) = row.about().claim(&broken.claim) {
+                line(format!("  It promises: {}", claim.what));
+            }
             if must_break(row, args, broken) {
                 line("  As it must: this is the boundary of what the protocol can do.".to_owned());
             }

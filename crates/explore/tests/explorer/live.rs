@@ -27,14 +27,17 @@ impl Protocol for Toy {
     type Message = u8;
     type Timer = u8;
     type Record = ();
-    type Durable = ();
+    /// How many records it has written, which is its number when it starts.
+    type Durable = u8;
     type Request = ();
     type Response = ();
 
-    fn fold(_: &mut (), _: u64, _: ()) {}
+    fn fold(durable: &mut u8, _: u64, (): ()) {
+        *durable += 1;
+    }
 
-    fn recover((me, rule): &Self::Config, (): (), out: &mut Out<'_, Self>) -> Self {
-        let mut number = 0;
+    fn recover((me, rule): &Self::Config, written: u8, out: &mut Out<'_, Self>) -> Self {
+        let mut number = written;
         rule(me.0, &mut number, Event::Start, out);
         Toy(number)
     }
@@ -65,6 +68,11 @@ struct ToyModel {
     nodes: [(NodeId, (NodeId, Rule)); 2],
     timers: Vec<(u8, u8)>,
     requests: u8,
+    crashes: u8,
+    /// Whether the two are cut off from each other.
+    is_cut: bool,
+    /// Whether the second alone may crash.
+    is_first_firm: bool,
     numbers_max: u8,
     awaited: [Eventually<ToyModel>; 1],
 }
@@ -72,7 +80,16 @@ struct ToyModel {
 fn model(rule: Rule, timers: &[(u8, u8)], awaited: Eventually<ToyModel>) -> ToyModel {
     let nodes = [FIRST, SECOND].map(|id| (id, (id, rule)));
     let timers = timers.to_vec();
-    ToyModel { nodes, timers, requests: 0, numbers_max: u8::MAX, awaited: [awaited] }
+    ToyModel {
+        nodes,
+        timers,
+        requests: 0,
+        crashes: 0,
+        is_cut: false,
+        is_first_firm: false,
+        numbers_max: u8::MAX,
+        awaited: [awaited],
+    }
 }
 
 impl Model for ToyModel {
@@ -83,10 +100,20 @@ impl Model for ToyModel {
         &self.nodes
     }
 
-    fn blank(&self) {}
+    fn blank(&self) -> u8 {
+        0
+    }
 
     fn bounds(&self) -> Bounds {
-        Bounds { requests: self.requests, ..Bounds::default() }
+        Bounds { requests: self.requests, crashes: self.crashes, ..Bounds::default() }
+    }
+
+    fn are_cut(&self, _: NodeId, _: NodeId) -> bool {
+        self.is_cut
+    }
+
+    fn may_crash(&self, node: NodeId) -> bool {
+        !self.is_first_firm || node == SECOND
     }
 
     fn timers(&self) -> &[(u8, u8)] {
@@ -189,6 +216,59 @@ fn who_asks_again_and_again_is_answered() {
     // Beyond the third time nobody looks, and the report says so.
     let report = explored(&model(ask_until_answered, &[(0, 3)], nine()));
     assert!(report.is_exhausted() && report.awaited[0].cut > 0, "{report}: {:?}", report.awaited);
+}
+
+#[test]
+fn who_is_cut_off_asks_for_ever() {
+    let asking = model(ask_until_answered, &[(0, UNBOUNDED)], nine());
+    assert_eq!(never(&ToyModel { is_cut: true, ..asking }), Never::Lasso(0, 1));
+    // Who asks once is stuck: what cannot arrive is not due.
+    let asking = model(ask_until_answered, &[], nine());
+    assert_eq!(never(&ToyModel { is_cut: true, ..asking }), Never::Stuck(0));
+}
+
+/// Asked, the first takes its time; a crash has it forget.
+fn work(_: u64, number: &mut u8, event: Event, out: &mut Out<'_, Toy>) {
+    match event {
+        Event::Ask => {
+            *number = 1;
+            arm(0, out);
+        }
+        Event::Fire(_) => *number = 9,
+        _ => {}
+    }
+}
+
+#[test]
+fn only_who_may_crash_does() {
+    let working = || {
+        let model = model(work, &[(0, UNBOUNDED)], nine_after_one());
+        ToyModel { requests: 1, crashes: 1, ..model }
+    };
+    assert_eq!(never(&working()), Never::Stuck(2));
+    always_comes(&ToyModel { is_first_firm: true, ..working() });
+}
+
+/// The second tells the first, once, and writes that it does.
+fn tell_once(me: u64, number: &mut u8, event: Event, out: &mut Out<'_, Toy>) {
+    match event {
+        Event::Start if me == 2 && *number == 0 => arm(0, out),
+        Event::Fire(_) => {
+            *number = 1;
+            out.persist(());
+            out.send(FIRST, 1);
+        }
+        Event::Get(_) => *number = 9,
+        _ => {}
+    }
+}
+
+#[test]
+fn what_a_crash_keeps_from_leaving_never_arrives() {
+    let telling = || model(tell_once, &[(0, UNBOUNDED)], nine());
+    always_comes(&telling());
+    let crashing = ToyModel { crashes: 1, is_first_firm: true, ..telling() };
+    assert_eq!(never(&crashing), Never::Stuck(1));
 }
 
 /// The second has the first ask later, for ever.

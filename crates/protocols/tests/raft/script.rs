@@ -15,8 +15,7 @@ use quorate_protocols::consensus::raft::properties::Properties;
 use quorate_protocols::consensus::raft::{
     Change, Config, Index, Lease, Message, Raft, Request, Response, Timer, words,
 };
-use quorate_trace::text::Story;
-use quorate_trace::{MessageId, StepLog, Why};
+use quorate_trace::{MessageId, StepLog, Story, Why};
 
 use crate::member::{Deeds, Disk, Member};
 use crate::render;

@@ -113,13 +113,13 @@ impl Exhibit for Raft {
             Scenario {
                 name: "the_leader_crashes",
                 what: "The leader crashes with a proposal under way; another is elected, and nothing is lost.",
-                setup: "seed=1&asks=n1@1500,n2@1503,n3@1503&lasts=4500&delay=5-5&faults=crash:n1@1504+2000",
+                setup: "seed=1&asks=n1@1500,n2@1503,n3@1503&lasts=4500&delay=5-5&faults=crash:n2@1504+2000",
                 expected: Expected::Holds,
             },
             Scenario {
                 name: "a_partitioned_server_rejoins",
                 what: "A follower that was cut off asks whether anybody would vote for it, before it disturbs anybody.",
-                setup: "asks=n1@1500&lasts=4000&delay=5-5&faults=cut:n3@1600+1500",
+                setup: "asks=n1@1500&lasts=4000&delay=5-5&faults=cut:n2@1600+1500",
                 expected: Expected::Holds,
             },
             Scenario {
