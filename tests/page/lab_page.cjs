@@ -118,6 +118,52 @@ async function main(home) {
   console.log(`        ${steps} steps scroll at ${moved.frames.toFixed(0)} frames a second`);
   holds("ten thousand steps are drawn and scrolled", steps >= 10000 && moved.top > 10000);
 
+  // A claim that breaks is told with what it promises, in the diagram too.
+  await page.goto(`${home}#redlock`);
+  await page.click("button.scenario >> text=a client stands still");
+  await page.waitForFunction(() => document.querySelector("#verdict.broken")?.innerText.includes("exclusion"));
+  await page.waitForFunction(() => document.querySelector("#diagram").contentDocument?.querySelector(".banner"));
+  holds("the diagram says which claim broke, and what it promises",
+    (await diagram().locator(".banner strong").innerText()) === "✗ exclusion was broken: No two nodes are inside at the same time.");
+  holds("the diagram has a page of its own", (await page.locator("#alone a").getAttribute("href")).startsWith("/diagram?row=redlock"));
+
+  // The book.
+  const summary = page.locator("#book summary");
+  await page.waitForFunction(() => document.querySelector("#book summary").innerText.includes("Who may act"));
+  await summary.focus();
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => {
+    const figures = [...document.querySelectorAll("#book img")];
+    return figures.length > 0 && figures.every((figure) => figure.naturalWidth > 0);
+  });
+  await picture("book");
+  holds("the book's words on a protocol are there, with their figures", (await page.locator("#book h2").count()) > 0);
+  await page.click("#book .open a >> nth=-1");
+  await page.waitForFunction(() => location.hash.startsWith("#redlock?") && location.hash.includes("pause:n4@25"));
+  holds("a figure's run is a link away", true);
+  await page.goto(`${home}book/consensus`);
+  holds("a chapter can be read as a whole", (await page.locator("main img").count()) > 5);
+  await picture("chapter");
+
+  await page.goto(`${home}#paxso`);
+  await page.waitForFunction(() => /did you mean paxos/.test(document.querySelector("#unknown").innerText));
+  holds("an unknown protocol in the address suggests the nearest", true);
+
+  // A narrow window, in the dark.
+  const phone = await browser.newContext({ viewport: { width: 420, height: 900 }, colorScheme: "dark" });
+  const narrow = await phone.newPage();
+  listen(narrow);
+  for (const place of ["", "#raft", "book/clock"]) {
+    await narrow.goto(home + place);
+    await narrow.waitForSelector(place === "" ? "a.row" : place === "#raft" ? "#verdict.held" : "main img");
+    if (place === "#raft") await narrow.frameLocator("#diagram").locator("#canvas").waitFor();
+    const wide = await narrow.evaluate(() => [document, document.querySelector("iframe")?.contentDocument].filter(Boolean)
+      .map((page) => page.documentElement).filter((root) => root.scrollWidth > root.clientWidth).length);
+    if (process.env.PICTURES) await narrow.screenshot({ path: `${process.env.PICTURES}/narrow${place.replace(/\W/g, "_")}.png`, fullPage: true });
+    holds(`a narrow window shows ${place || "the catalogue"} without scrolling sideways`, wide === 0);
+  }
+  await phone.close();
+
   assert.deepEqual(complaints, []);
   holds("the browser has nothing to complain of, and asks nobody else", true);
   await browser.close();

@@ -79,10 +79,11 @@ impl Drawing {
 }
 
 fn write(path: &Path, content: &str) -> Result<String, CliError> {
-    std::fs::write(path, content).map_err(|error| CliError::File {
-        action: "write",
-        path: path.to_owned(),
-        error,
+    std::fs::write(path, content).map_err(|error| {
+        CliError::NotDone(format!(
+            "cannot write {}: {error}; name a file in a directory that is there and may be written",
+            path.display()
+        ))
     })?;
     Ok(format!("The run is drawn in {}\n", path.display()))
 }

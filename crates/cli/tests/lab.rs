@@ -1,5 +1,6 @@
 //! `quorate lab` as a program that somebody else calls.
 
+use std::net::TcpListener;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -102,10 +103,45 @@ fn what_is_asked_wrongly_is_told_with_what_is_right() {
         (&["run", "paxos", "--scenario", "duelling"], "did you mean duelling_proposers?"),
         (&["run", "paxos", "mutant=none"], "there is no mutant none"),
         (&["run", "two_generals", "nodes=3"], "there are two generals"),
+        (&["run", "paxos", "mutant=xyz"], "there are promises_before_durable, "),
+        (&["run", "paxos", "byzantine=2"], "there are seed, nodes, "),
+        (&["run", "paxos", "faults=link:n1.n7@0+5"], "n7 is named, but there are only 3 nodes"),
         (&["explore", "paxos", "--scope", "7"], "there is no number 7"),
+        (&["serve", "--listen", "nowhere"], "such as 127.0.0.1:8640"),
     ] {
         let output = lab(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
         assert!(text(&output.stderr).contains(words), "{arguments:?}: {}", text(&output.stderr));
     }
+}
+
+#[test]
+fn what_cannot_be_done_here_is_told_with_a_way_out() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let at = taken.local_addr().expect("it listens").to_string();
+    for (arguments, words) in [
+        (&["run", "paxos", "--html", "/nowhere/run.html"] as &[&str], "a directory that is there"),
+        (&["serve", "--listen", &at], "takes any free port"),
+    ] {
+        let output = lab(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(words), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_seed_is_an_option_and_a_setting() {
+    let run = |words: &[&str]| text(&lab(&[&["run", "paxos", "--json"], words].concat()).stdout);
+    assert_eq!(run(&["--seed", "5"]), run(&["seed=5"]));
+    assert_ne!(run(&["--seed", "5"]), run(&["--seed", "6"]));
+}
+
+#[test]
+fn a_claim_that_breaks_is_told_with_what_it_promises() {
+    let output = lab(&["run", "redlock", "--scenario", "a_client_stands_still", "--trace"]);
+    let said = text(&output.stdout);
+    assert!(said.contains("BROKEN exclusion: n4 and n5 are both inside"), "{said}");
+    let promise = "No two nodes are inside at the same time.";
+    assert!(said.contains(&format!("PROMISED {promise}")), "{said}");
+    assert!(said.contains(&format!("It promises: {promise}")), "{said}");
 }

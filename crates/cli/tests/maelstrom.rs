@@ -145,6 +145,46 @@ fn answers_that_are_wrong_missing_or_refusals_do_not_hold() {
     }
 }
 
+/// Runs `quorate lab maelstrom` with these arguments.
+fn maelstrom(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["lab", "maelstrom"])
+        .args(arguments)
+        .output()
+        .expect("it runs")
+}
+
+#[test]
+fn our_own_raft_is_linearizable_as_a_program_that_is_killed_with_9() {
+    let data = tempfile::tempdir().expect("there is room");
+    let data_dir = data.path().to_str().expect("the path is text");
+    let quorate = env!("CARGO_BIN_EXE_quorate");
+    let run = ["--bin", quorate, "--workload", "lin-kv", "--nodes", "3", "--seconds", "3"];
+    let faults = ["--rate", "60", "--kill", "--loss", "5", "--duplicates", "5", "--json"];
+    let patience = ["--start-within", "60", "--settle", "60"];
+    let node = ["--", "lab", "node", "raft", "--workload", "lin-kv", "--data-dir", data_dir];
+    let output = maelstrom(&[&run[..], &faults, &patience, &node].concat());
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(report["verdict"], "held", "{said}");
+    assert!(report["kills"].as_u64() > Some(0), "{said}");
+    assert!(report["requests"]["write"]["answered"].as_u64() > Some(0), "{said}");
+    assert!(data.path().join("n1").is_dir() && data.path().join("n3").is_dir());
+}
+
+#[test]
+fn a_protocol_in_memory_is_the_same_run_from_the_same_seed() {
+    let run = ["--protocol", "zab", "--workload", "kafka", "--seconds", "3", "--json"];
+    let faults = ["--loss", "5", "--duplicates", "10", "--partitions", "--kill", "--seed", "3"];
+    let arguments = [&run[..], &faults].concat();
+    let output = maelstrom(&arguments);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(report["verdict"], "held", "{report}");
+    assert!(report["kills"].as_u64() > Some(0), "{report}");
+    assert_eq!(text(&maelstrom(&arguments).stdout), text(&output.stdout));
+}
+
 #[test]
 fn misuse_ends_with_2_and_says_what_is_right() {
     let broken = program("broken.py");
@@ -158,12 +198,11 @@ fn misuse_ends_with_2_and_says_what_is_right() {
         (&["--bin", &broken, "--workload", "echo", "--nodes", "0"], "1..=100"),
         (&["--bin", &broken, "--workload", "echo", "--loss", "101"], "0..=100"),
         (&["--workload", "echo"], "--bin"),
+        (&["--protocol", "rafft", "--workload", "echo"], "did you mean raft?"),
+        (&["--protocol", "gossip", "--workload", "lin-kv"], "lin-kv is served by raft"),
+        (&["--protocol", "raft", "--bin", &broken, "--workload", "echo"], "--protocol"),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_quorate"))
-            .args(["lab", "maelstrom"])
-            .args(arguments)
-            .output()
-            .expect("it runs");
+        let output = maelstrom(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(text(&output.stderr).contains(hint), "{}", text(&output.stderr));
     }

@@ -23,7 +23,7 @@ pub const FAMILIES: &[(Family, &[&dyn Row])] = &[
 pub fn row(name: &str) -> Result<&'static dyn Row, Refusal> {
     rows().find(|row| row.about().name == name).ok_or_else(|| Refusal::Row {
         name: name.to_owned(),
-        hint: nearest(name, rows().map(|row| row.about().name)),
+        hint: nearest(name, rows().map(|row| row.about().name)).without_all(),
     })
 }
 
@@ -61,7 +61,7 @@ mod tests {
         let refused = row("paxso").err().expect("there is no such row");
         assert_eq!(
             refused.to_string(),
-            "there is no protocol paxso; did you mean paxos?; `quorate lab list` shows all"
+            "there is no protocol paxso; `quorate lab list` shows all; did you mean paxos?"
         );
     }
 }

@@ -96,8 +96,8 @@ pub struct Asking<'a> {
 pub struct Scope<E: Exhibit> {
     /// What is explored, in a few words.
     pub what: &'static str,
-    /// The setup: nodes and knobs. Of its faults, a `cut` counts, all the time; and if it names a `crash`, nobody else
-    /// crashes. Delays and times say nothing here.
+    /// The setup: nodes and knobs. Of its faults, a `cut` and a `link` count, all the time; and if it names a `crash`,
+    /// nobody else crashes. Delays and times say nothing here.
     pub setup: &'static str,
     /// How often what is rare may happen.
     pub bounds: Bounds,
@@ -191,6 +191,12 @@ pub trait Exhibit: Sized + Send + Sync + 'static {
 
     /// Within which bounds it is explored. None only if its states have no end, and then its header says so.
     fn scopes() -> Vec<Scope<Self>>;
+
+    /// Whether the protocol keeps the numbers of records. If not, states that differ in nothing but how many were written are
+    /// one, so that a run which writes again and again may come back to where it was.
+    fn counts_records() -> bool {
+        true
+    }
 
     /// What a run measures besides messages and time.
     fn measures(

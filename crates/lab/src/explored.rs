@@ -18,10 +18,8 @@ use crate::setup::Setup;
 pub struct Explorable<E: Exhibit> {
     exhibit: E,
     nodes: Vec<(NodeId, <E::Protocol as Protocol>::Config)>,
-    /// Groups of nodes, each cut off from all others.
-    cuts: Vec<Vec<NodeId>>,
-    /// Who may crash. If empty, everybody.
-    frail: Vec<NodeId>,
+    /// Of the setup, with times that say nothing.
+    faults: Vec<(Duration, Fault)>,
     bounds: Bounds,
     syncs: Syncs,
     timers: Vec<(<E::Protocol as Protocol>::Timer, u8)>,
@@ -33,15 +31,8 @@ impl<E: Exhibit> Explorable<E> {
     fn new(exhibit: E, setup: &Setup, scope: Scope<E>) -> Self {
         let Scope { bounds, timers, syncs, goals, awaited, .. } = scope;
         let nodes = setup.ids().map(|node| (node, exhibit.config(node))).collect();
-        let (mut cuts, mut frail) = (Vec::new(), Vec::new());
-        for (_, fault) in &setup.faults {
-            match fault {
-                Fault::Partition { side, .. } => cuts.push(side.clone()),
-                Fault::Crash { node, .. } => frail.push(*node),
-                _ => {}
-            }
-        }
-        Explorable { exhibit, nodes, cuts, frail, bounds, syncs, timers, goals, awaited }
+        let faults = setup.faults.clone();
+        Explorable { exhibit, nodes, faults, bounds, syncs, timers, goals, awaited }
     }
 }
 
@@ -66,16 +57,29 @@ impl<E: Exhibit> Model for Explorable<E> {
     }
 
     fn are_cut(&self, from: NodeId, to: NodeId) -> bool {
-        self.cuts.iter().any(|side| side.contains(&from) != side.contains(&to))
+        self.faults.iter().any(|(_, fault)| match fault {
+            Fault::Partition { side, .. } => side.contains(&from) != side.contains(&to),
+            Fault::Flap { ends: (a, b), .. } => [(*a, *b), (*b, *a)].contains(&(from, to)),
+            _ => false,
+        })
     }
 
     fn may_crash(&self, node: NodeId) -> bool {
-        self.frail.is_empty() || self.frail.contains(&node)
+        let crash = |(_, fault): &(Duration, Fault)| match fault {
+            Fault::Crash { node, .. } => Some(*node),
+            _ => None,
+        };
+        let mut named = self.faults.iter().filter_map(crash).peekable();
+        named.peek().is_none() || named.any(|it| it == node)
     }
 
     fn copies_max(&self) -> usize {
         let is_endless = self.timers.iter().any(|(_, fires_max)| *fires_max == UNBOUNDED);
         if is_endless { 1 } else { usize::MAX }
+    }
+
+    fn counts_records(&self) -> bool {
+        E::counts_records()
     }
 
     fn timers(&self) -> &[(<E::Protocol as Protocol>::Timer, u8)] {
@@ -149,6 +153,9 @@ pub struct Shortest {
     pub log: StepLog,
 }
 
+/// The states among which a run is looked for that breaks what must break. It is to be found, not all of what else there is.
+const BOUNDARY_STATES: u64 = 500_000;
+
 /// Explores an exhibit within a scope.
 pub(crate) fn run<E: Exhibit>(
     exhibit: E,
@@ -160,6 +167,10 @@ pub(crate) fn run<E: Exhibit>(
 ) -> Found {
     let (what, is_symmetric, breaks) = (scope.what, scope.is_symmetric, scope.breaks);
     let model = Explorable::new(exhibit, setup, scope);
+    let states_max = match breaks {
+        None => states_max,
+        Some(_) => Some(states_max.map_or(BOUNDARY_STATES, |most| most.min(BOUNDARY_STATES))),
+    };
     let options = Options { threads, is_symmetric, depth_max: None, states_max };
     let began = std::time::Instant::now();
     let report = explore(&model, &options, go_on);

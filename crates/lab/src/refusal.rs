@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// There is no such row.
-    #[error("there is no protocol {name}{hint}; `quorate lab list` shows all")]
+    #[error("there is no protocol {name}; `quorate lab list` shows all{hint}")]
     Row {
         /// The name.
         name: String,
@@ -90,7 +90,9 @@ pub enum Refusal {
     #[error("{0}")]
     Bound(String),
     /// There is nothing to explore of this row within such a scope.
-    #[error("{row} has {count} explorations; there is no number {wanted}")]
+    #[error(
+        "there is no number {wanted} among the explorations of {row}: they are counted from 1 to {count}"
+    )]
     Scope {
         /// The row.
         row: &'static str,
@@ -101,22 +103,51 @@ pub enum Refusal {
     },
 }
 
-/// The name that somebody may have meant.
+/// What somebody may have meant: the name that is most like the one that was given, or else all that there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hint(Option<String>);
+pub struct Hint {
+    nearest: Option<String>,
+    all: Vec<String>,
+}
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(name) => write!(f, "; did you mean {name}?"),
-            None => Ok(()),
+        match (&self.nearest, self.all.is_empty()) {
+            (Some(name), _) => write!(f, "; did you mean {name}?"),
+            (None, false) => write!(f, "; there are {}", self.all.join(", ")),
+            (None, true) => Ok(()),
         }
     }
 }
 
-/// The known name that is most like the one that was given, if any is like it at all.
+impl Hint {
+    /// This hint for who is told elsewhere what there is.
+    pub(crate) fn without_all(self) -> Self {
+        Hint { all: Vec::new(), ..self }
+    }
+}
+
+/// The known name that is most like the one that was given, if any is like it at all, and all that are known.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Hint {
-    let rated = known.into_iter().map(|known| (strsim::jaro_winkler(name, known), known));
+    let all: Vec<&str> = known.into_iter().collect();
+    let rated = all.iter().map(|known| (strsim::jaro_winkler(name, known), *known));
     let best = rated.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(rating, _)| *rating > 0.7);
-    Hint(best.map(|(_, known)| known.to_owned()))
+    Hint {
+        nearest: best.map(|(_, known)| known.to_owned()),
+        all: all.into_iter().map(str::to_owned).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_the_nearest_name_or_all_of_them() {
+        let known = ["loss", "nodes"];
+        assert_eq!(nearest("los", known).to_string(), "; did you mean loss?");
+        assert_eq!(nearest("", known).to_string(), "; there are loss, nodes");
+        assert_eq!(nearest("x", known).without_all().to_string(), "");
+        assert_eq!(nearest("x", []).to_string(), "");
+    }
 }

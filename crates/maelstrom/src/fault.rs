@@ -65,6 +65,12 @@ pub enum Complaint {
         /// Its exit status, in words.
         how: String,
     },
+    /// It was killed, and cannot be started again.
+    #[error("was killed as you asked, and then could not be started again: {why}")]
+    Gone {
+        /// Why not.
+        why: String,
+    },
     /// It wrote what is no message.
     #[error(
         "wrote a line that is no message: {why}. Only messages may go to the standard output; what is for people goes to the standard error"

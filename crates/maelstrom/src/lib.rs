@@ -14,8 +14,8 @@
 //! in every run ([`network`]). How messages of several nodes interleave is the program's and the machine's doing. A
 //! seed that found a bug finds it again often, not always.
 //!
-//! Nodes that live in memory have a virtual clock, and then the same seed gives the same run ([`nodes`] has the seam, the
-//! crate's tests use it).
+//! Nodes that live in memory have a virtual clock, and then the same seed gives the same run ([`nodes`] has the seam; the
+//! crate `quorate-maelstrom-nodes` plays protocols of the catalogue behind it).
 //!
 //! No verdict depends on the machine's speed: an answer that comes late is in doubt, and never wrong; and what must hold
 //! in the end is looked for again and again, for as long as [`Options::settle`] says.
@@ -29,7 +29,7 @@
 //! | `network` | the fate of a message |
 //! | `services` | `lin-kv`, `seq-kv`, `lww-kv`, `lin-tso` |
 //! | `workload/` | what clients ask, and how that is said in messages |
-//! | `run` | one run from `init` to the verdict |
+//! | `run`, `run/` | one run from `init` to the verdict: how it begins, what clients do |
 //! | `history`, `judge/` | what was seen, and what is wrong with it |
 //! | `fault`, `report` | what a bad program is told; what came of a run |
 //!
@@ -41,7 +41,7 @@
 //!
 //! Clients sit beside their nodes: what they say is neither delayed nor lost. A write to `seq-kv` goes to the present
 //! ([`services`]). The network heals before final reads. A node that writes in another's name, or to nobody, ends the
-//! run. Not there: duplicated messages, killed or paused nodes.
+//! run. Nodes may be killed, without a word, and then need to have kept what they must not forget. Not there: paused nodes.
 //!
 //! # Three files to open first
 //!

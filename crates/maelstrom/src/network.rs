@@ -1,9 +1,9 @@
 //! The network between nodes and services: what becomes of each message, from the seed.
 //!
-//! Each directed link has a stream of chance of its own, from which every message takes two draws whatever happens
+//! Each directed link has a stream of chance of its own, from which every message takes as many draws whatever happens
 //! to it: the k-th message from `n1` to `n2` is lost, or takes so long, in every run of a seed, however the others
 //! behave. Partitions are drawn ahead, as spans of time since the faults began. Messages of one link may overtake
-//! each other. Nothing arrives twice. Clients sit beside their nodes: their links are no part of this.
+//! each other, and some arrive twice if that is asked for. Clients sit beside their nodes: their links are no part of this.
 //!
 //! A partition cuts nodes from nodes. Services can be reached from both sides, but what is said to them is delayed and
 //! lost as everything else.
@@ -23,6 +23,8 @@ pub struct NetworkMix {
     pub loss: Ppm,
     /// How long a message takes on the average; each takes from nothing to twice as long.
     pub latency: Duration,
+    /// How often a message that arrives does so twice.
+    pub duplicates: Ppm,
     /// Whether partitions come and go.
     pub has_partitions: bool,
 }
@@ -34,6 +36,8 @@ pub enum Fate {
     Arrives {
         /// So much later.
         after: Duration,
+        /// And once more, so much later.
+        again: Option<Duration>,
     },
     /// It is lost by chance.
     Lost,
@@ -68,6 +72,10 @@ pub struct Tally {
     pub lost: u64,
     /// Of these, stopped by a partition.
     pub cut: u64,
+    /// Of these, delivered twice.
+    pub duplicated: u64,
+    /// Of these, come to a node that was not there to hear them.
+    pub unheard: u64,
 }
 
 /// The links, and what is wrong with them.
@@ -133,7 +141,15 @@ impl Network {
         let purpose = || PURPOSE_LINKS | place(from) << 20 | place(to);
         let rng = self.links.entry((from, to)).or_insert_with(|| Rng::for_purpose(seed, purpose()));
         let is_unlucky = rng.below(1_000_000) < u64::from(self.mix.loss.0);
-        let after = rng.duration(&(Duration::ZERO..self.mix.latency * 2));
+        let latency = Duration::ZERO..self.mix.latency * 2;
+        let after = rng.duration(&latency);
+        let again = match self.mix.duplicates {
+            Ppm::NEVER => None,
+            often => {
+                let (draw, after) = (rng.below(1_000_000), rng.duration(&latency));
+                (draw < u64::from(often.0)).then_some(after)
+            }
+        };
         let is_cut = match (from, to, self.faults_began) {
             (Address::Node(from), Address::Node(to), Some(began)) => {
                 let at = now.saturating_sub(began);
@@ -144,7 +160,7 @@ impl Network {
         self.tally.sent += 1;
         // A node that speaks to itself doesn't go through the network's wires.
         if self.is_healed || from == to {
-            return Fate::Arrives { after };
+            return Fate::Arrives { after, again: None };
         }
         if is_cut {
             self.tally.cut += 1;
@@ -154,7 +170,13 @@ impl Network {
             self.tally.lost += 1;
             return Fate::Lost;
         }
-        Fate::Arrives { after }
+        self.tally.duplicated += u64::from(again.is_some());
+        Fate::Arrives { after, again }
+    }
+
+    /// A message has come to a node that is not there to hear it.
+    pub fn unheard(&mut self) {
+        self.tally.unheard += 1;
     }
 }
 
@@ -203,6 +225,7 @@ mod tests {
         let mix = NetworkMix {
             loss: Ppm::percent(30),
             latency: Duration::from_millis(10),
+            duplicates: Ppm::percent(10),
             has_partitions,
         };
         Network::new(seed, mix, 5, Duration::from_secs(10))
@@ -225,17 +248,19 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_lost_as_was_asked_for_until_the_network_heals() {
+    fn as_many_are_lost_or_come_twice_as_was_asked_for_until_the_network_heals() {
         let mut network = network(1, false);
         for _ in 0..10_000 {
             network.send(A, B, Duration::ZERO);
         }
         let lost = network.tally().lost;
         assert!((2_800..3_200).contains(&lost), "{lost} of 10000 at 30 %");
+        let twice = network.tally().duplicated;
+        assert!((600..800).contains(&twice), "{twice} of the 7000 that arrive, at 10 %");
         network.heal();
         for _ in 0..100 {
-            let Fate::Arrives { after } = network.send(A, B, Duration::ZERO) else {
-                panic!("lost")
+            let Fate::Arrives { after, again: None } = network.send(A, B, Duration::ZERO) else {
+                panic!("lost, or sent twice")
             };
             assert!(after < Duration::from_millis(20));
         }

@@ -4,16 +4,15 @@
 //! are programs with pipes and a real clock. The tests of this crate play nodes in memory, with a clock that jumps to
 //! whatever is next: then the whole run is a function of its seed.
 //!
-//! A protocol of the catalogue can be run as a node here in the same way: implement [`Nodes`] over one
-//! `quorate_core::Host` a node. [`Nodes::deliver`] turns the body into an input of the protocol, its `Send` effects
-//! become lines of [`Said::Line`], its timers are what [`Nodes::hear`] lets pass before `until`. Nothing in the run, the
-//! network or the judges has to know.
+//! The crate `quorate-maelstrom-nodes` implements it over the protocols of the catalogue, with one `quorate_core::Host` a
+//! node. Nothing in the run, the network or the judges knows.
 //!
 //! [`Processes`]: crate::process::Processes
 
 use std::time::Duration;
 
 use crate::address::NodeIndex;
+use crate::fault::StartError;
 use crate::message::Message;
 
 /// What a node did.
@@ -35,6 +34,12 @@ pub trait Nodes {
 
     /// Waits until a node has said something, but no longer than until the time `until`.
     fn hear(&mut self, until: Duration) -> Option<(NodeIndex, Said)>;
+
+    /// Kills a node, as losing power would: it does nothing more, and what it said that was not heard yet never is.
+    fn kill(&mut self, node: NodeIndex);
+
+    /// Starts a node again that was killed. What it finds is what it had made durable.
+    fn start_again(&mut self, node: NodeIndex) -> Result<(), StartError>;
 
     /// The last lines that a node wrote for people. It is stopped for that.
     fn last_words(&mut self, node: NodeIndex) -> Vec<String>;

@@ -1,14 +1,15 @@
 //! Nodes that are programs: one process each, lines over pipes, a real clock.
 //!
 //! Four threads serve a node: one writes to it, so that a node that doesn't read holds up nobody; one each reads what
-//! it says and what it complains about; and the run's own thread decides. A process is killed when the run is over.
+//! it says and what it complains about; and the run's own thread decides. A process is killed when the run is over, and
+//! before if the run wants that; what such a one said and nobody has heard yet is dropped, as a lost message would be.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,6 +42,8 @@ enum Heard {
 }
 
 struct Process {
+    /// Which of all that were ever started this is.
+    start: u64,
     child: Child,
     to_write: Sender<String>,
     last_words: Arc<Mutex<VecDeque<String>>>,
@@ -50,8 +53,11 @@ struct Process {
 
 /// The nodes of a cluster, each a process.
 pub struct Processes {
+    program: Program,
     nodes: Vec<Process>,
-    heard: Receiver<(NodeIndex, Heard)>,
+    starts: u64,
+    say: Sender<(NodeIndex, u64, Heard)>,
+    heard: Receiver<(NodeIndex, u64, Heard)>,
     began: Instant,
     messages: Option<BufWriter<File>>,
 }
@@ -68,12 +74,29 @@ impl Processes {
             None => None,
         };
         let (say, heard) = channel();
-        let mut processes = Processes { nodes: Vec::new(), heard, began: Instant::now(), messages };
+        let mut processes = Processes {
+            program: program.clone(),
+            nodes: Vec::new(),
+            starts: 0,
+            say,
+            heard,
+            began: Instant::now(),
+            messages,
+        };
         for node in NodeIndex::all(count) {
+            if let Some(directory) = &program.logs {
+                create(&directory.join(format!("{node}.log")))?;
+            }
             // Those that are started already are killed if this one can't be.
-            processes.nodes.push(Process::start(program, node, say.clone())?);
+            let process = processes.start_one(node)?;
+            processes.nodes.push(process);
         }
         Ok(processes)
+    }
+
+    fn start_one(&mut self, node: NodeIndex) -> Result<Process, StartError> {
+        self.starts += 1;
+        Process::start(&self.program, node, self.starts, self.say.clone())
     }
 
     fn log(&mut self, line: &str) {
@@ -104,10 +127,11 @@ impl Process {
     fn start(
         program: &Program,
         node: NodeIndex,
-        say: Sender<(NodeIndex, Heard)>,
+        start: u64,
+        say: Sender<(NodeIndex, u64, Heard)>,
     ) -> Result<Self, StartError> {
         let mut log = match &program.logs {
-            Some(directory) => Some(create(&directory.join(format!("{node}.log")))?),
+            Some(directory) => Some(append(&directory.join(format!("{node}.log")))?),
             None => None,
         };
         let mut child = Command::new(&program.path)
@@ -123,7 +147,7 @@ impl Process {
         let (to_write, written) = channel::<String>();
         let last_words = Arc::new(Mutex::new(VecDeque::new()));
         let (end_complaints, complaints_end) = channel::<()>();
-        let process = Process { child, to_write, last_words, complaints_end };
+        let process = Process { start, child, to_write, last_words, complaints_end };
 
         spawn(move || {
             for mut line in written {
@@ -135,8 +159,8 @@ impl Process {
             }
         })?;
         spawn(move || {
-            each_line(stdout, |line| say.send((node, Heard::Line(line))).is_ok());
-            let _ = say.send((node, Heard::Closed));
+            each_line(stdout, |line| say.send((node, start, Heard::Line(line))).is_ok());
+            let _ = say.send((node, start, Heard::Closed));
         })?;
         let words = Arc::clone(&process.last_words);
         spawn(move || {
@@ -177,20 +201,35 @@ impl Nodes for Processes {
     }
 
     fn hear(&mut self, until: Duration) -> Option<(NodeIndex, Said)> {
-        let wait = until.saturating_sub(self.began.elapsed());
-        match self.heard.recv_timeout(wait) {
-            Ok((node, Heard::Line(line))) => {
-                self.log(&line);
-                Some((node, Said::Line(line)))
+        loop {
+            // Nobody hangs up while we hold an end of it ourselves: an error is that nobody has spoken in time.
+            let wait = until.saturating_sub(self.began.elapsed());
+            let (node, start, heard) = self.heard.recv_timeout(wait).ok()?;
+            if start != self.nodes[usize::from(node.0)].start {
+                continue;
             }
-            Ok((node, Heard::Closed)) => Some((node, self.ended(node))),
-            Err(RecvTimeoutError::Timeout) => None,
-            // All have ended, and the end of each was heard.
-            Err(RecvTimeoutError::Disconnected) => {
-                thread::sleep(wait);
-                None
-            }
+            return Some(match heard {
+                Heard::Line(line) => {
+                    self.log(&line);
+                    (node, Said::Line(line))
+                }
+                Heard::Closed => (node, self.ended(node)),
+            });
         }
+    }
+
+    fn kill(&mut self, node: NodeIndex) {
+        let process = &mut self.nodes[usize::from(node.0)];
+        // What it has said so far has the number of a process that is no more.
+        process.start = 0;
+        // It may have ended by itself.
+        let _ = process.child.kill();
+        let _ = process.child.wait();
+    }
+
+    fn start_again(&mut self, node: NodeIndex) -> Result<(), StartError> {
+        self.nodes[usize::from(node.0)] = self.start_one(node)?;
+        Ok(())
     }
 
     fn last_words(&mut self, node: NodeIndex) -> Vec<String> {
@@ -204,6 +243,12 @@ impl Nodes for Processes {
 
 fn create(path: &Path) -> Result<File, StartError> {
     File::create(path).map_err(|error| StartError::Logs { path: path.to_path_buf(), error })
+}
+
+/// A node that is started again goes on with the log that it had.
+fn append(path: &Path) -> Result<File, StartError> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.map_err(|error| StartError::Logs { path: path.to_path_buf(), error })
 }
 
 fn spawn(body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {

@@ -60,6 +60,8 @@ pub struct Report {
     pub tally: Tally,
     /// How many partitions there were.
     pub partitions: usize,
+    /// How often a node was killed.
+    pub kills: u64,
     /// How long the run took.
     pub took: Duration,
 }
@@ -137,8 +139,15 @@ impl Report {
             "undecided": undecided,
             "requests": requests,
             "errors": errors,
-            "messages": { "sent": self.tally.sent, "lost": self.tally.lost, "cut": self.tally.cut },
+            "messages": {
+                "sent": self.tally.sent,
+                "lost": self.tally.lost,
+                "cut": self.tally.cut,
+                "duplicated": self.tally.duplicated,
+                "unheard": self.tally.unheard,
+            },
             "partitions": self.partitions,
+            "kills": self.kills,
             "seconds": self.took.as_secs_f64(),
         })
     }
@@ -174,18 +183,30 @@ impl fmt::Display for Report {
                 if text.is_empty() { String::new() } else { format!(", the first: {text}") };
             writeln!(f, "error {code} ({name}), {count} times{first}")?;
         }
-        let Tally { sent, lost, cut } = self.tally;
-        writeln!(
+        let Tally { sent, lost, cut, duplicated, unheard } = self.tally;
+        write!(
             f,
             "{:24} {sent:6} sent  {lost:6} lost     {cut:6} cut off",
             "messages among nodes"
         )?;
+        if duplicated > 0 {
+            write!(f, " {duplicated:6} twice")?;
+        }
+        if unheard > 0 {
+            write!(f, " {unheard:6} to killed nodes")?;
+        }
+        writeln!(f)?;
         let (nodes, seed, seconds) = (self.nodes, self.seed, self.took.as_secs_f64());
         let partitions = self.partitions;
         let nodes = if nodes == 1 { "1 node".into() } else { format!("{nodes} nodes") };
         let partitions =
             if partitions == 1 { "1 partition".into() } else { format!("{partitions} partitions") };
-        writeln!(f, "{nodes}, {partitions}, seed {seed}, {seconds:.1} s")
+        let kills = match self.kills {
+            0 => String::new(),
+            1 => ", 1 node killed".into(),
+            kills => format!(", {kills} nodes killed"),
+        };
+        writeln!(f, "{nodes}, {partitions}{kills}, seed {seed}, {seconds:.1} s")
     }
 }
 

@@ -10,17 +10,20 @@
 //! Everything happens on one thread, in the order of one clock ([`Nodes::now`]): `Run::turn` does what is due, or
 //! listens until something is.
 
+mod clients;
+mod kills;
+mod set_up;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_sim::Rng;
-use serde_json::{Value, json};
 
 use crate::address::{Address, ClientNumber, NodeIndex, Service};
 use crate::fault::{Complaint, NodeFault};
-use crate::history::{Findings, Op, Outcome};
+use crate::history::{Findings, Op};
 use crate::judge::dependencies::Consistency;
-use crate::message::{Body, ErrorCode, Message, body, type_of};
+use crate::message::Message;
 use crate::network::{Fate, Network, NetworkMix};
 use crate::nodes::{Nodes, Said};
 use crate::report::{Kind, Report, Verdict};
@@ -33,6 +36,8 @@ use crate::workload::set::Set;
 use crate::workload::txn::{ListAppend, RwRegister};
 use crate::workload::unique_ids::UniqueIds;
 use crate::workload::{Numbers, Script, Workload};
+
+use set_up::Introduction;
 
 /// How many clients sit beside each node. Two, so that requests to one node overlap.
 const CLIENTS_PER_NODE: u64 = 2;
@@ -62,6 +67,8 @@ pub struct Options {
     pub rate: f64,
     /// The network.
     pub network: NetworkMix,
+    /// Whether nodes are killed now and then, and started again.
+    pub has_kills: bool,
     /// What all chance comes from.
     pub seed: u64,
     /// How long a client waits for an answer.
@@ -91,6 +98,7 @@ pub fn run(options: &Options, nodes: &mut impl Nodes) -> Report {
 }
 
 /// What is going to happen.
+#[derive(Clone)]
 enum Due {
     /// A message comes to a node.
     Arrives(NodeIndex, Message),
@@ -100,6 +108,12 @@ enum Due {
     Asks(usize),
     /// That request is given up if it is still open.
     GivesUp(usize),
+    /// A node is killed.
+    Dies(NodeIndex),
+    /// A node that was killed is started again.
+    Returns(NodeIndex),
+    /// A node should have answered that message, which begins its run.
+    Overdue(NodeIndex, u64),
 }
 
 /// A client in its place beside a node.
@@ -123,9 +137,12 @@ struct Run<'r, N, S: Script> {
     ops: Vec<Op<S::Request, S::Answer>>,
     due: BTreeMap<(Duration, u64), Due>,
     next_due: u64,
-    /// Those who have not answered what begins a run.
-    setting_up: BTreeSet<NodeIndex>,
-    set_up_request: &'static str,
+    /// What those who have not answered it yet were asked to begin with.
+    introductions: BTreeMap<NodeIndex, Introduction>,
+    next_introduction: u64,
+    /// Those who are killed, or not introduced again since.
+    down: BTreeSet<NodeIndex>,
+    kills: u64,
     requests_end: Duration,
     kinds: BTreeMap<String, Kind>,
     refusals: BTreeMap<u64, (u64, String)>,
@@ -157,8 +174,10 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
             ops: Vec::new(),
             due: BTreeMap::new(),
             next_due: 0,
-            setting_up: BTreeSet::new(),
-            set_up_request: "init",
+            introductions: BTreeMap::new(),
+            next_introduction: 1,
+            down: BTreeSet::new(),
+            kills: 0,
             requests_end: Duration::ZERO,
             kinds: BTreeMap::new(),
             refusals: BTreeMap::new(),
@@ -180,6 +199,7 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
             refusals: self.refusals,
             tally: self.network.tally(),
             partitions: self.network.partitions().len(),
+            kills: self.kills,
             took: self.nodes.now().saturating_sub(began),
         }
     }
@@ -189,6 +209,7 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
         let now = self.nodes.now();
         self.network.begin_faults(now);
         self.requests_end = now + self.options.requests_last;
+        self.plan_kills(now);
         for place in 0..self.clients.len() {
             self.ask_later(place, now);
         }
@@ -196,50 +217,9 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
             self.turn(self.requests_end)?;
         }
         self.await_answers()?;
+        self.await_the_killed()?;
         self.network.heal();
         self.read_finally()
-    }
-
-    /// Introduces the nodes to each other.
-    fn set_up(&mut self) -> Result<(), NodeFault> {
-        let count = self.options.nodes;
-        let ids: Vec<String> = NodeIndex::all(count).map(|node| node.to_string()).collect();
-        self.ask_all("init", |node| json!({ "node_id": node.to_string(), "node_ids": ids }))?;
-        if S::HAS_TOPOLOGY {
-            let neighbours: Body = NodeIndex::all(count)
-                .map(|node| (node.to_string(), json!(neighbours(node, count))))
-                .collect();
-            self.ask_all("topology", |_| json!({ "topology": neighbours }))?;
-        }
-        Ok(())
-    }
-
-    fn ask_all(
-        &mut self,
-        request: &'static str,
-        fields: impl Fn(NodeIndex) -> Value,
-    ) -> Result<(), NodeFault> {
-        self.set_up_request = request;
-        self.setting_up = NodeIndex::all(self.options.nodes).collect();
-        let deadline = self.nodes.now() + self.options.start_within;
-        for node in NodeIndex::all(self.options.nodes) {
-            let mut body = body(request, fields(node));
-            body.insert("msg_id".into(), self.set_up_msg_id().into());
-            let message = Message { src: SET_UP.to_string(), dest: node.to_string(), body };
-            self.nodes.deliver(node, &message);
-        }
-        while let Some(&silent) = self.setting_up.first() {
-            if self.nodes.now() >= deadline {
-                let within = self.options.start_within;
-                return Err(self.fault(silent, Complaint::Silent { request, within }, None));
-            }
-            self.turn(deadline)?;
-        }
-        Ok(())
-    }
-
-    fn set_up_msg_id(&self) -> u64 {
-        if self.set_up_request == "init" { 1 } else { 2 }
     }
 
     /// Does the next thing that is due; if there is none, listens until there is, or somebody speaks, or it is `until`.
@@ -249,10 +229,14 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
             && entry.key().0 <= now
         {
             match entry.remove() {
+                Due::Arrives(node, _) if self.down.contains(&node) => self.network.unheard(),
                 Due::Arrives(node, message) => self.nodes.deliver(node, &message),
                 Due::Served(service, node, message) => self.serve(service, node, &message, now),
                 Due::Asks(place) => self.ask_next(place, now),
                 Due::GivesUp(op) => self.give_up(op, now),
+                Due::Dies(node) => self.kill(node, now),
+                Due::Returns(node) => self.start_again(node)?,
+                Due::Overdue(node, msg_id) => self.find_silent(node, msg_id)?,
             }
             // It may have been what the caller waits for.
             return Ok(());
@@ -312,7 +296,10 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
     }
 
     fn send(&mut self, from: Address, to: Address, now: Duration, due: Due) {
-        if let Fate::Arrives { after } = self.network.send(from, to, now) {
+        if let Fate::Arrives { after, again } = self.network.send(from, to, now) {
+            if let Some(again) = again {
+                self.later(now + again, due.clone());
+            }
             self.later(now + after, due);
         }
     }
@@ -326,135 +313,6 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
         let message = Message { src, dest: node.to_string(), body: answer };
         let (from, to) = (Address::Service(service), Address::Node(node));
         self.send(from, to, now, Due::Arrives(node, message));
-    }
-
-    fn hear_set_up(&mut self, node: NodeIndex, body: &Body, line: &str) -> Result<(), NodeFault> {
-        if body.get("in_reply_to").and_then(Value::as_u64) != Some(self.set_up_msg_id())
-            || !self.setting_up.contains(&node)
-        {
-            // It answers twice, or says something that nobody asked for.
-            return Ok(());
-        }
-        let request = self.set_up_request;
-        if type_of(body) != format!("{request}_ok") {
-            let answer = Value::Object(body.clone()).to_string();
-            return Err(self.fault(node, Complaint::Refused { request, answer }, Some(line)));
-        }
-        self.setting_up.remove(&node);
-        Ok(())
-    }
-
-    /// A node has written to a client.
-    fn hear_answer(
-        &mut self,
-        client: ClientNumber,
-        node: NodeIndex,
-        body: &Body,
-        line: &str,
-        now: Duration,
-    ) -> Result<(), NodeFault> {
-        let place = self.clients.iter().position(|known| known.number == client);
-        // Whoever has gone on under another number takes no answers any more.
-        let Some(place) = place else { return Ok(()) };
-        let Some((op, msg_id)) = self.clients[place].open else { return Ok(()) };
-        let request = self.ops[op].request.clone();
-        let kind = type_of(&S::encode(&request)).to_string();
-        let answered = match body.get("in_reply_to") {
-            Some(to) if to.as_u64() == Some(msg_id) => understood::<S>(&request, &kind, body),
-            // Of an earlier request, once more.
-            Some(Value::Number(_)) => return Ok(()),
-            Some(other) => Err(format!("its in_reply_to is {other}, not the msg_id of a request")),
-            None => Err("it has no in_reply_to, so nobody knows what it answers".into()),
-        };
-        let outcome = match answered {
-            Ok(Understood::Answer(answer)) => Outcome::Answered { answer, at: now },
-            Ok(Understood::Refusal { code, text }) => {
-                let refusals = self.refusals.entry(code).or_insert((0, text));
-                refusals.0 += 1;
-                match ErrorCode::of(code).is_some_and(ErrorCode::is_definite) {
-                    true => Outcome::Refused,
-                    false => Outcome::Unknown,
-                }
-            }
-            Err(why) => {
-                let complaint = Complaint::WrongAnswer { request: kind, why };
-                return Err(self.fault(node, complaint, Some(line)));
-            }
-        };
-        self.settle(place, op, outcome, now);
-        Ok(())
-    }
-
-    fn settle(&mut self, place: usize, op: usize, outcome: Outcome<S::Answer>, now: Duration) {
-        let kind = type_of(&S::encode(&self.ops[op].request)).to_string();
-        let counted = self.kinds.entry(kind).or_default();
-        match &outcome {
-            Outcome::Answered { .. } => counted.answered += 1,
-            Outcome::Refused => counted.refused += 1,
-            Outcome::Unknown => counted.in_doubt += 1,
-        }
-        let client = &mut self.clients[place];
-        client.open = None;
-        match &outcome {
-            Outcome::Answered { answer, .. } => client.script.learn(&self.ops[op].request, answer),
-            Outcome::Refused => {}
-            Outcome::Unknown => {
-                client.number = ClientNumber(self.next_client);
-                self.next_client += 1;
-            }
-        }
-        self.ops[op].outcome = outcome;
-        if now < self.requests_end {
-            self.ask_later(place, now);
-        }
-    }
-
-    /// Lets a client ask after a while such that all together ask as often as they should.
-    fn ask_later(&mut self, place: usize, now: Duration) {
-        let mean = Duration::from_secs_f64(self.clients.len() as f64 / self.options.rate);
-        let after = self.clients[place].pace.duration(&(Duration::ZERO..mean * 2));
-        self.later(now + after, Due::Asks(place));
-    }
-
-    fn ask_next(&mut self, place: usize, now: Duration) {
-        if now < self.requests_end {
-            let request = self.clients[place].script.draw();
-            self.ask(place, request, false);
-        }
-    }
-
-    fn ask(&mut self, place: usize, request: S::Request, is_final: bool) {
-        // The time is noted before the request can arrive.
-        let invoked = self.nodes.now();
-        let client = &mut self.clients[place];
-        let mut body = S::encode(&request);
-        self.kinds.entry(type_of(&body).to_string()).or_default().asked += 1;
-        body.insert("msg_id".into(), client.next_msg_id.into());
-        let op = self.ops.len();
-        client.open = Some((op, client.next_msg_id));
-        client.next_msg_id += 1;
-        let (number, node) = (client.number, client.node);
-        let outcome = Outcome::Unknown;
-        self.ops.push(Op { client: number, node, request, invoked, is_final, outcome });
-        self.later(invoked + self.options.timeout, Due::GivesUp(op));
-        let message = Message { src: number.to_string(), dest: node.to_string(), body };
-        self.nodes.deliver(node, &message);
-    }
-
-    fn give_up(&mut self, op: usize, now: Duration) {
-        let place =
-            self.clients.iter().position(|client| client.open.is_some_and(|open| open.0 == op));
-        if let Some(place) = place {
-            self.settle(place, op, Outcome::Unknown, now);
-        }
-    }
-
-    fn await_answers(&mut self) -> Result<(), NodeFault> {
-        // Each is answered or given up in time, so this ends.
-        while self.clients.iter().any(|client| client.open.is_some()) {
-            self.turn(Duration::MAX)?;
-        }
-        Ok(())
     }
 
     /// Reads until all is well, or can't become so, or there was time enough.
@@ -492,68 +350,6 @@ impl<'r, N: Nodes, S: Script> Run<'r, N, S> {
             _ if !found.wrong.is_empty() => Verdict::Broken(found.wrong),
             Some(why) => Verdict::Undecided(why),
             None => Verdict::Held,
-        }
-    }
-}
-
-/// What a body says to a client.
-enum Understood<A> {
-    Answer(A),
-    Refusal { code: u64, text: String },
-}
-
-fn understood<S: Script>(
-    request: &S::Request,
-    kind: &str,
-    body: &Body,
-) -> Result<Understood<S::Answer>, String> {
-    let said = type_of(body);
-    if said == format!("{kind}_ok") {
-        return S::decode(request, body).map(Understood::Answer);
-    }
-    if said != "error" {
-        return Err(format!("its type is `{said}`, not `{kind}_ok` or `error`"));
-    }
-    let code = body.get("code").and_then(Value::as_u64);
-    let code = code.ok_or("it is an error without a number as its `code`")?;
-    let meant = ErrorCode::of(code).and_then(|code| S::decode_error(request, code));
-    let text = body.get("text").and_then(Value::as_str).unwrap_or_default().to_string();
-    Ok(meant.map_or(Understood::Refusal { code, text }, Understood::Answer))
-}
-
-/// A grid: each node has those to its left and right, above and below. Few links, and more than one way.
-fn neighbours(node: NodeIndex, nodes: u16) -> Vec<String> {
-    let width = (1..).find(|width| width * width >= nodes).expect("some square is as large");
-    let (row, column) = (node.0 / width, node.0 % width);
-    NodeIndex::all(nodes)
-        .filter(|other| {
-            let (other_row, other_column) = (other.0 / width, other.0 % width);
-            row.abs_diff(other_row) + column.abs_diff(other_column) == 1
-        })
-        .map(|other| other.to_string())
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_topology_is_a_grid_that_holds_together() {
-        assert_eq!(neighbours(NodeIndex(4), 9), ["n2", "n4", "n6", "n8"]);
-        assert_eq!(neighbours(NodeIndex(0), 1), [""; 0]);
-        for nodes in 2..30 {
-            let mut reached = BTreeSet::from(["n1".to_string()]);
-            let mut open = vec![NodeIndex(0)];
-            while let Some(here) = open.pop() {
-                for name in neighbours(here, nodes) {
-                    let Some(Address::Node(next)) = Address::parse(&name, nodes) else { panic!() };
-                    if reached.insert(name) {
-                        open.push(next);
-                    }
-                }
-            }
-            assert_eq!(reached.len(), usize::from(nodes));
         }
     }
 }

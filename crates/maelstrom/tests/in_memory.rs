@@ -7,7 +7,8 @@ use std::time::Duration;
 use quorate_maelstrom::address::NodeIndex;
 use quorate_maelstrom::message::{Body, Message, body, type_of};
 use quorate_maelstrom::{
-    Complaint, Consistency, NetworkMix, Nodes, Options, Report, Said, Verdict, Workload, run,
+    Complaint, Consistency, NetworkMix, Nodes, Options, Report, Said, StartError, Verdict,
+    Workload, run,
 };
 use quorate_sim::Ppm;
 use serde_json::{Value, json};
@@ -58,6 +59,14 @@ impl<F: FnMut(NodeIndex, &Message) -> Vec<Message>> Nodes for InMemory<F> {
         None
     }
 
+    fn kill(&mut self, node: NodeIndex) {
+        self.said.retain(|_, (speaker, _)| *speaker != node);
+    }
+
+    fn start_again(&mut self, _: NodeIndex) -> Result<(), StartError> {
+        Ok(())
+    }
+
     fn last_words(&mut self, _: NodeIndex) -> Vec<String> {
         vec!["so long".into()]
     }
@@ -72,8 +81,10 @@ fn options(workload: Workload) -> Options {
         network: NetworkMix {
             loss: Ppm::NEVER,
             latency: Duration::from_millis(5),
+            duplicates: Ppm::NEVER,
             has_partitions: false,
         },
+        has_kills: false,
         seed: 1,
         timeout: Duration::from_millis(500),
         start_within: Duration::from_secs(5),
@@ -388,4 +399,68 @@ fn who_never_answers_is_found_silent_and_who_answers_nobody_is_found_out() {
     );
     assert_eq!(anomalies(&report), ["unanswered"], "{report}");
     assert_eq!(report.kinds["echo"].in_doubt, report.kinds["echo"].asked);
+}
+
+/// Each node numbers its ids, with its own name before them; if it forgets, an `init` begins anew.
+fn numbered_ids(options: &Options, forgets: bool) -> Report {
+    let mut given = [0; NODES as usize];
+    let mut nodes = InMemory::new(|node: NodeIndex, message: &Message| {
+        let given = &mut given[usize::from(node.0)];
+        let kind = type_of(&message.body);
+        match kind {
+            "init" if forgets => *given = 0,
+            "generate" => *given += 1,
+            _ => {}
+        }
+        vec![answer(
+            message,
+            body(&format!("{kind}_ok"), json!({ "id": format!("{node}-{given}") })),
+        )]
+    });
+    run(options, &mut nodes)
+}
+
+#[test]
+fn nodes_are_killed_and_come_back_and_who_forgets_then_is_found_out() {
+    // So often that somebody has an answer to come when its node is killed.
+    let options = Options { has_kills: true, rate: 1_000.0, ..options(Workload::UniqueIds) };
+    let report = numbered_ids(&options, false);
+    assert!(report.held(), "{report}");
+    assert!(report.kills > 3 && report.kinds["generate"].in_doubt > 0, "{report}");
+    assert_eq!(numbered_ids(&options, false), report);
+    let report = numbered_ids(&options, true);
+    assert_eq!(anomalies(&report)[0], "duplicate-id", "{report}");
+}
+
+/// Each node adds up what it and the others were asked to add, once for every time that it is told.
+fn told_sums(options: &Options) -> Report {
+    let mut sums = [0; NODES as usize];
+    let mut nodes = InMemory::new(|node: NodeIndex, message: &Message| {
+        let kind = type_of(&message.body);
+        let sum = &mut sums[usize::from(node.0)];
+        *sum += message.body.get("delta").and_then(Value::as_i64).unwrap_or(0);
+        let mut said = Vec::new();
+        if kind == "add" {
+            for other in NodeIndex::all(NODES).filter(|other| *other != node) {
+                let body = body("tell", json!({ "delta": message.body["delta"] }));
+                said.push(Message { src: node.to_string(), dest: other.to_string(), body });
+            }
+        }
+        if kind != "tell" {
+            said.push(answer(message, body(&format!("{kind}_ok"), json!({ "value": *sum }))));
+        }
+        said
+    });
+    run(options, &mut nodes)
+}
+
+#[test]
+fn who_counts_what_it_is_told_twice_adds_up_to_too_much() {
+    let mut options = options(Workload::GCounter);
+    let report = told_sums(&options);
+    assert!(report.held(), "{report}");
+    options.network.duplicates = Ppm::percent(20);
+    let report = told_sums(&options);
+    assert_eq!(anomalies(&report)[0], "wrong-sum", "{report}");
+    assert!(report.tally.duplicated > 0);
 }

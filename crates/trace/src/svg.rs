@@ -17,6 +17,8 @@ const LINE: f64 = 19.0;
 const LABEL_MAX: usize = 60;
 /// The width of a character, for its size; generous, since nobody can measure here.
 const CHARACTER: f64 = 0.58;
+/// As many characters of one width as a line of the heading has room for.
+const MONO_MAX: usize = 155;
 /// Times on the axis keep this distance.
 const TICK: f64 = 26.0;
 
@@ -76,8 +78,10 @@ impl Canvas {
             "" => String::new(),
             command => format!("Run it again: {command}"),
         };
-        for (class, line) in [("", sheet.caption), ("mono", &command), ("faint", &sheet.extent)] {
-            for part in wrapped(line, 165) {
+        for (class, line, most) in
+            [("", sheet.caption, 165), ("mono", &command, MONO_MAX), ("faint", &sheet.extent, 165)]
+        {
+            for part in wrapped(line, most) {
                 y += LINE;
                 let part = escape(&part);
                 self.put(format_args!("<text class=\"{class}\" x=\"20\" y=\"{y}\">{part}</text>"));

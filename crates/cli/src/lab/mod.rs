@@ -6,6 +6,7 @@ mod explore;
 mod list;
 mod maelstrom;
 mod mutants;
+mod node;
 mod plot;
 mod run;
 mod serve;
@@ -20,7 +21,8 @@ use crate::error::CliError;
 #[command(
     after_help = "Examples:\n  quorate lab list\n  quorate lab run paxos loss=30 crashes=2\n  \
 quorate lab run paxos --scenario duelling_proposers --html duel.html\n  quorate lab explore paxos\n  \
-quorate lab mutants paxos\n  quorate lab plot gossip rounds\n  quorate lab serve"
+quorate lab mutants paxos\n  quorate lab plot gossip rounds\n  \
+quorate lab serve\n  quorate lab maelstrom --protocol raft --workload lin-kv --partitions --kill"
 )]
 pub(crate) struct LabArgs {
     #[command(subcommand)]
@@ -36,6 +38,7 @@ enum LabCommand {
     Plot(plot::PlotArgs),
     Serve(serve::ServeArgs),
     Maelstrom(Box<maelstrom::MaelstromArgs>),
+    Node(node::NodeArgs),
 }
 
 /// `quorate lab`
@@ -48,6 +51,7 @@ pub(crate) fn run(args: LabArgs) -> Result<(), CliError> {
         LabCommand::Plot(args) => plot::run(&args),
         LabCommand::Serve(args) => serve::run(&args),
         LabCommand::Maelstrom(args) => maelstrom::run(*args),
+        LabCommand::Node(args) => node::run(&args),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `quorate lab mutants`: every deliberate bug, the claim that catches it, and what that took.
 
 use clap::Args;
-use quorate_lab::{Limits, Mutant, Row, catalogue};
+use quorate_lab::{Limits, Mutant, Refusal, Row, catalogue};
 use serde_json::json;
 
 use crate::error::CliError;
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<(), CliError> {
     let mut not_built_in = None;
     for row in rows {
         if row.about().is_in_production && !cfg!(feature = "mutants") {
-            not_built_in = Some(row.about().name);
+            not_built_in = Some(Refusal::NotBuiltIn(row.about().name));
             continue;
         }
         for mutant in row.about().mutants {
@@ -60,13 +60,13 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<(), CliError> {
         }
     }
     say("");
+    if let Some(refusal) = not_built_in.take_if(|_| args.protocol.is_some()) {
+        return Err(super::misuse(refusal));
+    }
     let missed = hunts.iter().filter(|hunt| hunt.seed.is_none() && hunt.steps.is_none()).count();
     print(&if args.json { as_json(&hunts) } else { as_text(&hunts) })?;
-    if let Some(name) = not_built_in {
-        eprintln!(
-            "The mutants of {name}, which the database runs, are not in this binary: `cargo run --release --features \
-             mutants -- lab mutants {name}` looks for them."
-        );
+    if let Some(refusal) = not_built_in {
+        eprintln!("{refusal}");
     }
     if missed > 0 {
         return Err(CliError::Lab(format!("{missed} of {} mutants were not caught", hunts.len())));

@@ -36,6 +36,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
 
+    /// Run this seed: the same as the setting seed=N
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+
     /// Run these seeds, the last not included, up to the first that breaks a claim
     #[arg(long, value_name = "FROM..TO", value_parser = seed_range)]
     seeds: Option<Range<u64>>,
@@ -66,7 +70,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
         }
     };
     let setup = setup.read(&args.settings.join("&"), row.about()).map_err(super::misuse)?;
-    let mut setup = setup;
+    let mut setup = Setup { seed: args.seed.unwrap_or(setup.seed), ..setup };
     let mut held = 0;
     let began = Instant::now();
     if let Some(seeds) = &args.seeds {
@@ -110,7 +114,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), CliError> {
 /// Whether a claim was broken that the scenario, as it is, cannot keep.
 fn must_break(row: &dyn Row, args: &RunArgs, broken: &Broken) -> bool {
     let scenario = args.scenario.as_ref().and_then(|name| row.scenario(name).ok());
-    let is_as_told = args.settings.is_empty() && args.seeds.is_none();
+    let is_as_told = args.settings.is_empty() && args.seed.is_none() && args.seeds.is_none();
     let must = scenario.map(|scenario| scenario.expected);
     is_as_told && matches!(must, Some(Expected::Breaks(claim)) if claim == broken.claim)
 }

@@ -6,8 +6,10 @@
 //!
 //! Open first: [`answer`], then `serve/lab.js`.
 
+mod book;
+
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -52,9 +54,14 @@ const REQUESTS_MAX: u32 = 10_000;
     after_help = "The page and all that it needs are in this binary; no network is asked for anything."
 )]
 pub(crate) struct ServeArgs {
-    /// Where to listen
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8640")]
+    /// Where to listen; with port 0, at any that is free
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8640", value_parser = address)]
     listen: SocketAddr,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let explain = || "write a host of this machine and a port, such as 127.0.0.1:8640".to_owned();
+    text.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(explain)
 }
 
 /// `quorate lab serve`
@@ -67,7 +74,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CliError> {
     runtime.block_on(async {
         let refused = |error| {
             CliError::NotDone(format!(
-                "cannot listen on {}: {error}; --listen names another address",
+                "cannot listen on {}: {error}; --listen names another address, and --listen 127.0.0.1:0 takes any free port",
                 args.listen
             ))
         };
@@ -194,20 +201,41 @@ fn answer(path: &str, query: &str) -> Answer {
         "/catalogue" => {
             Ok(Answer::json(&json!(catalogue::rows().map(list::as_json).collect::<Vec<_>>())))
         }
+        "/book" => in_the_book(&query),
         "/run" => run_once(&query),
         "/diagram" => diagram(&query),
         "/seeds" => seeds(&query),
         "/explore" => explored(&query),
         "/curve" => curve(&query),
-        _ => {
-            return Answer::refused(
-                StatusCode::NOT_FOUND,
-                "there is nothing at this address; begin at /",
-            );
-        }
+        path => match of_the_book(path) {
+            Some(answer) => Ok(answer),
+            None => {
+                return Answer::refused(
+                    StatusCode::NOT_FOUND,
+                    "there is nothing at this address; begin at /",
+                );
+            }
+        },
     };
     answered
         .unwrap_or_else(|refusal| Answer::refused(StatusCode::BAD_REQUEST, &refusal.to_string()))
+}
+
+/// What the book says of a row.
+fn in_the_book(query: &Query<'_>) -> Result<Answer, Refusal> {
+    let row = query.row()?;
+    let (chapter, text) = book::about(row);
+    let address = format!("/book/{}", row.about().family.name());
+    Ok(Answer::json(&json!({ "chapter": chapter, "address": address, "text": text })))
+}
+
+/// A chapter or a figure of the book.
+fn of_the_book(path: &str) -> Option<Answer> {
+    let name = path.strip_prefix("/book/")?;
+    match name.strip_prefix("figures/") {
+        Some(figure) => book::figure(figure).map(|svg| Answer::of("image/svg+xml", svg)),
+        None => book::chapter(name).map(Answer::html),
+    }
 }
 
 fn run_once(query: &Query<'_>) -> Result<Answer, Refusal> {
@@ -321,6 +349,8 @@ mod tests {
             assert_eq!(status, StatusCode::BAD_REQUEST, "{path}?{query}");
             assert!(refused["error"].as_str().is_some_and(|why| why.contains(words)), "{refused}");
         }
-        assert_eq!(asked("/nothing", "").0, StatusCode::NOT_FOUND);
+        for path in ["/nothing", "/book/nothing", "/book/figures/nothing.svg"] {
+            assert_eq!(asked(path, "").0, StatusCode::NOT_FOUND, "{path}");
+        }
     }
 }

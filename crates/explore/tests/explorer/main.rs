@@ -1,7 +1,6 @@
 //! The explorer on trial: what it must find, what it must find nothing in, and that it always finds the same.
 
 mod coin;
-mod duel;
 mod live;
 mod paxos;
 mod raft;

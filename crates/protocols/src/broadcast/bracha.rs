@@ -1,7 +1,7 @@
 //! Bracha reliable broadcast: one sender; all correct nodes deliver the same value, or none does, whatever liars say.
 //!
 //! Source: Bracha, "Asynchronous Byzantine agreement protocols", 1987 (the broadcast primitive); Cachin, Guerraoui and
-//! Rodrigues, "Introduction to reliable and secure distributed programming", 2011, section 3.11 (authenticated double-echo).
+//! Rodrigues, "Introduction to reliable and secure distributed programming", 2011, algorithm 3.18 (authenticated double-echo).
 //! Model: asynchronous; nobody can speak in another's name; n >= 3f + 1, of whom f are Byzantine: they say what they like.
 //! Safety: agreement, no two correct nodes deliver differently; validity, of a correct sender nothing is delivered but what
 //! it sent.
@@ -249,6 +249,10 @@ impl Protocol for Bracha {
                 node.readies.insert(config.me, value);
             }
             _ => node.echoes.extend(said.echo.map(|value| (config.me, value))),
+        }
+        // The crash may have come between what the sender said and its echo, which all count on.
+        if let (Some(value), false) = (said.initial, config.mutants.has("leaves_out_its_echo")) {
+            node.on_initial(config, value, out);
         }
         node
     }

@@ -1,6 +1,6 @@
 //! Causal broadcast: nobody delivers a parcel before those that its origin had delivered when it sent it.
 //!
-//! Source: Birman, Schiper and Stephenson, "Lightweight causal and atomic group multicast", 1991, section 5.1 (CBCAST).
+//! Source: Birman, Schiper and Stephenson, "Lightweight causal and atomic group multicast", 1991 (CBCAST).
 //! Model: that of reliable broadcast, on which it stands.
 //! Safety: integrity; causal order, if the broadcast of one parcel happened before that of another, everybody delivers them in
 //! that order. It implies FIFO order.
@@ -85,7 +85,7 @@ impl<T: Clone + Debug> CausalBroadcast<T> {
         }
     }
 
-    /// §5.1, step 2: it is the next of its origin, and what its origin had delivered was delivered here.
+    /// The delay rule of CBCAST: it is the next of its origin, and what its origin had delivered was delivered here.
     fn is_due(&self, config: &Config, parcel: &Parcel<Stamped<T>>) -> bool {
         let count = |node: &NodeId| self.vector.0.get(node).copied().unwrap_or(0);
         let Parcel { id, content: Stamped { after, .. } } = parcel;

@@ -1,7 +1,8 @@
 //! FIFO broadcast: what one node broadcasts, everybody delivers in the order in which it did.
 //!
 //! Source: Hadzilacos and Toueg, "A modular approach to fault-tolerant broadcasts and related problems", 1994; Cachin,
-//! Guerraoui and Rodrigues, "Introduction to reliable and secure distributed programming", 2011, section 3.9.
+//! Guerraoui and Rodrigues, "Introduction to reliable and secure distributed programming", 2011, algorithm 3.12
+//! (broadcast with sequence number).
 //! Model: that of reliable broadcast, on which it stands.
 //! Safety: integrity; FIFO order, nobody delivers a parcel before all earlier ones of its origin.
 //! Liveness: agreement. A parcel waits only for earlier ones of its origin, and reliable broadcast brings those.

@@ -6,7 +6,8 @@
 //! spreading", 2000 (the calls of push and pull together).
 //! Model: rounds of a length that all agree on, longer than a call; messages are lost and repeated; everybody knows everybody.
 //! Safety: integrity, what a node knows somebody has started.
-//! Liveness: everyone, in the end all know; log_rounds, with high probability after O(log n) rounds.
+//! Liveness: everyone, in the end all know; log_rounds, with high probability after O(log n) rounds. Both are judged
+//! by seeds: an exploration has chance do its worst.
 //! Departures: a call is a message, and of a pull two; calls of a round are not at one instant.
 //! Omitted: when to stop (section 1.4, complex epidemics): who knows tells for ever; choosing among those whom one happens to
 //! know.

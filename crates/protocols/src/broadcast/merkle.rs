@@ -6,7 +6,8 @@
 //! Model: asynchronous; messages are lost, repeated and reordered; nodes crash and come back with what they had written.
 //! Safety: thrift, no message speaks of more than two places for each key that was ever written.
 //! Liveness: convergence, once nobody writes, all replicas come to be the same; no_loss, with what was written, or something
-//! newer. Needs: messages that arrive if they are sent often enough.
+//! newer. Needs: messages that arrive if they are sent often enough. Judged by seeds: replicas count what they send, without
+//! end.
 //! Departures: a leaf is a key, as in a small range of keys; the hash mixes 64 bits and is no defence against an enemy.
 //! Omitted: keys that come and go, for which leaves would be ranges; deletion, which needs tombstones.
 //! Cost: of replicas that are the same, one hash a round. Else one message a level, and 2d hashes in it at the most if d keys

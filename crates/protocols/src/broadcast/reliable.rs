@@ -1,7 +1,8 @@
 //! Reliable broadcast: what one node delivers, every node delivers, even if its origin dies before it has told all.
 //!
 //! Source: Hadzilacos and Toueg, "A modular approach to fault-tolerant broadcasts and related problems", 1994 (the relay);
-//! Cachin, Guerraoui and Rodrigues, "Introduction to reliable and secure distributed programming", 2011, section 3.3.
+//! Cachin, Guerraoui and Rodrigues, "Introduction to reliable and secure distributed programming", 2011, algorithm 3.3
+//! (eager reliable broadcast).
 //! Model: asynchronous; messages are lost, repeated and reordered; nodes crash and come back with what they had delivered.
 //! Safety: integrity, a parcel is delivered at most once, and only as its origin broadcast it.
 //! Liveness: agreement, what anybody delivers, or was told to broadcast, everybody delivers. Needs: nodes that are up, and

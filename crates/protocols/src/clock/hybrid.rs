@@ -1,7 +1,8 @@
 //! Hybrid logical clock: stamps that respect what happened before what, as Lamport's, and stay as near to physical time as the
 //! clocks of the nodes are to each other.
 //!
-//! Source: Kulkarni, Demirbas, Madappa, Avva and Leone, "Logical physical clocks", 2014, figure 5.
+//! Source: Kulkarni, Demirbas, Madappa, Avva and Leone, "Logical physical clocks and consistent snapshots in globally
+//! distributed databases", 2014, figure 5.
 //! Model: asynchronous; messages are lost, repeated and reordered; the stamp survives a crash. Each node has a physical clock
 //! that counts the ticks of its oscillator: what happens between two ticks happens at the first of them. Clocks may be set
 //! back; a crash sets a clock back to where it started.

@@ -2,8 +2,8 @@
 //! clocks of all (Berkeley), or a client asks often and believes the quickest answer (NTP).
 //!
 //! Source: Cristian, "Probabilistic clock synchronization", 1989; Gusella and Zatti, "The accuracy of the clock
-//! synchronization achieved by TEMPO in Berkeley UNIX 4.3BSD", 1989; Mills, Martin, Burbank and Kasch, "Network Time Protocol
-//! version 4", RFC 5905, 2010, sections 8 and 10.
+//! synchronization achieved by TEMPO in Berkeley UNIX 4.3BSD", 1989; Mills, Martin, Burbank and Kasch, "Network time protocol
+//! version 4: protocol and algorithms specification", RFC 5905, 2010, sections 8 and 10.
 //! Model: nodes don't fail; messages are lost, repeated, reordered and take however long. Each node has a clock that counts
 //! the ticks of its oscillator, which is fast or slow by no more than a known drift. A message that arrives between two ticks
 //! is taken to arrive at the first; so all bounds are good to two ticks.
@@ -166,6 +166,11 @@ impl Clock {
     /// How often it has been set.
     pub fn times_set(&self) -> u64 {
         self.times_set
+    }
+
+    /// Whether somebody has yet to answer its newest question.
+    pub fn is_waiting(&self) -> bool {
+        !self.unanswered.is_empty()
     }
 
     fn ask(&mut self, config: &Config, out: &mut Out<'_, Self>) {

@@ -50,6 +50,8 @@ pub struct Config {
     pub others: Vec<NodeId>,
     /// What its clock shows when it starts.
     pub starts_at: Moment,
+    /// What it shows at the most: there it stays.
+    pub ends_at: Moment,
     /// How much more it shows after each tick.
     pub tick_ms: u64,
     /// How long its oscillator takes for a tick.
@@ -209,7 +211,7 @@ impl Protocol for TrueTime {
                 }
             }
             Input::Fire(Timer::Tick) => {
-                self.clock.0 += config.tick_ms;
+                self.clock = Moment(self.clock.0 + config.tick_ms).min(config.ends_at);
                 out.arm(Timer::Tick, config.tick.clone());
             }
             Input::Fire(Timer::Retry) => {

@@ -188,11 +188,17 @@ impl Replica {
         &self.known
     }
 
-    /// Takes a write, once.
-    fn put(&mut self, config: &Config, value: Value, context: Vector, seen: BTreeSet<Value>) {
+    /// Takes a write, once. Returns whether it was taken.
+    fn put(
+        &mut self,
+        config: &Config,
+        value: Value,
+        context: Vector,
+        seen: BTreeSet<Value>,
+    ) -> bool {
         let newest = self.taken.entry(value.by).or_default();
         if value.number <= *newest && !config.mutants.has("takes_a_write_twice") {
-            return;
+            return false;
         }
         *newest = value.number;
         let dot = match config.tags {
@@ -210,6 +216,7 @@ impl Replica {
             past.set(dot.of, dot.number);
         }
         self.keep(config, vec![Version { dot, past, value, seen }]);
+        true
     }
 
     /// Keeps what was made in knowledge of none of the others, here or there.
@@ -349,8 +356,9 @@ impl Node {
     ) {
         let Role::Replica(replica) = &mut self.role else { return };
         let is_write = matches!(wish, Wish::Put { .. });
-        if let Wish::Put { context, seen } = wish {
-            replica.put(config, Value { by: from, number }, context, seen);
+        if let Wish::Put { context, seen } = wish
+            && replica.put(config, Value { by: from, number }, context, seen)
+        {
             out.persist(Role::Replica(replica.clone()));
         }
         out.send(from, Message::Answer(number, replica.versions.clone()));

@@ -1,10 +1,12 @@
 //! Ben-Or's randomised consensus: where no common value is in sight each node tosses a coin, and some day all coins agree.
 //!
-//! Source: Ben-Or, "Another advantage of free choice: completely asynchronous agreement protocols", 1983, protocol A.
+//! Source: Ben-Or, "Another advantage of free choice: completely asynchronous agreement protocols", 1983 (the protocol
+//! against crashes).
 //! Model: crash and recovery, asynchronous; messages are lost, repeated and reordered; n > 2f; values are 0 and 1.
 //! Safety: agreement, no two nodes decide differently; validity, if all propose the same, nothing else is decided.
 //! Liveness: termination, every node decides with probability 1. Needs: a majority that is up, messages that arrive, and a
-//! scheduler that does not know the tosses to come.
+//! scheduler that does not know the tosses to come. An exploration knows them, so it awaits a decision only where no coin is
+//! tossed.
 //! Departures: whoever decides says so and stops, and whoever hears so decides; votes are kept and sent again to whoever
 //! misses them, so that loss and crashes are borne.
 //! Omitted: the protocol against Byzantine faults, which needs n > 5f; a coin common to all, which makes the number of rounds
@@ -60,6 +62,12 @@ impl Stage {
     fn at(place: usize) -> Self {
         let phase = if place.is_multiple_of(2) { Phase::Report } else { Phase::Propose };
         Stage { round: place as u32 / 2 + 1, phase }
+    }
+
+    /// The stage so many rounds before.
+    pub(super) fn earlier(self, rounds: u32) -> Option<Self> {
+        let round = self.round.checked_sub(rounds)?;
+        Some(Stage { round, ..self })
     }
 
     fn place(self) -> Option<usize> {
@@ -143,6 +151,8 @@ pub enum Record {
     Vote(Option<Bit>),
     /// What is decided.
     Decided(Bit),
+    /// The votes of so many rounds, from the first, are forgotten, and the others counted from 1 again.
+    Forgotten(u32),
 }
 
 /// What a node knows after a crash.
@@ -151,6 +161,13 @@ pub struct Durable {
     /// Its votes, stage by stage.
     votes: Vec<Option<Bit>>,
     decided: Option<Bit>,
+}
+
+impl Durable {
+    fn forget(&mut self, rounds: u32) {
+        let votes = 2 * rounds as usize;
+        self.votes.drain(..votes.min(self.votes.len()));
+    }
 }
 
 /// A node of Ben-Or's protocol.
@@ -187,6 +204,15 @@ impl BenOr {
     /// Its vote in the stage that it is in.
     pub fn vote(&self) -> Option<Bit> {
         self.durable.votes.last().copied().flatten()
+    }
+
+    /// Forgets so many rounds, from the first, and counts the others from 1 again. For who knows that nobody will ask for
+    /// those votes, and tells the others of rounds as they count them.
+    pub(super) fn forget(&mut self, rounds: u32) {
+        self.durable.forget(rounds);
+        let heard = std::mem::take(&mut self.heard).into_iter();
+        let heard = heard.filter_map(|(stage, votes)| Some((stage.earlier(rounds)?, votes)));
+        self.heard = heard.collect();
     }
 
     fn on_request(&mut self, config: &Config, id: RequestId, bit: Bit, out: &mut Out<'_, Self>) {
@@ -249,7 +275,7 @@ impl BenOr {
         }
     }
 
-    /// Steps 2 and 3 of protocol A.
+    /// A phase ends: the first with what was reported, the second with what was proposed.
     fn close(
         &mut self,
         config: &Config,
@@ -323,6 +349,7 @@ impl Protocol for BenOr {
         match record {
             Record::Vote(bit) => durable.votes.push(bit),
             Record::Decided(bit) => durable.decided = Some(bit),
+            Record::Forgotten(rounds) => durable.forget(rounds),
         }
     }
 

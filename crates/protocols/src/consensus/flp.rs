@@ -6,7 +6,8 @@
 //! Safety: agreement, which the victim keeps to under any scheduler.
 //! Liveness: termination, where the scheduler is not hostile. Against a hostile one no deterministic protocol has it.
 //! Departures: the paper proves that each protocol has such a scheduler; this is the one of a particular victim, Ben-Or's
-//! protocol with its coin replaced by a rule: whoever is proposed no value turns its estimate round.
+//! protocol with its coin replaced by a rule: whoever is proposed no value turns its estimate round. Where an exploration asks
+//! for it rounds are counted modulo two, so that an endless run is a circle.
 //! Omitted: the search for a bivalent successor in general, which looks into the future of every configuration.
 //! Cost: 2n(n − 1) messages a round, for as many rounds as the scheduler likes.
 //! Boundary: the whole row. Call a configuration bivalent if either value may still be decided. Some initial one is (lemma 2):
@@ -16,7 +17,8 @@
 //! of two messages decides, and if they go to different nodes their order leaves no trace, and if they go to one node that
 //! node may be slow and the others have to decide without knowing. So deliver what is due, oldest first, each by such a
 //! detour, and nobody ever decides. Here the detours are short: a node waits for n − f votes, and the scheduler sees to it
-//! that they differ; then it delivers the rest, too late to matter. Both values are possible from the same inputs:
+//! that they differ; then it delivers the rest, too late to matter. The exploration finds that run: a fair circle of two rounds
+//! in which every message is delivered. Both values are possible from the same inputs:
 //! `a_scheduler_that_means_no_harm` decides 0, and `the_other_value_from_the_same_inputs` 1.
 //! Where one node is down from the start there is nothing to choose, and two that differ never decide (`one_is_down`).
 //! Read next: `Scheduled::worst`, then the trace `the_scheduler_as_adversary`.
@@ -37,9 +39,16 @@ pub struct Config {
     pub is_hostile: bool,
     /// How long a vote is held back at most. It is fair: everything is delivered.
     pub relents_after: Duration,
+    /// Whether rounds are counted modulo [`ROUNDS`], and those before forgotten, so that an endless run comes back to where it
+    /// was. Under a hostile scheduler, and with nothing lost, nobody is more than a phase ahead of anybody, so no two rounds
+    /// are confused.
+    pub forgets_rounds: bool,
     /// Whether it is noted which votes were delivered, for the judges.
     pub is_noted: bool,
 }
+
+/// The rounds that there are if they are counted modulo something.
+pub const ROUNDS: u32 = 2;
 
 /// The timers of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +90,7 @@ impl Scheduled {
         bit: Option<Bit>,
         out: &mut Out<'_, Self>,
     ) {
+        let stage = self.counted_as_here(config, stage);
         let is_open = self.process.decided().is_none() && self.process.stage() <= Some(stage);
         if !config.is_hostile || !is_open {
             return self.deliver(config, from, stage, bit, out);
@@ -90,6 +100,30 @@ impl Scheduled {
         }
         self.held.entry(stage).or_default().insert(from, bit);
         self.open(config, out);
+    }
+
+    /// What a stage is called here that another calls so: none is earlier than that of this node, which has all votes of
+    /// earlier ones.
+    fn counted_as_here(&self, config: &Config, stage: Stage) -> Stage {
+        match self.process.stage() {
+            Some(own) if config.forgets_rounds && stage < own => {
+                Stage { round: stage.round + ROUNDS, ..stage }
+            }
+            _ => stage,
+        }
+    }
+
+    /// Forgets the rounds behind it, if there are enough.
+    fn forget(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        let is_later = self.process.stage().is_some_and(|stage| stage.round > ROUNDS);
+        if !config.forgets_rounds || !is_later {
+            return;
+        }
+        self.process.forget(ROUNDS);
+        let held = std::mem::take(&mut self.held).into_iter();
+        let held = held.filter_map(|(stage, votes)| Some((stage.earlier(ROUNDS)?, votes)));
+        self.held = held.collect();
+        out.persist(Record::Forgotten(ROUNDS));
     }
 
     /// Delivers all votes of a stage once it has them all, those first that keep the process undecided.
@@ -153,13 +187,22 @@ impl Scheduled {
 
     fn step_process(&mut self, config: &Config, input: Input<BenOr>, out: &mut Out<'_, Self>) {
         let process = &mut self.process;
-        out.nest(lift, |out| process.step(&config.process, input, out));
+        out.nest(
+            |effect, out| lift(config, effect, out),
+            |out| process.step(&config.process, input, out),
+        );
     }
 }
 
 /// What the process does, the node does.
-fn lift(effect: Effect<BenOr>, out: &mut Out<'_, Scheduled>) {
+fn lift(config: &Config, effect: Effect<BenOr>, out: &mut Out<'_, Scheduled>) {
     match effect {
+        Effect::Send { to, message: Message::Vote(stage, bit), gate: Gate::Durable }
+            if config.forgets_rounds =>
+        {
+            let round = (stage.round - 1) % ROUNDS + 1;
+            out.send(to, Message::Vote(Stage { round, ..stage }, bit));
+        }
         Effect::Persist(record) => {
             out.persist(record);
         }
@@ -187,7 +230,10 @@ impl Protocol for Scheduled {
     }
 
     fn recover(config: &Config, durable: ben_or::Durable, out: &mut Out<'_, Self>) -> Self {
-        let process = out.nest(lift, |out| BenOr::recover(&config.process, durable, out));
+        let process = out.nest(
+            |effect, out| lift(config, effect, out),
+            |out| BenOr::recover(&config.process, durable, out),
+        );
         Scheduled { process, held: BTreeMap::new(), let_go: Vec::new(), delivered: BTreeSet::new() }
     }
 
@@ -214,6 +260,7 @@ impl Protocol for Scheduled {
             }
             Input::Synced { .. } | Input::Lost { .. } => {}
         }
+        self.forget(config, out);
     }
 
     fn view(&self) -> String {

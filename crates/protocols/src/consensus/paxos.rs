@@ -5,10 +5,12 @@
 //! Safety: agreement, no two nodes decide differently; validity, what is decided was proposed.
 //! Liveness: once something was proposed, every node decides. Needs: a majority that is up, messages that arrive, and in the
 //! end one proposer that is left alone for four message delays; random waits see to that.
-//! Departures: every node is proposer, acceptor and learner; whoever decides tells all; who was not told asks.
+//! Departures: every node is proposer, acceptor and learner; whoever decides tells all; who was not told asks; a proposer that
+//! is not answered says the same again, and takes a new ballot only once another has overtaken it.
 //! Omitted: a sequence of decisions, which is Multi-Paxos.
 //! Cost: 5 message delays until all know, 5(n − 1) messages, with one proposer and no faults.
-//! Boundary: proposers that don't wait preempt each other for ever (the trace `duelling_proposers`).
+//! Boundary: proposers that don't wait preempt each other for ever (the trace `duelling_proposers`); where rounds begin anew,
+//! as an exploration needs it, that is a circle, and no wait helps against who chooses how long it lasts.
 //! Read next: `Paxos::on_promise`, then the trace `two_proposers_one_value`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,8 +63,29 @@ pub struct Config {
     pub patience: Range<Duration>,
     /// After how long a node that knows no decision asks for it.
     pub curiosity: Range<Duration>,
+    /// How many rounds there are before they begin anew: explorations of endless runs need an end. None if there is none, as
+    /// agreement has it: with an end, a message that is older than half of them is taken for a new one.
+    pub rounds: Option<u64>,
     /// Deliberate bugs.
     pub mutants: LabMutants,
+}
+
+impl Config {
+    /// Whether one round comes after another.
+    fn is_after(&self, one: u64, other: u64) -> bool {
+        match self.rounds {
+            None => one > other,
+            Some(rounds) => (1..=(rounds - 1) / 2).contains(&((one + rounds - other) % rounds)),
+        }
+    }
+
+    fn is_newer(&self, one: Ballot, other: Ballot) -> bool {
+        self.is_after(one.round, other.round) || one.round == other.round && one.of > other.of
+    }
+
+    fn next(&self, round: u64) -> u64 {
+        self.rounds.map_or(round + 1, |rounds| (round + 1) % rounds)
+    }
 }
 
 /// What nodes send each other.
@@ -155,7 +178,7 @@ impl Paxos {
         if self.durable.proposal.is_none() || self.durable.decided.is_some() {
             return;
         }
-        self.newest_round += 1;
+        self.newest_round = config.next(self.newest_round);
         let ballot = Ballot { round: self.newest_round, of: config.me };
         let promises = BTreeMap::from([(config.me, self.durable.acceptor.accepted)]);
         self.attempt = Some(Attempt { ballot, promises, value: None, accepted: BTreeSet::new() });
@@ -166,6 +189,18 @@ impl Paxos {
         self.on_quorum_of_promises(config, out);
     }
 
+    /// Says once more what was not answered; or begins a new attempt, if the last was overtaken.
+    fn try_again(&mut self, config: &Config, out: &mut Out<'_, Self>) {
+        if config.mutants.has("tries_once") {
+            return;
+        }
+        let Some(attempt) = &self.attempt else { return self.prepare(config, out) };
+        let (ballot, value) = (attempt.ballot, attempt.value);
+        let said = value.map_or(Message::Prepare(ballot), |value| Message::Accept(ballot, value));
+        broadcast(config, said, out);
+        out.arm(Timer::Retry, config.patience.clone());
+    }
+
     /// Phase 1b, at an acceptor.
     fn on_prepare(
         &mut self,
@@ -174,7 +209,7 @@ impl Paxos {
         ballot: Ballot,
         out: &mut Out<'_, Self>,
     ) {
-        if self.durable.acceptor.promised > Some(ballot) {
+        if self.durable.acceptor.promised.is_some_and(|newer| config.is_newer(newer, ballot)) {
             return;
         }
         self.durable.acceptor.promised = Some(ballot);
@@ -191,8 +226,11 @@ impl Paxos {
 
     /// A proposer that has promised a later ballot to another has lost its own.
     fn overtaken_by(&mut self, config: &Config, ballot: Ballot, out: &mut Out<'_, Self>) {
-        self.newest_round = self.newest_round.max(ballot.round);
-        if self.attempt.as_ref().is_none_or(|attempt| attempt.ballot >= ballot) {
+        if config.is_after(ballot.round, self.newest_round) {
+            self.newest_round = ballot.round;
+        }
+        let attempt = self.attempt.as_ref();
+        if attempt.is_none_or(|attempt| !config.is_newer(ballot, attempt.ballot)) {
             return;
         }
         self.attempt = None;
@@ -252,7 +290,7 @@ impl Paxos {
         value: Value,
         out: &mut Out<'_, Self>,
     ) {
-        if self.durable.acceptor.promised > Some(ballot) {
+        if self.durable.acceptor.promised.is_some_and(|newer| config.is_newer(newer, ballot)) {
             return;
         }
         self.durable.acceptor =
@@ -346,7 +384,7 @@ impl Protocol for Paxos {
     fn step(&mut self, config: &Config, input: Input<Self>, out: &mut Out<'_, Self>) {
         match input {
             Input::Ask { id, request } => self.on_request(config, id, request, out),
-            Input::Fire(Timer::Retry) => self.prepare(config, out),
+            Input::Fire(Timer::Retry) => self.try_again(config, out),
             Input::Fire(Timer::Ask) => {
                 broadcast(config, Message::Ask, out);
                 out.arm(Timer::Ask, config.curiosity.clone());

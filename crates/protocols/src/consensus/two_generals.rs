@@ -1,6 +1,6 @@
 //! Two generals: they win only if both attack, and every messenger between them may be caught.
 //!
-//! Source: Gray, "Notes on data base operating systems", 1978, section 3.8.3.3 (the generals paradox).
+//! Source: Gray, "Notes on data base operating systems", 1978, section 5.8.3.3.1 (the generals paradox).
 //! Model: two nodes that never fail; messages are lost.
 //! Safety: coordination, both attack or neither does; with no message lost, both attack. Neither can be had when messages
 //! may be lost, however many are sent: see the boundary.

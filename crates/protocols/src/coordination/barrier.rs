@@ -138,7 +138,10 @@ impl Barrier {
 
     fn on_arrive(&mut self, config: &Config, from: NodeId, door: Door, out: &mut Out<'_, Self>) {
         if let Some(verdict) = self.durable.decided.get(&door) {
-            return out.send(from, Message::Decided(door, *verdict));
+            if !config.mutants.has("tells_once") {
+                out.send(from, Message::Decided(door, *verdict));
+            }
+            return;
         }
         if !config.members.contains(&from) {
             return;

@@ -104,7 +104,9 @@ impl Bully {
         for to in config.nodes.iter().filter(|node| **node < config.me) {
             out.send(*to, Message::Coordinator);
         }
-        out.arm(Timer::Beat, config.beat.clone());
+        if !config.mutants.has("leads_in_silence") {
+            out.arm(Timer::Beat, config.beat.clone());
+        }
         self.answer_clients(config.me, out);
     }
 

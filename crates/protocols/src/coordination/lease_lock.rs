@@ -6,6 +6,7 @@
 //! are wrong.
 //! Safety: no two leases have the same token; once a write under a later lease is accepted, none under an earlier one is.
 //! Liveness: every write is accepted in the end. Needs: messages that arrive, and leases longer than a write takes.
+//! Explored without asking again, as tokens would have no end.
 //! Departures: one server stands for Chubby's five; the store compares tokens by itself, rather than ask the lock service.
 //! Omitted: sessions that are kept alive, lock delay, locks that are shared.
 //! Cost: 4 message delays to a write that is accepted, 5 messages with the release.

@@ -5,7 +5,8 @@
 //! Model: synchronous: clocks that run evenly, nodes that don't stand still while they hold the lock, and servers that don't
 //! forget. Messages are lost, repeated and reordered.
 //! Safety: exclusion, no two clients are inside.
-//! Liveness: whoever asks enters. Needs: a majority of servers that is reached, and waits that are random.
+//! Liveness: whoever asks enters. Needs: a majority of servers that is reached, and waits that are random. It is
+//! judged by seeds, as attempts are numbered without end.
 //! Departures: an attempt has a number in the place of a random value.
 //! Omitted: extension of a lock; servers that stay away after a crash until every lock has run out.
 //! Cost: 2 message delays to enter, 3 messages for each server with the release.

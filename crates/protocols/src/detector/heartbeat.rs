@@ -1,12 +1,14 @@
 //! Heartbeat failure detector: whoever has been silent for longer than a timeout is suspected.
 //!
-//! Source: Chandra and Toueg, "Unreliable failure detectors for reliable distributed systems", 1996, section 9.1 and figure
-//! 10, for the timeout that grows; the fixed one is folklore.
+//! Source: Chandra and Toueg, "Unreliable failure detectors for reliable distributed systems", 1996, figure 10, for the
+//! timeout that grows; the fixed one is folklore.
 //! Model: crash and recovery; partially synchronous, there is a bound on delays, known if the timeout is fixed, else not.
 //! Safety: completeness, whoever is down for long is suspected by all who are up; accuracy, with a fixed timeout longer than
 //! an interval and the greatest delay nobody who is up is suspected.
 //! Liveness: eventual accuracy, mistakes come to an end. Needs: such a fixed timeout, or one that grows with each mistake.
-//! Departures: silence is counted in ticks of a timer; figure 10 counts steps of the process.
+//! That whoever is heard of is trusted again is explored; that mistakes end is judged by seeds, since an exploration knows no
+//! bound on delays.
+//! Departures: the clock of a node is a timer that ticks; who has crashed may come back, which figure 10 leaves out.
 //! Omitted: telling others of a suspicion, which is what SWIM is for.
 //! Cost: n(n − 1) messages an interval.
 //! Boundary: a timeout trades speed for mistakes (the curves). With one that is too short mistakes never end (the trace
@@ -33,6 +35,8 @@ pub struct Config {
     pub timeout: u64,
     /// By how much longer it is borne after each mistake; with 0 the timeout is fixed.
     pub growth: u64,
+    /// Whether it counts for how long it has run, which judges alone ask.
+    pub is_timed: bool,
     /// Deliberate bugs.
     pub mutants: LabMutants,
 }
@@ -48,8 +52,8 @@ pub struct Tick;
 /// What a node knows of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Peer {
-    /// When it was last heard of; before the first time, when we started.
-    heard_at: u64,
+    /// Since it was last heard of; before the first time, since we started. A suspect's is not counted on.
+    silence: u64,
     was_heard: bool,
     timeout: u64,
     is_suspected: bool,
@@ -58,13 +62,15 @@ struct Peer {
 /// A node that beats and listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Heartbeat {
-    /// Ticks since the start.
+    /// For the judges: ticks since the start.
     now: u64,
+    /// Ticks until the next heartbeat.
+    until_beat: u64,
     peers: BTreeMap<NodeId, Peer>,
 }
 
 impl Heartbeat {
-    /// Ticks since this node started.
+    /// Ticks since this node started, if they are counted.
     pub fn now(&self) -> u64 {
         self.now
     }
@@ -81,15 +87,17 @@ impl Heartbeat {
 
     /// Figure 10, tasks 1 and 2: beat, and suspect whoever has not beaten for too long.
     fn on_tick(&mut self, config: &Config, out: &mut Out<'_, Self>) {
-        if self.now.is_multiple_of(config.interval) {
+        if self.until_beat == 0 {
             config.peers.iter().for_each(|peer| out.send(*peer, Beat));
+            self.until_beat = config.interval;
         }
-        self.now += 1;
+        self.until_beat -= 1;
+        self.now += u64::from(config.is_timed);
         out.arm(Tick, config.tick..config.tick);
-        for peer in self.peers.values_mut() {
-            let is_counted = peer.was_heard || !config.mutants.has("waits_for_the_first_heartbeat");
-            if is_counted && self.now - peer.heard_at > peer.timeout {
-                peer.is_suspected = true;
+        for peer in self.peers.values_mut().filter(|peer| !peer.is_suspected) {
+            if peer.was_heard || !config.mutants.has("waits_for_the_first_heartbeat") {
+                peer.silence += 1;
+                peer.is_suspected = peer.silence > peer.timeout;
             }
         }
     }
@@ -97,7 +105,7 @@ impl Heartbeat {
     /// Figure 10, task 3: a suspect that beats was suspected too soon.
     fn on_beat(&mut self, config: &Config, from: NodeId) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        peer.heard_at = self.now;
+        peer.silence = 0;
         peer.was_heard = true;
         if peer.is_suspected && !config.mutants.has("never_forgives") {
             peer.is_suspected = false;
@@ -119,9 +127,10 @@ impl Protocol for Heartbeat {
 
     fn recover(config: &Config, (): (), out: &mut Out<'_, Self>) -> Self {
         let peer =
-            Peer { heard_at: 0, was_heard: false, timeout: config.timeout, is_suspected: false };
+            Peer { silence: 0, was_heard: false, timeout: config.timeout, is_suspected: false };
         out.arm(Tick, config.tick..config.tick);
-        Heartbeat { now: 0, peers: config.peers.iter().map(|node| (*node, peer)).collect() }
+        let peers = config.peers.iter().map(|node| (*node, peer)).collect();
+        Heartbeat { now: 0, until_beat: 0, peers }
     }
 
     fn step(&mut self, config: &Config, input: Input<Self>, out: &mut Out<'_, Self>) {

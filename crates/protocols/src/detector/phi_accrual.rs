@@ -1,10 +1,11 @@
 //! Phi accrual failure detector: how suspect a node is, as a number that grows with its silence.
 //!
-//! Source: Hayashibara, Défago, Yared and Katayama, "The φ accrual failure detector", 2004, sections 4 and 5.
+//! Source: Hayashibara, Défago, Yared and Katayama, "The φ accrual failure detector", 2004.
 //! Model: crash and recovery; partially synchronous, delays have a distribution that changes slowly.
 //! Safety: tracking, while delays are distributed as before nobody who is up comes to be suspected, whether they are spread
 //! much or little; completeness, whoever is down is suspected by all who are up.
-//! Liveness: eventual accuracy, once all is well everybody is trusted. Needs: heartbeats that arrive.
+//! Liveness: eventual accuracy, once all is well everybody is trusted. Needs: heartbeats that arrive. They are numbered without
+//! end, so it is judged by seeds.
 //! Departures: the tail of the normal distribution is approximated, see `phi`; time is counted in ticks of a timer; a window
 //! begins with two guesses, and anew when its node has started again; deviation is taken for one tick at least.
 //! Omitted: several thresholds on one level, for applications that act more and less cautiously.
@@ -62,9 +63,9 @@ pub struct Started;
 
 /// The level of suspicion: `−log10` of the probability that a normal variable is more than `deviations` above its mean.
 ///
-/// The paper integrates (equation 1). That takes functions that are not the same to the last bit everywhere, so here is a
-/// parabola, which the logarithm of a normal tail nearly is; it is within 5 % up to 8 deviations. Below the mean, where the
-/// exact level falls from 0.3 to 0 and nobody sets a threshold, is a curve that falls as well.
+/// The paper integrates. That takes functions that are not the same to the last bit everywhere, so here is a parabola, which
+/// the logarithm of a normal tail nearly is; it is within 5 % up to 8 deviations. Below the mean, where the exact level falls
+/// from 0.3 to 0 and nobody sets a threshold, is a curve that falls as well.
 pub fn phi(deviations: f64) -> f64 {
     /// `log10(2)`: half of all arrivals are later than the mean.
     const AT_MEAN: f64 = 0.301;
@@ -152,7 +153,7 @@ impl PhiAccrual {
         self.peers.iter().filter(|(_, peer)| peer.is_suspected).map(|(node, _)| *node)
     }
 
-    /// Section 5.2: the level of each node is looked at whenever the clock ticks.
+    /// Interpretation: the level of each node is looked at whenever the clock ticks.
     fn on_tick(&mut self, config: &Config, out: &mut Out<'_, Self>) {
         if self.now.is_multiple_of(config.interval) {
             self.beats += 1;
@@ -168,7 +169,7 @@ impl PhiAccrual {
         }
     }
 
-    /// Section 5.1: the time since the last arrival enters the window.
+    /// Monitoring: the time since the last arrival enters the window.
     fn on_beat(&mut self, config: &Config, from: NodeId, beat: Beat) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if peer.newest >= Some(beat) {

@@ -6,7 +6,8 @@
 //! Model: crash and recovery, incarnations survive crashes; messages are lost, repeated, delayed and reordered.
 //! Safety: completeness, whoever is down is confirmed within a round of probes, a suspicion and the time that news takes;
 //! incarnation, only a node itself raises its own; accuracy, nobody is confirmed whom some helper reaches in time to refute.
-//! Liveness: refutation, once all is well all hold all to be alive. Needs: messages that arrive.
+//! Liveness: refutation, once all is well all hold all to be alive. Needs: messages that arrive. Periods and probes are
+//! numbered without end, so it is judged by seeds.
 //! Departures: a round is drawn as it goes, not shuffled beforehand, which is the same; the confirmed are probed as well, are
 //! told of it, and come back under a higher incarnation, so that no partition is for ever.
 //! Omitted: joining and leaving; Lifeguard's negative acknowledgements.
@@ -201,6 +202,11 @@ impl Swim {
     /// How often a probe of its own failed so that it came to suspect a node.
     pub fn suspicions(&self) -> u64 {
         self.suspicions
+    }
+
+    /// How many probes in others' places it has under way.
+    pub fn errands(&self) -> usize {
+        self.errands.len()
     }
 
     /// Of whom it holds what, and in which incarnation, unless they are alive in their first.

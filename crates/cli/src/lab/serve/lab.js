@@ -3,14 +3,20 @@
 'use strict';
 
 const $ = id => document.getElementById(id);
-/** The numbers of every setup that have a slider: name, words, least, greatest. */
+/** The numbers of every setup that have a slider: name, words, least, greatest, what it is. */
 const SLIDERS = [
-  ['loss', 'lost, %', 0, 100], ['duplicates', 'sent twice, %', 0, 100],
-  ['crashes', 'crashes', 0, 20], ['partitions', 'partitions', 0, 20], ['pauses', 'pauses', 0, 20],
+  ['loss', 'lost, %', 0, 100, 'How many of a hundred messages are lost'],
+  ['duplicates', 'sent twice, %', 0, 100, 'How many of a hundred messages arrive twice'],
+  ['crashes', 'crashes', 0, 20, 'How many crashes strike, at nodes and times that the seed draws'],
+  ['partitions', 'partitions', 0, 20, 'How often a node is cut off from the others for a while'],
+  ['pauses', 'pauses', 0, 20, 'How often a node stands still for a while'],
 ];
 const CLUSTER = [
-  ['nodes', 'nodes', 1, 20], ['requests', 'requests', 0, 50], ['lasts', 'faults, ms', 0, 20000],
-  ['patience', 'patience, ms', 0, 60000], ['seed', 'seed', 0, 1000],
+  ['nodes', 'nodes', 1, 20, 'The number of nodes'],
+  ['requests', 'requests', 0, 50, 'How many requests clients put'],
+  ['lasts', 'trouble, ms', 0, 20000, 'How long faults strike and requests come'],
+  ['patience', 'patience, ms', 0, 60000, 'How long everything is well after that, at the most, before what is due has to have happened'],
+  ['seed', 'seed', 0, 1000, 'What chance is drawn from: the same seed is the same run'],
 ];
 const EXTRA = ['faults', 'asks'];
 
@@ -29,6 +35,8 @@ function element(name, text, parent, kind) {
   return made;
 }
 
+/** As the first words of a sentence. */
+const sentence = text => text.slice(0, 1).toUpperCase() + text.slice(1);
 const words = map => [...map].map(([name, value]) => `${name}=${value}`).join('&');
 function read(text) {
   const map = new Map();
@@ -40,7 +48,9 @@ function read(text) {
 }
 
 async function ask(path, parameters) {
-  const answer = await fetch(`${path}?${new URLSearchParams(parameters)}`);
+  const answer = await fetch(`${path}?${new URLSearchParams(parameters)}`).catch(() => {
+    throw new Error('The lab does not answer. Is `quorate lab serve` still running?');
+  });
   const said = await answer.json();
   if (!answer.ok) throw new Error(said.error);
   return said;
@@ -55,7 +65,7 @@ function listRows() {
     if (one.family !== family) element('h2', family = one.family, $('rows'));
     const link = element('a', one.title, $('rows'), 'row');
     link.href = `#${one.name}`;
-    link.title = one.what;
+    link.title = sentence(one.what);
     if (row && one.name === row.name) link.setAttribute('aria-current', 'page');
   }
   if (!$('rows').children.length) element('p', 'No protocol has these words.', $('rows'), 'hint');
@@ -68,7 +78,7 @@ function overview() {
     const line = element('tr', '', body);
     const link = element('a', one.title, element('td', '', line));
     link.href = `#${one.name}`;
-    element('td', one.what, line);
+    element('td', sentence(one.what), line);
     element('td', one.claims.length, line);
     element('td', one.mutants.length, line);
     const held = one.status.find(finding => finding.startsWith('held'));
@@ -106,7 +116,7 @@ function showProtocol() {
   $('protocol').hidden = false;
   document.title = `${row.title} — Quorate's lab`;
   $('title').textContent = row.title;
-  $('what').textContent = row.what;
+  $('what').textContent = sentence(row.what);
   $('header').replaceChildren();
   for (const part of row.header_order) {
     element('dt', part, $('header'));
@@ -118,6 +128,7 @@ function showProtocol() {
   row.explorations.forEach((what, at) => { element('option', what, $('scope')).value = at + 1; });
   $('explore').disabled = $('scope').disabled = row.explorations.length === 0;
   $('findings').textContent = row.status.join('\n');
+  showBook();
   $('curves').replaceChildren();
   for (const curve of row.curves) {
     const figure = element('figure', '', $('curves'));
@@ -125,12 +136,28 @@ function showProtocol() {
     button.type = 'button';
     button.addEventListener('click', () => {
       const image = new Image();
+      button.disabled = true;
+      button.textContent = `Running many seeds for each point: ${curve.what}`;
       image.alt = curve.what;
+      image.addEventListener('load', () => { button.replaceWith(image); element('figcaption', curve.what, figure); });
+      image.addEventListener('error', () => { button.disabled = false; button.textContent = `The plot did not come; try again: ${curve.what}`; });
       image.src = `/curve?${new URLSearchParams({ row: row.name, curve: curve.name })}`;
-      button.replaceWith(image);
-      element('figcaption', curve.what, figure);
     });
   }
+}
+
+/** Shows what the book says of the row, folded. */
+async function showBook() {
+  const mine = row;
+  $('book').open = false;
+  const said = await ask('/book', { row: row.name });
+  if (row !== mine) return;
+  $('book').hidden = !said.text;
+  $('book').querySelector('summary').textContent = `In the book: ${said.chapter}`;
+  // The text is the binary's own.
+  $('book').querySelector('div').innerHTML = said.text;
+  const whole = element('a', 'The whole chapter', element('p', '', $('book').querySelector('div')));
+  whole.href = said.address;
 }
 
 /** Makes the controls of the row. */
@@ -179,8 +206,8 @@ function showSetup() {
 
 /** Draws beside the verdict what it speaks of. */
 function draw(path, parameters) {
-  $('diagram').hidden = false;
-  $('diagram').src = `${path}?${new URLSearchParams(parameters)}`;
+  $('diagram').hidden = $('alone').hidden = false;
+  $('diagram').src = $('alone').firstElementChild.href = `${path}?${new URLSearchParams(parameters)}`;
 }
 
 function showVerdict(kind, headline, text) {
@@ -217,7 +244,7 @@ async function run() {
     if (mine !== asked) return;
     showVerdict('broken', 'This cannot be run', error.message);
     $('claims').replaceChildren();
-    $('diagram').hidden = true;
+    $('diagram').hidden = $('alone').hidden = true;
   }
 }
 
@@ -263,9 +290,14 @@ async function explore() {
   }
 }
 
+/** What somebody typed may be no escape at all. */
+function unescaped(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
 /** Shows what the address says. */
 function follow() {
-  const hash = decodeURIComponent(location.hash.slice(1));
+  const hash = unescaped(location.hash.slice(1));
   const at = hash.indexOf('?');
   const name = at < 0 ? hash : hash.slice(0, at);
   const known = catalogue.find(one => one.name === name);
@@ -274,6 +306,8 @@ function follow() {
     $('welcome').hidden = false;
     $('protocol').hidden = true;
     document.title = "Quorate's lab";
+    $('unknown').hidden = !name;
+    if (name) ask('/book', { row: name }).catch(error => { $('unknown').textContent = sentence(error.message); });
     listRows();
     return;
   }
@@ -302,9 +336,12 @@ $('copy').addEventListener('click', async () => {
   setTimeout(() => { $('copy').textContent = 'Copy link'; }, 1500);
 });
 window.addEventListener('hashchange', follow);
-fetch('/catalogue').then(answer => answer.json()).then(rows => {
+ask('/catalogue', {}).then(rows => {
   catalogue = rows;
   listRows();
   overview();
   follow();
+}).catch(error => {
+  $('unknown').hidden = false;
+  $('unknown').textContent = error.message;
 });

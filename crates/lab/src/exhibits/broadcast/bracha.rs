@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
-use quorate_protocols::broadcast::bracha::{self, Config, Value};
+use quorate_explore::{Bounds, Eventually, Goal, Snapshot, Syncs, UNBOUNDED};
+use quorate_protocols::broadcast::bracha::{self, Config, Repeat, Value};
 
 use crate::about::{About, Claim, Family, Knob, Mutant};
 use crate::curve::{Curve, Line};
@@ -29,6 +29,53 @@ const VALUES: [Value; 2] = [Value(1), Value(2)];
 const DELIVERS: Goal<Explorable<Bracha>> =
     ("a correct node delivers", |cluster| cluster.states().any(|node| node.delivered().is_some()));
 const GOALS: &[Goal<Explorable<Bracha>>] = &[DELIVERS];
+
+/// Of a correct sender, where n1, n2 and n3 are correct.
+const ALL_DELIVER: &[Eventually<Explorable<Bracha>>] = &[
+    Eventually {
+        name: "validity: n1 delivers what it has sent",
+        after: Some(is_sent),
+        comes: |cluster| cluster.state(0).delivered().is_some(),
+    },
+    Eventually {
+        name: "validity: n2 delivers what n1 has sent",
+        after: Some(is_sent),
+        comes: |cluster| cluster.state(1).delivered().is_some(),
+    },
+    Eventually {
+        name: "validity: n3 delivers what n1 has sent",
+        after: Some(is_sent),
+        comes: |cluster| cluster.state(2).delivered().is_some(),
+    },
+];
+const BOTH_DELIVER: &[Eventually<Explorable<Bracha>>] = ALL_DELIVER.split_at(2).0;
+
+/// Of a sender that lies, where n2, n3 and n4 are correct.
+const ALL_OR_NONE: &[Eventually<Explorable<Bracha>>] = &[
+    Eventually {
+        name: "totality: n2 delivers if another does",
+        after: Some(is_delivered),
+        comes: |cluster| cluster.state(1).delivered().is_some(),
+    },
+    Eventually {
+        name: "totality: n3 delivers if another does",
+        after: Some(is_delivered),
+        comes: |cluster| cluster.state(2).delivered().is_some(),
+    },
+    Eventually {
+        name: "totality: n4 delivers if another does",
+        after: Some(is_delivered),
+        comes: |cluster| cluster.state(3).delivered().is_some(),
+    },
+];
+
+fn is_sent(cluster: &Snapshot<'_, Explorable<Bracha>>) -> bool {
+    cluster.state(0).broadcast().is_some()
+}
+
+fn is_delivered(cluster: &Snapshot<'_, Explorable<Bracha>>) -> bool {
+    cluster.states().any(|node| node.delivered().is_some())
+}
 
 impl Bracha {
     fn is_correct(&self, node: NodeId) -> bool {
@@ -72,6 +119,12 @@ impl Exhibit for Bracha {
             Mutant {
                 name: "joins_whoever_is_ready",
                 what: "Is ready as soon as anybody else is, who may be a liar.",
+                breaks: "validity",
+                setup: "sender_lies=0",
+            },
+            Mutant {
+                name: "leaves_out_its_echo",
+                what: "A sender that crashed before it echoed its own value never does.",
                 breaks: "validity",
                 setup: "sender_lies=0",
             },
@@ -235,7 +288,7 @@ impl Exhibit for Bracha {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, setup, breaks, goals| Scope {
+        let scope = |what, setup, breaks, awaited| Scope {
             what,
             setup,
             bounds: Bounds { requests: 1, ..Bounds::default() },
@@ -243,13 +296,30 @@ impl Exhibit for Bracha {
             syncs: Syncs::EachTurn,
             is_symmetric: false,
             breaks,
-            goals,
-            awaited: &[],
+            goals: GOALS,
+            awaited,
         };
         vec![
-            scope("a correct sender, one liar of three", "nodes=3&sender_lies=0", None, GOALS),
-            scope("a sender that lies", "nodes=4&caprice=0", None, GOALS),
-            scope("two liars of four", "nodes=4&liars=2&caprice=0", Some("agreement"), GOALS),
+            scope("a correct sender, one liar of three", "nodes=3&sender_lies=0", None, &[]),
+            scope("a sender that lies", "nodes=4&caprice=0", None, ALL_OR_NONE),
+            scope(
+                "a correct sender, and a liar that is silent",
+                "nodes=4&sender_lies=0&faults=cut:n4@0+0",
+                None,
+                ALL_DELIVER,
+            ),
+            scope(
+                "a correct sender, and one of three is silent",
+                "nodes=3&sender_lies=0&faults=cut:n3@0+0",
+                Some("validity"),
+                BOTH_DELIVER,
+            ),
+            Scope {
+                bounds: Bounds { crashes: 1, requests: 1, ..Bounds::default() },
+                timers: vec![(Repeat, UNBOUNDED)],
+                ..scope("nobody lies, and one crashes", "nodes=2&f=0&liars=0", None, BOTH_DELIVER)
+            },
+            scope("two liars of four", "nodes=4&liars=2&caprice=0", Some("agreement"), &[]),
         ]
     }
 }

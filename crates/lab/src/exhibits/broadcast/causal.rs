@@ -1,8 +1,8 @@
 //! Causal broadcast on show.
 
 use quorate_core::{LabMutants, NodeId, RequestId};
-use quorate_explore::{Bounds, Goal, Syncs};
-use quorate_protocols::broadcast::reliable::{Config, Resend};
+use quorate_explore::Goal;
+use quorate_protocols::broadcast::reliable::Config;
 use quorate_protocols::broadcast::{Line, ParcelId, causal};
 
 use super::conversation::{self, AGREEMENT, Conversation, INTEGRITY, Said};
@@ -107,37 +107,11 @@ impl Exhibit for Causal {
     }
 
     fn settled(&self, members: &Members<'_, Self::Protocol>, said: &Said) -> Result<(), Broken> {
-        let live: Vec<_> = members.live().collect();
-        let all = live.iter().map(|(id, node)| (*id, node.delivered(), node.is_quiet()));
-        conversation::agreement(all, said)
+        conversation::agreement(members, said)
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, setup, bounds, resends| Scope {
-            what,
-            setup,
-            bounds,
-            timers: vec![(Resend, resends)],
-            syncs: Syncs::EachTurn,
-            is_symmetric: false,
-            breaks: None,
-            goals: GOALS,
-            awaited: &[],
-        };
-        vec![
-            scope(
-                "two parcels of three nodes",
-                "nodes=3",
-                Bounds { requests: 2, ..Bounds::default() },
-                0,
-            ),
-            scope(
-                "two parcels, a crash, a repeat",
-                "nodes=2",
-                Bounds { crashes: 1, repeats: 1, requests: 2, hints: 0 },
-                2,
-            ),
-        ]
+        conversation::scopes(GOALS)
     }
 
     fn cost(nodes: u64) -> Option<(f64, u64)> {

@@ -1,14 +1,20 @@
 //! What the broadcasts that carry a conversation share on show: who says what, and the claims that all of them make.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_protocols::broadcast::reliable::Config;
+use quorate_explore::{Bounds, Eventually, Goal, Snapshot, Syncs, UNBOUNDED};
+use quorate_protocols::broadcast::causal::CausalBroadcast;
+use quorate_protocols::broadcast::fifo::FifoBroadcast;
+use quorate_protocols::broadcast::reliable::{Config, ReliableBroadcast, Resend};
+use quorate_protocols::broadcast::total::TotalOrderBroadcast;
 use quorate_protocols::broadcast::{Line, Parcel, ParcelId};
 
 use crate::about::Claim;
-use crate::exhibit::Broken;
+use crate::exhibit::{Broken, Exhibit, Members, Scope};
+use crate::explored::Explorable;
 use crate::setup::Setup;
 
 pub(crate) const INTEGRITY: Claim = Claim {
@@ -20,6 +26,30 @@ pub(crate) const AGREEMENT: Claim = Claim {
     name: "agreement",
     what: "Once all is well, everybody delivers what anybody has delivered or was told to broadcast.",
 };
+
+/// A node that hears the conversation, whatever the order.
+pub(crate) trait Hears {
+    /// What was delivered here, in that order.
+    fn delivered(&self) -> &[Parcel<Line>];
+
+    /// Whether everybody is known to have all that came here.
+    fn is_quiet(&self) -> bool;
+}
+
+macro_rules! hears {
+    ($($protocol:ident),*) => {
+        $(impl Hears for $protocol<Line> {
+            fn delivered(&self) -> &[Parcel<Line>] {
+                self.delivered()
+            }
+
+            fn is_quiet(&self) -> bool {
+                self.is_quiet()
+            }
+        })*
+    };
+}
+hears!(ReliableBroadcast, FifoBroadcast, CausalBroadcast, TotalOrderBroadcast);
 
 /// A group of nodes that talk.
 pub(crate) struct Conversation {
@@ -157,26 +187,91 @@ pub(crate) fn total_order<'a>(
     Ok(())
 }
 
-/// Judges whether everybody has delivered what anybody has, and what clients were told is broadcast. Each node comes with
-/// whether it knows of nobody that lacks something.
-pub(crate) fn agreement<'a>(
-    live: impl Iterator<Item = (NodeId, &'a [Parcel<Line>], bool)> + Clone,
-    said: &Said,
-) -> Result<(), Broken> {
+/// Judges whether everybody has delivered what anybody has, and what clients were told is broadcast, and whether nobody knows
+/// of somebody who lacks something.
+pub(crate) fn agreement<P: Hears>(members: &Members<'_, P>, said: &Said) -> Result<(), Broken> {
+    let names = |node: &P| -> BTreeSet<ParcelId> {
+        node.delivered().iter().map(|parcel| parcel.id).collect()
+    };
     let mut due = said.promised.clone();
-    due.extend(live.clone().flat_map(|(_, delivered, _)| delivered.iter().map(|it| it.id)));
-    for (node, delivered, _) in live.clone() {
-        let has: BTreeSet<ParcelId> = delivered.iter().map(|parcel| parcel.id).collect();
-        if let Some(missing) = due.difference(&has).next() {
-            let what = format!("{node} has not delivered {missing:?}");
+    members.live().for_each(|(_, node)| due.extend(names(node)));
+    for (id, node) in members.live() {
+        if let Some(missing) = due.difference(&names(node)).next() {
+            let what = format!("{id} has not delivered {missing:?}");
             return Err(Broken::new(AGREEMENT.name, what));
         }
     }
-    match live.clone().find(|(_, _, is_quiet)| !is_quiet) {
-        Some((node, ..)) => {
-            let what = format!("{node} doesn't know that everybody has what it has");
+    match members.live().find(|(_, node)| !node.is_quiet()) {
+        Some((id, _)) => {
+            let what = format!("{id} doesn't know that everybody has what it has");
             Err(Broken::new(AGREEMENT.name, what))
         }
         None => Ok(()),
     }
+}
+
+/// What every fair run of a conversation comes to.
+struct Due<E>(PhantomData<E>);
+
+impl<E: Exhibit<Protocol: Hears>> Due<E> {
+    /// Agreement, of each of three nodes.
+    const AGREEMENT: &'static [Eventually<Explorable<E>>] = &[
+        Eventually {
+            name: "agreement: n1 delivers whatever anybody does",
+            after: Some(|cluster| !has_all(cluster, 0)),
+            comes: |cluster| has_all(cluster, 0),
+        },
+        Eventually {
+            name: "agreement: n2 delivers whatever anybody does",
+            after: Some(|cluster| !has_all(cluster, 1)),
+            comes: |cluster| has_all(cluster, 1),
+        },
+        Eventually {
+            name: "agreement: n3 delivers whatever anybody does",
+            after: Some(|cluster| !has_all(cluster, 2)),
+            comes: |cluster| has_all(cluster, 2),
+        },
+    ];
+}
+
+/// Whether a node has delivered all that anybody has.
+pub(crate) fn has_all<E>(cluster: &Snapshot<'_, Explorable<E>>, place: usize) -> bool
+where
+    E: Exhibit<Protocol: Hears>,
+{
+    let delivered = cluster.state(place).delivered();
+    cluster.states().flat_map(Hears::delivered).all(|parcel| delivered.contains(parcel))
+}
+
+/// Within which bounds a conversation is explored in which nobody but the origin of a parcel decides when it may be delivered.
+pub(crate) fn scopes<E>(goals: &'static [Goal<Explorable<E>>]) -> Vec<Scope<E>>
+where
+    E: Exhibit<Protocol: Hears + quorate_core::Protocol<Timer = Resend>>,
+{
+    let scope = |what, setup| Scope {
+        what,
+        setup,
+        bounds: Bounds { requests: 2, ..Bounds::default() },
+        // Where nothing is lost, nobody need send again.
+        timers: Vec::new(),
+        syncs: Syncs::EachTurn,
+        // A parcel is named after its origin, and its number says which came first.
+        is_symmetric: false,
+        breaks: None,
+        goals,
+        awaited: Due::<E>::AGREEMENT,
+    };
+    vec![
+        scope("two parcels of three nodes", "nodes=3"),
+        scope(
+            "two parcels of three nodes, of which two never hear each other",
+            "nodes=3&faults=link:n1.n3@0+0",
+        ),
+        Scope {
+            bounds: Bounds { crashes: 1, repeats: 1, requests: 2, hints: 0 },
+            timers: vec![(Resend, UNBOUNDED)],
+            awaited: Due::<E>::AGREEMENT.split_at(2).0,
+            ..scope("two parcels, a crash, a repeat", "nodes=2")
+        },
+    ]
 }

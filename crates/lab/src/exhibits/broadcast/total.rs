@@ -1,7 +1,7 @@
 //! Total-order broadcast on show.
 
 use quorate_core::{LabMutants, NodeId, RequestId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Snapshot, Syncs, UNBOUNDED};
 use quorate_protocols::broadcast::reliable::{Config, Resend};
 use quorate_protocols::broadcast::{Line, ParcelId, total};
 
@@ -20,6 +20,35 @@ const GOALS: &[Goal<Explorable<Total>>] = &[
     }),
     ("a parcel is held back", |cluster| cluster.states().any(|node| node.held_back() > 0)),
 ];
+
+const AWAITED: &[Eventually<Explorable<Total>>] = &[
+    Eventually {
+        name: "agreement: n1 delivers whatever has come to it, or anybody delivers",
+        after: Some(|cluster| !is_done(cluster, 0)),
+        comes: |cluster| is_done(cluster, 0),
+    },
+    Eventually {
+        name: "agreement: n2 delivers whatever has come to it, or anybody delivers",
+        after: Some(|cluster| !is_done(cluster, 1)),
+        comes: |cluster| is_done(cluster, 1),
+    },
+    Eventually {
+        name: "agreement: n3 delivers whatever has come to it, or anybody delivers",
+        after: Some(|cluster| !is_done(cluster, 2)),
+        comes: |cluster| is_done(cluster, 2),
+    },
+];
+
+fn is_done(cluster: &Snapshot<'_, Explorable<Total>>, place: usize) -> bool {
+    cluster.state(place).held_back() == 0 && conversation::has_all(cluster, place)
+}
+
+/// Where the sequencer is cut off, all that n3 may hope for.
+const HELD_BACK: &[Eventually<Explorable<Total>>] = &[Eventually {
+    name: "agreement: n3 delivers what has come to it",
+    after: Some(|cluster| cluster.state(2).held_back() > 0),
+    comes: |cluster| cluster.state(2).held_back() == 0,
+}];
 
 const TOTAL_ORDER: Claim = Claim {
     name: "total_order",
@@ -124,31 +153,36 @@ impl Exhibit for Total {
     }
 
     fn settled(&self, members: &Members<'_, Self::Protocol>, said: &Said) -> Result<(), Broken> {
-        let live: Vec<_> = members.live().collect();
-        let all = live.iter().map(|(id, node)| (*id, node.delivered(), node.is_quiet()));
-        conversation::agreement(all, said)
+        conversation::agreement(members, said)
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, setup, bounds, resends| Scope {
+        let scope = |what, setup, requests, awaited| Scope {
             what,
             setup,
-            bounds,
-            timers: vec![(Resend, resends)],
+            bounds: Bounds { requests, ..Bounds::default() },
+            // Where nothing is lost, nobody need send again.
+            timers: Vec::new(),
             syncs: Syncs::EachTurn,
+            // The sequencer is not like the others.
             is_symmetric: false,
             breaks: None,
             goals: GOALS,
-            awaited: &[],
+            awaited,
         };
+        let both = AWAITED.split_at(2).0;
         vec![
-            scope("two parcels", "nodes=2", Bounds { requests: 2, ..Bounds::default() }, 0),
-            scope(
-                "one parcel, a crash",
-                "nodes=2",
-                Bounds { crashes: 1, requests: 1, ..Bounds::default() },
-                1,
-            ),
+            scope("two parcels", "nodes=2", 2, both),
+            scope("one parcel of three nodes", "nodes=3", 1, AWAITED),
+            Scope {
+                bounds: Bounds { crashes: 1, requests: 1, ..Bounds::default() },
+                timers: vec![(Resend, UNBOUNDED)],
+                ..scope("one parcel, a crash", "nodes=2", 1, both)
+            },
+            Scope {
+                breaks: Some("agreement"),
+                ..scope("the sequencer is cut off", "nodes=3&faults=cut:n1@0+0", 1, HELD_BACK)
+            },
         ]
     }
 

@@ -1,9 +1,10 @@
 //! Clock synchronisation on show, in three ways.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Snapshot, Syncs};
 use quorate_protocols::clock::synchronisation::{Clock, Config, Micros, Sync, Timer, Way};
 use quorate_sim::Rng;
 
@@ -56,6 +57,29 @@ const GOALS: &[Goal<Explorable<Synchronisation>>] = &[
         !cluster.history().is_off && cluster.states().any(is_off_by_half)
     }),
 ];
+
+/// How far apart the clocks of these nodes are.
+fn apart(cluster: &Snapshot<'_, Explorable<Synchronisation>>, nodes: Range<usize>) -> i64 {
+    let shown = || nodes.clone().map(|node| cluster.state(node).shows().0);
+    shown().max().unwrap_or(0) - shown().min().unwrap_or(0)
+}
+
+/// What comes of questions to a server, while clocks stand.
+const SERVED: &[Eventually<Explorable<Synchronisation>>] = &[Eventually {
+    name: "convergence: n2's clock comes to show what n1's does, once it has asked",
+    after: Some(|cluster| cluster.state(1).is_waiting()),
+    comes: |cluster| !cluster.state(1).is_waiting() && apart(cluster, 0..2) == 0,
+}];
+
+/// What comes of a master's questions, while clocks stand. Averages are rounded.
+const MASTERED: &[Eventually<Explorable<Synchronisation>>] = &[Eventually {
+    name: "convergence: all clocks come to show the same, once n1 has asked",
+    after: Some(|cluster| cluster.state(0).is_waiting()),
+    comes: |cluster| !cluster.state(0).is_waiting() && apart(cluster, 0..3) <= 3,
+}];
+
+const SET: &[Goal<Explorable<Synchronisation>>] =
+    &[("a clock is set twice", |cluster| cluster.states().any(|clock| clock.times_set() == 2))];
 
 impl Synchronisation {
     /// How far apart two clocks may drift in some time by their own reckoning.
@@ -335,6 +359,18 @@ impl Exhibit for Synchronisation {
                 (1, 14),
                 Some("half_the_round_trip"),
             ),
+            Scope {
+                timers: Vec::new(),
+                goals: SET,
+                awaited: SERVED,
+                ..scope("two questions while clocks stand", "nodes=3&drift=0", (2, 0), None)
+            },
+            Scope {
+                timers: Vec::new(),
+                goals: SET,
+                awaited: MASTERED,
+                ..scope("the same of a master", "nodes=3&drift=0&way=1", (2, 0), None)
+            },
         ]
     }
 

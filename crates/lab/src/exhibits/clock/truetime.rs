@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::clock::truetime::{self, Begin, Config, Moment, Timer};
 use quorate_sim::Rng;
 
@@ -24,8 +24,36 @@ pub(crate) struct TrueTime {
     fast: u64,
     /// Whether runs are left unjudged from when clocks are further apart than the model allows.
     is_within: bool,
+    /// What clocks show at the most.
+    ends_at: Moment,
     mutants: LabMutants,
 }
+
+/// The end of time in explorations, in milliseconds after the start: the knob `ends`.
+const ENDS_MS: u64 = 6;
+
+/// Whether a node has a transaction that is to commit before time ends: with an epsilon of 1 ms, that is when its clock shows
+/// 2 ms more than the timestamp.
+fn waits_before_the_end(state: &truetime::TrueTime) -> bool {
+    let mut pending = state.transactions().values().filter(|it| it.took_ms.is_none());
+    pending.any(|it| it.timestamp.0 + 2 <= MORNING_MS + ENDS_MS)
+}
+
+const AWAITED: &[Eventually<Explorable<TrueTime>>] = &[
+    Eventually {
+        name: "commits: what n1 begins in time commits",
+        after: Some(|cluster| waits_before_the_end(cluster.state(0))),
+        comes: |cluster| !waits_before_the_end(cluster.state(0)),
+    },
+    Eventually {
+        name: "commits: what n2 begins in time commits",
+        after: Some(|cluster| waits_before_the_end(cluster.state(1))),
+        comes: |cluster| !waits_before_the_end(cluster.state(1)),
+    },
+];
+
+const COMMITS: &[Goal<Explorable<TrueTime>>] =
+    &[("a transaction has committed", |cluster| cluster.history().newest.is_some())];
 
 /// What has been committed and begun.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -130,6 +158,13 @@ impl Exhibit for TrueTime {
                 max: 1,
                 usual: 0,
             },
+            Knob {
+                name: "ends",
+                what: "after how many ms clocks stand still, so that explorations may let them tick for ever; 0 if they go on",
+                min: 0,
+                max: 1_000_000,
+                usual: 0,
+            },
         ],
         scenarios: &[
             Scenario {
@@ -206,6 +241,10 @@ impl Exhibit for TrueTime {
             wait_ms: 2 * epsilon_ms * knob("wait") / 100,
             fast: knob("fast"),
             is_within: knob("within") == 1,
+            ends_at: match knob("ends") {
+                0 => Moment(u64::MAX),
+                ends => Moment(MORNING_MS + ends),
+            },
             mutants,
         })
     }
@@ -218,6 +257,7 @@ impl Exhibit for TrueTime {
             me,
             others: (1..=nodes).map(NodeId).filter(|node| *node != me).collect(),
             starts_at: Moment(self.starts[me.0 as usize - 1]),
+            ends_at: self.ends_at,
             tick_ms: 1,
             tick: tick..tick,
             epsilon_ms: self.epsilon_ms,
@@ -289,6 +329,13 @@ impl Exhibit for TrueTime {
             goals: GOALS,
             awaited: &[],
         };
+        let endless = |what, setup, breaks| Scope {
+            bounds: Bounds { crashes: 0, repeats: 0, requests: 1, hints: 0 },
+            timers: vec![(Timer::Tick, UNBOUNDED), (Timer::Retry, UNBOUNDED)],
+            goals: COMMITS,
+            awaited: AWAITED,
+            ..scope(what, setup, breaks)
+        };
         vec![
             scope(
                 "two transactions, epsilon a tick, eight ticks in any order within it",
@@ -299,6 +346,16 @@ impl Exhibit for TrueTime {
                 "a wait that is one tick short of 2 epsilon",
                 "nodes=2&epsilon=1&worst=1&within=1&wait=50",
                 Some("external_consistency"),
+            ),
+            endless(
+                "one transaction, and clocks that tick for ever but show no more than six ticks",
+                "nodes=2&epsilon=1&worst=1&within=1&ends=6",
+                None,
+            ),
+            endless(
+                "two nodes that are cut off from each other for good",
+                "nodes=2&epsilon=1&worst=1&within=1&ends=6&faults=cut:n1@0+1000",
+                Some("commits"),
             ),
         ]
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
-use quorate_protocols::clock::version_vector::{Config, Node, Request, Tags};
+use quorate_explore::{Bounds, Eventually, Goal, Snapshot, Syncs, UNBOUNDED};
+use quorate_protocols::clock::version_vector::{Config, Node, Replica, Request, Tags, Timer};
 
 use crate::about::{About, Claim, Family, Knob, Mutant};
 use crate::curve::{Curve, Line, Points};
@@ -36,6 +36,34 @@ const GOALS: &[Goal<Explorable<VersionVector>>] = &[
         })
     }),
 ];
+
+/// What a lone client's writes come to.
+const LONE_GOALS: &[Goal<Explorable<VersionVector>>] = &[
+    ("one replica has heard of a write, and another has not", do_replicas_differ),
+    ("a write has replaced another at all replicas", |cluster| {
+        let mut replicas = cluster.states().filter_map(Node::replica);
+        replicas.all(|replica| replica.versions().iter().any(|it| it.value.number == 2))
+    }),
+];
+
+const AWAITED: &[Eventually<Explorable<VersionVector>>] = &[
+    Eventually {
+        name: "convergence: replicas that differ come to keep the same",
+        after: Some(do_replicas_differ),
+        comes: |cluster| !do_replicas_differ(cluster),
+    },
+    Eventually {
+        name: "convergence: a client that waits is answered",
+        after: Some(|cluster| cluster.states().any(Node::is_busy)),
+        comes: |cluster| !cluster.states().any(Node::is_busy),
+    },
+];
+
+fn do_replicas_differ(cluster: &Snapshot<'_, Explorable<VersionVector>>) -> bool {
+    let mut kept = cluster.states().filter_map(Node::replica).map(Replica::versions);
+    let first = kept.next();
+    kept.any(|versions| Some(versions) != first)
+}
 
 impl VersionVector {
     /// The siblings at a replica are exactly the writes that no other was made in knowledge of.
@@ -301,6 +329,12 @@ impl Exhibit for VersionVector {
             goals: GOALS,
             awaited: &[],
         };
+        let endless = |what, setup, bounds, breaks, goals| Scope {
+            timers: vec![(Timer::Retry, UNBOUNDED), (Timer::Share, UNBOUNDED)],
+            goals,
+            awaited: AWAITED,
+            ..scope(what, setup, bounds, breaks)
+        };
         let few = Bounds { crashes: 0, repeats: 1, requests: 4, hints: 0 };
         vec![
             scope(
@@ -326,6 +360,20 @@ impl Exhibit for VersionVector {
                 "nodes=3&replicas=1&tags=1",
                 few,
                 Some("no_false_overwrite"),
+            ),
+            endless(
+                "one client, two replicas, two requests, one crash, and what has no answer is said again for ever",
+                "nodes=3&replicas=2",
+                Bounds { crashes: 1, repeats: 0, requests: 2, hints: 0 },
+                None,
+                LONE_GOALS,
+            ),
+            endless(
+                "two replicas that are cut off from each other for good",
+                "nodes=3&replicas=2&faults=cut:n1@0+1000",
+                Bounds { crashes: 0, repeats: 0, requests: 2, hints: 0 },
+                Some("convergence"),
+                &[],
             ),
         ]
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
-use quorate_protocols::consensus::ben_or::{self, Bit, Phase, Tie};
-use quorate_protocols::consensus::flp::{Config, Scheduled};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
+use quorate_protocols::consensus::ben_or::{self, Bit, Phase, Remind, Tie};
+use quorate_protocols::consensus::flp::{Config, Scheduled, Timer};
 
 use crate::about::{About, Claim, Family, Knob, Mutant};
 use crate::curve::{Curve, Line, Points};
@@ -23,6 +23,8 @@ pub(super) struct Vote {
     rounds_max: u32,
     /// Whether it is noted which votes were delivered.
     pub(super) is_noted: bool,
+    /// Whether rounds are counted modulo something, and those before forgotten.
+    pub(super) forgets_rounds: bool,
     mutants: LabMutants,
 }
 
@@ -68,6 +70,7 @@ impl Vote {
             is_hostile: setup.knob(about, "hostile") == 1,
             rounds_max: if last == 0 { u32::MAX } else { last },
             is_noted: false,
+            forgets_rounds: false,
             mutants,
         })
     }
@@ -85,6 +88,7 @@ impl Vote {
             },
             is_hostile: self.is_hostile,
             relents_after: ms(1_000),
+            forgets_rounds: self.forgets_rounds,
             is_noted: self.is_noted,
         }
     }
@@ -151,6 +155,25 @@ const GOALS: &[Goal<Explorable<BenOr>>] = &[
     }),
 ];
 
+/// Of n1 and n2, with n3 cut off.
+const AWAITED: &[Eventually<Explorable<BenOr>>] = &[Eventually {
+    name: "termination: n1 and n2 decide once both have voted",
+    after: Some(|cluster| cluster.states().take(2).all(|state| state.process().round() > 0)),
+    comes: |cluster| {
+        let mut two = cluster.states().take(2);
+        two.all(|state| state.process().decided().is_some())
+    },
+}];
+
+const ALONE: &[Eventually<Explorable<BenOr>>] = &[Eventually {
+    name: "termination: all who have voted decide",
+    after: Some(|cluster| cluster.states().any(|state| state.process().round() > 0)),
+    comes: |cluster| {
+        let mut voters = cluster.states().map(Scheduled::process).filter(|it| it.round() > 0);
+        voters.all(|process| process.decided().is_some())
+    },
+}];
+
 const CLAIMS: &[Claim] = &[
     Claim { name: "agreement", what: "No two nodes decide differently, whatever coins show." },
     Claim { name: "validity", what: "What is decided was proposed." },
@@ -162,7 +185,8 @@ const MUTANTS: &[Mutant] = &[
         name: "common_values_ignored",
         what: "Tosses its coin though a value was proposed to it.",
         breaks: "agreement",
-        setup: "crashes=0&lasts=20",
+        setup: "loss=0&duplicates=0&crashes=0&delay=10-10&lasts=1000&inputs=4&asks=n1@0,n2@0,n3@0\
+                &faults=unheard:n1@20+900",
     },
     Mutant {
         name: "reports_a_toss",
@@ -288,17 +312,60 @@ impl Exhibit for BenOr {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        vec![Scope {
-            what: "a round of three nodes, one of which proposes 1",
-            setup: "nodes=3&inputs=4&last=1",
-            bounds: Bounds { crashes: 0, repeats: 0, requests: 3, hints: 0 },
-            timers: vec![],
+        let scope = |what, setup, crashes, timers, breaks, goals, awaited| Scope {
+            what,
+            setup,
+            bounds: Bounds { crashes, requests: 3, ..Bounds::default() },
+            timers,
             syncs: Syncs::EachTurn,
             is_symmetric: false,
-            breaks: None,
-            goals: GOALS,
-            awaited: &[],
-        }]
+            breaks,
+            goals,
+            awaited,
+        };
+        let again = || vec![(Timer::Process(Remind), UNBOUNDED)];
+        vec![
+            scope(
+                "a round of three nodes, one of which proposes 1",
+                "nodes=3&inputs=4&last=1",
+                0,
+                vec![],
+                None,
+                GOALS,
+                &[],
+            ),
+            scope(
+                "three rounds of them under the hostile scheduler, and any tosses",
+                "nodes=3&inputs=4&hostile=1&last=3",
+                0,
+                vec![],
+                None,
+                &[],
+                &[],
+            ),
+            scope(
+                "a majority proposes 1, crashes once, and asks for what is missing without end",
+                "nodes=3&inputs=7&last=1&faults=cut:n3@0+1,crash:n1@0+1,crash:n2@0+1",
+                1,
+                again(),
+                None,
+                &[],
+                AWAITED,
+            ),
+            scope(
+                "all propose 1, and two of three are cut off",
+                "nodes=3&inputs=7&last=1&faults=cut:n2@0+1,cut:n3@0+1",
+                0,
+                again(),
+                Some("termination"),
+                &[],
+                ALONE,
+            ),
+        ]
+    }
+
+    fn counts_records() -> bool {
+        false
     }
 
     fn measures(&self, members: &Members<'_, Scheduled>, _: &Decided) -> Vec<(&'static str, f64)> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::consensus::epaxos::{Attributes, Command, Config, EPaxos, Instance, Timer};
 
 use crate::about::{About, Claim, Family, Knob, Mutant};
@@ -17,16 +17,32 @@ pub(crate) struct Egalitarian {
     nodes: Vec<NodeId>,
     keys: u64,
     is_in_turn: bool,
+    recoverer: Option<NodeId>,
     mutants: LabMutants,
 }
 
 /// What replicas may forget.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct History {
-    /// What was committed where.
+    /// What was committed where, as far as two have known it at one time, so that one had told the other. What one alone
+    /// knows it may have learnt a moment ago, and forget in a crash before it could tell.
     committed: BTreeMap<Instance, Attributes>,
-    /// The commands of each key in the order in which they were executed, as far as anybody has come.
+    /// The commands of each key in the order in which they were executed, as far as two have come.
     order: BTreeMap<u64, Vec<Command>>,
+}
+
+/// Whether of two orders of commands one is the beginning of the other.
+fn agree(moved: NodeId, order: &[Command], other: &[Command]) -> Result<(), Broken> {
+    let differs = order.iter().zip(other).find(|(one, other)| one != other);
+    differs.map_or(Ok(()), |(one, other)| {
+        let what = format!("{moved} has executed {one:?} where another executed {other:?}");
+        Err(Broken::new("consistency", what))
+    })
+}
+
+/// The commands of a key in the order in which a replica has executed them.
+fn order(replica: &EPaxos, key: u64) -> Vec<Command> {
+    replica.executed().iter().copied().filter(|command| command.key == key).collect()
 }
 
 const GOALS: &[Goal<Explorable<Egalitarian>>] = &[
@@ -46,6 +62,19 @@ const RECOVERED: &[Goal<Explorable<Egalitarian>>] =
     &[("a command is recovered, and executed by everybody", |cluster| {
         cluster.states().all(|replica| !replica.executed().is_empty())
     })];
+
+const AWAITED: &[Eventually<Explorable<Egalitarian>>] = &[Eventually {
+    name: "termination: all have executed what a client waits for",
+    after: Some(|cluster| cluster.states().any(|replica| replica.waiting() > 0)),
+    comes: |cluster| {
+        let executed = cluster.state(0).executed().len();
+        cluster.states().all(|replica| {
+            replica.waiting() == 0
+                && replica.open().is_empty()
+                && replica.executed().len() == executed
+        })
+    },
+}];
 
 impl Exhibit for Egalitarian {
     type Protocol = EPaxos;
@@ -75,7 +104,14 @@ impl Exhibit for Egalitarian {
                 name: "fast_quorum_too_small",
                 what: "Commits on the fast path when one peer of the fast quorum has not answered.",
                 breaks: "agreement",
-                setup: "keys=1&loss=20&requests=12&lasts=1000",
+                setup: "keys=1&loss=0&duplicates=0&crashes=0&partitions=0&delay=10-10&lasts=1000&asks=n1@0,n4@5\
+                        &faults=loss:100@20+8,crash:n1@30+900,crash:n3@30+900",
+            },
+            Mutant {
+                name: "commits_before_durable",
+                what: "Tells others of a commitment that a crash may make it forget.",
+                breaks: "agreement",
+                setup: "",
             },
             Mutant {
                 name: "recovery_drops_dependencies",
@@ -103,6 +139,13 @@ impl Exhibit for Egalitarian {
                 what: "1 if clients ask one replica after the other, 0 if any",
                 min: 0,
                 max: 1,
+                usual: 0,
+            },
+            Knob {
+                name: "recoverer",
+                what: "the only replica that recovers what is left open, by its number; 0 if all do",
+                min: 0,
+                max: 9,
                 usual: 0,
             },
         ],
@@ -151,7 +194,9 @@ impl Exhibit for Egalitarian {
         }
         let keys = setup.knob(&Self::ABOUT, "keys") as u64;
         let is_in_turn = setup.knob(&Self::ABOUT, "in_turn") == 1;
-        Ok(Egalitarian { nodes: setup.ids().collect(), keys, is_in_turn, mutants })
+        let recoverer = setup.knob(&Self::ABOUT, "recoverer") as u64;
+        let recoverer = (recoverer > 0).then_some(NodeId(recoverer));
+        Ok(Egalitarian { nodes: setup.ids().collect(), keys, is_in_turn, recoverer, mutants })
     }
 
     fn config(&self, me: NodeId) -> Config {
@@ -160,6 +205,7 @@ impl Exhibit for Egalitarian {
             me,
             nodes: self.nodes.clone(),
             patience: ms(100)..ms(400),
+            recovers: self.recoverer.is_none_or(|recoverer| recoverer == me),
             curiosity: ms(300)..ms(400),
             mutants: self.mutants,
         }
@@ -180,28 +226,33 @@ impl Exhibit for Egalitarian {
         history: &mut History,
     ) -> Result<(), Broken> {
         let Some(replica) = members.state(moved) else { return Ok(()) };
+        let others = || members.live().filter(|(node, _)| *node != moved).map(|(_, other)| other);
         for (instance, attributes) in replica.committed() {
-            let first = history.committed.entry(instance).or_insert_with(|| attributes.clone());
-            if first != attributes {
+            let elsewhere: Vec<_> = others().filter_map(|other| other.decided(instance)).collect();
+            let known = history.committed.get(&instance).into_iter();
+            let mut known = known.chain(elsewhere.iter().copied());
+            if let Some(first) = known.find(|first| *first != attributes) {
                 let what = format!(
                     "{moved} has committed {attributes:?} at {instance:?}, where {first:?} was committed"
                 );
                 return Err(Broken::new("agreement", what));
             }
-        }
-        let mut orders: BTreeMap<u64, Vec<Command>> = BTreeMap::new();
-        for command in replica.executed() {
-            orders.entry(command.key).or_default().push(*command);
-        }
-        for (key, order) in orders {
-            let longest = history.order.entry(key).or_default();
-            let differs = order.iter().zip(longest.iter()).find(|(one, other)| one != other);
-            if let Some((one, other)) = differs {
-                let what = format!("{moved} has executed {one:?} where another executed {other:?}");
-                return Err(Broken::new("consistency", what));
+            if !elsewhere.is_empty() {
+                history.committed.entry(instance).or_insert_with(|| attributes.clone());
             }
-            if order.len() > longest.len() {
-                *longest = order;
+        }
+        let keys: BTreeSet<u64> = replica.executed().iter().map(|command| command.key).collect();
+        for key in keys {
+            let own = order(replica, key);
+            let longest = history.order.entry(key).or_default();
+            agree(moved, &own, longest)?;
+            for other in others() {
+                let other = order(other, key);
+                agree(moved, &own, &other)?;
+                let both = own.len().min(other.len());
+                if both > longest.len() {
+                    *longest = own[..both].to_vec();
+                }
             }
         }
         Ok(())
@@ -227,7 +278,7 @@ impl Exhibit for Egalitarian {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, setup, bounds, timers, goals| Scope {
+        let scope = |what, setup, bounds, timers, goals, awaited| Scope {
             what,
             setup,
             bounds,
@@ -237,17 +288,25 @@ impl Exhibit for Egalitarian {
             is_symmetric: false,
             breaks: None,
             goals,
-            awaited: &[],
+            awaited,
         };
         let bounds = |requests, crashes| Bounds { requests, crashes, repeats: 0, hints: 0 };
         vec![
-            scope("two commands that interfere", "nodes=3&keys=1", bounds(2, 0), vec![], GOALS),
+            scope(
+                "two commands that interfere",
+                "nodes=3&keys=1",
+                bounds(2, 0),
+                vec![],
+                GOALS,
+                AWAITED,
+            ),
             scope(
                 "one command, one recovery",
                 "nodes=3",
                 bounds(1, 0),
                 vec![(Timer::Recover, 1)],
                 RECOVERED,
+                &[],
             ),
             scope(
                 "one command, one crash, one recovery",
@@ -255,8 +314,29 @@ impl Exhibit for Egalitarian {
                 bounds(1, 1),
                 vec![(Timer::Recover, 1)],
                 RECOVERED,
+                &[],
+            ),
+            scope(
+                "two commands that interfere, the crash of a leader, which recovers",
+                "nodes=3&keys=1&in_turn=1&recoverer=1&faults=crash:n1@0+1",
+                bounds(2, 1),
+                vec![(Timer::Recover, 1)],
+                &[],
+                &[],
+            ),
+            scope(
+                "one command, and another that recovers it, again without end",
+                "nodes=3&in_turn=1&recoverer=2",
+                bounds(1, 0),
+                vec![(Timer::Recover, UNBOUNDED)],
+                &[],
+                AWAITED,
             ),
         ]
+    }
+
+    fn counts_records() -> bool {
+        false
     }
 
     fn cost(nodes: u64) -> Option<(f64, u64)> {

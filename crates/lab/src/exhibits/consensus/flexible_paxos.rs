@@ -2,9 +2,9 @@
 
 use quorate_core::quorum::majority;
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::consensus::flexible_paxos::{Quorum, Quorums};
-use quorate_protocols::consensus::paxos::{Config, Paxos, Value};
+use quorate_protocols::consensus::paxos::{Config, Paxos, Timer, Value};
 
 use super::paxos::{self, History};
 use crate::about::{About, Claim, Family, Knob, Mutant};
@@ -24,6 +24,19 @@ const GOALS: &[Goal<Explorable<Flexible>>] = &[
     ("the first value is decided", |cluster| cluster.history().decided() == Some(Value(1))),
     ("the second value is decided", |cluster| cluster.history().decided() == Some(Value(2))),
 ];
+
+const AWAITED: &[Eventually<Explorable<Flexible>>] = &[Eventually {
+    name: "termination: everybody decides once somebody has proposed",
+    after: Some(|cluster| cluster.states().any(|paxos| paxos.proposal().is_some())),
+    comes: |cluster| paxos::all_have_decided(cluster.states()),
+}];
+
+/// The same where n3 is cut off from the others.
+const AWAITED_OF_TWO: &[Eventually<Explorable<Flexible>>] = &[Eventually {
+    name: "termination: n1 and n2 decide once one of them has proposed",
+    after: Some(|cluster| cluster.states().take(2).any(|paxos| paxos.proposal().is_some())),
+    comes: |cluster| paxos::all_have_decided(cluster.states().take(2)),
+}];
 
 /// What is explored: with each of these agreement is kept if the quorums meet, and broken if they don't.
 const SETUPS: &[(&str, &str)] = &[
@@ -85,6 +98,12 @@ impl Exhibit for Flexible {
                 name: "forgets_its_proposal",
                 what: "Proposes 0 where nothing was accepted before.",
                 breaks: "validity",
+                setup: "",
+            },
+            Mutant {
+                name: "tries_once",
+                what: "A proposer that is not answered doesn't say again what it said.",
+                breaks: "termination",
                 setup: "",
             },
         ],
@@ -219,7 +238,40 @@ impl Exhibit for Flexible {
                 awaited: &[],
             }
         };
-        SETUPS.iter().map(scope).collect()
+        let alone = |what, setup, crashes, breaks, awaited| Scope {
+            what,
+            setup,
+            bounds: Bounds { crashes, requests: 1, ..Bounds::default() },
+            timers: vec![(Timer::Retry, UNBOUNDED), (Timer::Ask, UNBOUNDED)],
+            syncs: Syncs::EachTurn,
+            is_symmetric: false,
+            breaks,
+            goals: &[],
+            awaited,
+        };
+        let mut scopes: Vec<Scope<Self>> = SETUPS.iter().map(scope).collect();
+        scopes.extend([
+            alone(
+                "phase 1 of both, phase 2 of one, one proposer, one crash, and all is said again without end",
+                "nodes=2&phase_1=2&phase_2=1",
+                1,
+                None,
+                AWAITED,
+            ),
+            alone("the same with phase 1 of one, phase 2 of both", "nodes=2&phase_1=1&phase_2=2", 1, None, AWAITED),
+            alone(
+                "phase 1 of all and phase 2 of one, with one node cut off",
+                "nodes=3&phase_1=3&phase_2=1&faults=cut:n3@0+1",
+                1,
+                Some("termination"),
+                AWAITED_OF_TWO,
+            ),
+        ]);
+        scopes
+    }
+
+    fn counts_records() -> bool {
+        false
     }
 
     fn cost(nodes: u64) -> Option<(f64, u64)> {

@@ -1,7 +1,7 @@
 //! The FLP adversary on show: a row that is all boundary.
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs};
 use quorate_protocols::consensus::ben_or::{Bit, Phase, Tie};
 use quorate_protocols::consensus::flp::{Config, Scheduled};
 
@@ -30,6 +30,12 @@ const GOALS: &[Goal<Explorable<Flp>>] = &[
     }),
 ];
 
+const AWAITED: &[Eventually<Explorable<Flp>>] = &[Eventually {
+    name: "termination: somebody decides once all have proposed",
+    after: Some(|cluster| cluster.states().all(|state| state.process().round() > 0)),
+    comes: |cluster| cluster.history().is_some(),
+}];
+
 const CLAIMS: &[Claim] = &[
     Claim {
         name: "agreement",
@@ -45,7 +51,7 @@ const MUTANTS: &[Mutant] = &[Mutant {
     name: "decides_at_once",
     what: "Decides what it first hears, so that no scheduler can keep it undecided.",
     breaks: "agreement",
-    setup: "",
+    setup: "loss=0&duplicates=0&delay=10-10&inputs=4&asks=n1@0,n2@0,n3@0",
 }];
 
 const SCENARIOS: &[Scenario] = &[
@@ -135,6 +141,13 @@ impl Exhibit for Flp {
                 max: 1_000_000,
                 usual: 0,
             },
+            Knob {
+                name: "modulo",
+                what: "1 if rounds are counted modulo two, so that a run may come back to where it was; needs hostile=1 and that nothing is lost",
+                min: 0,
+                max: 1,
+                usual: 0,
+            },
         ],
         scenarios: SCENARIOS,
         curves: CURVES,
@@ -150,6 +163,15 @@ impl Exhibit for Flp {
         let rounds = setup.knob(&Self::ABOUT, "rounds") as u32;
         let mut vote = Vote::new(setup, &Self::ABOUT, mutants)?;
         vote.is_noted = rounds > 0;
+        vote.forgets_rounds = setup.knob(&Self::ABOUT, "modulo") == 1;
+        let keeps_step = setup.knob(&Self::ABOUT, HOSTILE.name) == 1;
+        let is_lossless = (setup.loss, setup.duplicates, setup.crashes) == (0, 0, 0);
+        if vote.forgets_rounds && !(keeps_step && is_lossless) {
+            return Err(
+                "modulo=1: who forgets a round needs hostile=1, loss=0, duplicates=0 and crashes=0"
+                    .into(),
+            );
+        }
         Ok(Flp { vote, rounds })
     }
 
@@ -190,7 +212,7 @@ impl Exhibit for Flp {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, setup, breaks, goals| Scope {
+        let scope = |what, setup, breaks, goals, awaited| Scope {
             what,
             setup,
             bounds: Bounds { crashes: 0, repeats: 0, requests: 3, hints: 0 },
@@ -199,7 +221,7 @@ impl Exhibit for Flp {
             is_symmetric: false,
             breaks,
             goals,
-            awaited: &[],
+            awaited,
         };
         vec![
             scope(
@@ -207,9 +229,34 @@ impl Exhibit for Flp {
                 "nodes=3&inputs=4&rounds=1&last=1",
                 Some("termination"),
                 &[],
+                &[],
             ),
-            scope("the same, and nobody has to decide", "nodes=3&inputs=4&last=1", None, GOALS),
+            scope(
+                "the same, and nobody has to decide",
+                "nodes=3&inputs=4&last=1",
+                None,
+                GOALS,
+                &[],
+            ),
+            scope(
+                "the hostile scheduler, and rounds without end",
+                "nodes=3&inputs=4&hostile=1&modulo=1&loss=0&duplicates=0",
+                Some("termination"),
+                &[],
+                AWAITED,
+            ),
+            scope(
+                "the hostile scheduler, where all propose 1",
+                "nodes=3&inputs=7&hostile=1&modulo=1&loss=0&duplicates=0",
+                None,
+                &[],
+                AWAITED,
+            ),
         ]
+    }
+
+    fn counts_records() -> bool {
+        false
     }
 
     fn measures(&self, members: &Members<'_, Scheduled>, _: &Decided) -> Vec<(&'static str, f64)> {

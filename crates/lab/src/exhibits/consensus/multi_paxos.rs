@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::consensus::multi_paxos::{
     Command, Config, MultiPaxos, Replica, Slot, Timer,
 };
@@ -48,6 +48,17 @@ const DUEL: &[Goal<Explorable<Commands>>] = &[
         cluster.states().any(|node| !node.replica().performed().is_empty())
     }),
 ];
+
+const AWAITED: &[Eventually<Explorable<Commands>>] = &[Eventually {
+    name: "progress: what a client waits for is performed by every replica",
+    after: Some(|cluster| cluster.states().any(|node| node.replica().awaited().next().is_some())),
+    comes: |cluster| {
+        let performed = cluster.state(0).replica().performed().len();
+        cluster.states().map(MultiPaxos::replica).all(|replica| {
+            replica.awaited().next().is_none() && replica.performed().len() == performed
+        })
+    },
+}];
 
 /// What a replica ought to have performed, by what it knows to be chosen: slot after slot up to the first gap, and of each
 /// command the first time alone.
@@ -115,7 +126,8 @@ impl Exhibit for Commands {
                 name: "adopts_the_oldest",
                 what: "A scout takes for each slot what was accepted in the oldest ballot, not in the newest.",
                 breaks: "one_command_per_slot",
-                setup: "nodes=5&crashes=6&partitions=4&lasts=600",
+                setup: "loss=0&duplicates=0&crashes=0&partitions=0&delay=10-10&lasts=1200&asks=n1@0,n1@200,n2@250\
+                        &faults=loss:100@200+3,cut:n1@204+500",
             },
             Mutant {
                 name: "performs_as_they_come",
@@ -281,7 +293,7 @@ impl Exhibit for Commands {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, setup, requests, timers, goals| Scope {
+        let scope = |what, setup, requests, timers, goals, awaited| Scope {
             what,
             setup,
             bounds: Bounds { crashes: 0, repeats: 0, requests, hints: 0 },
@@ -291,12 +303,35 @@ impl Exhibit for Commands {
             is_symmetric: false,
             breaks: None,
             goals,
-            awaited: &[],
+            awaited,
         };
         vec![
-            scope("two requests, one leader", "leaders=1", 2, vec![], GOALS),
-            scope("one request, two leaders", "leaders=2", 1, vec![(Timer::Lead, 1)], DUEL),
+            scope("two requests, one leader", "leaders=1", 2, vec![], GOALS, &[]),
+            scope("one request, two leaders", "leaders=2", 1, vec![(Timer::Lead, 1)], DUEL, &[]),
+            scope(
+                "two requests of two nodes, one leader that says all again without end",
+                "nodes=2&leaders=1",
+                2,
+                vec![(Timer::Lead, UNBOUNDED)],
+                GOALS,
+                AWAITED,
+            ),
+            Scope {
+                bounds: Bounds { crashes: 1, requests: 1, ..Bounds::default() },
+                ..scope(
+                    "one request, one leader, the crash of the other, and all is said again without end",
+                    "nodes=2&leaders=1&faults=crash:n2@0+1",
+                    1,
+                    vec![(Timer::Lead, UNBOUNDED), (Timer::Ask, UNBOUNDED)],
+                    &[],
+                    AWAITED,
+                )
+            },
         ]
+    }
+
+    fn counts_records() -> bool {
+        false
     }
 
     fn cost(nodes: u64) -> Option<(f64, u64)> {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::consensus::flexible_paxos::Quorums;
-use quorate_protocols::consensus::paxos::{Config, Paxos, Value};
+use quorate_protocols::consensus::paxos::{Config, Paxos, Timer, Value};
 
 use crate::about::{About, Claim, Family, Knob, Mutant};
 use crate::exhibit::{Broken, Exhibit, Members, Scope};
@@ -17,6 +17,8 @@ use crate::setup::Setup;
 pub(crate) struct SingleDecree {
     nodes: Vec<NodeId>,
     has_backoff: bool,
+    /// After so many rounds they begin anew.
+    rounds: Option<u64>,
     mutants: LabMutants,
 }
 
@@ -88,9 +90,32 @@ pub(super) fn config(
         backoff: has_backoff.then(|| ms(20)..ms(120)),
         patience: ms(100)..ms(200),
         curiosity: ms(300)..ms(400),
+        rounds: None,
         mutants,
     }
 }
+
+/// The same, of a state that is explored.
+pub(super) fn all_have_decided<'a>(mut states: impl Iterator<Item = &'a Paxos>) -> bool {
+    states.all(|paxos| paxos.decided().is_some())
+}
+
+const DECIDED: &[Goal<Explorable<SingleDecree>>] =
+    &[("both know the decision", |cluster| all_have_decided(cluster.states().take(2)))];
+
+/// Of n1 and n2, with n3 cut off.
+const AWAITED: &[Eventually<Explorable<SingleDecree>>] = &[Eventually {
+    name: "termination: n1 and n2 decide once one of them has proposed",
+    after: Some(|cluster| cluster.states().take(2).any(|paxos| paxos.proposal().is_some())),
+    comes: |cluster| all_have_decided(cluster.states().take(2)),
+}];
+
+/// Once both have proposed.
+const DUEL: &[Eventually<Explorable<SingleDecree>>] = &[Eventually {
+    name: "termination: somebody decides once two have proposed",
+    after: Some(|cluster| cluster.states().filter(|paxos| paxos.proposal().is_some()).count() == 2),
+    comes: |cluster| cluster.history().decided.is_some(),
+}];
 
 const GOALS: &[Goal<Explorable<SingleDecree>>] = &[
     ("the first value is decided", |cluster| cluster.history().decided == Some(Value(1))),
@@ -139,14 +164,29 @@ impl Exhibit for SingleDecree {
                 breaks: "validity",
                 setup: "",
             },
+            Mutant {
+                name: "tries_once",
+                what: "A proposer that is not answered doesn't say again what it said.",
+                breaks: "termination",
+                setup: "",
+            },
         ],
-        knobs: &[Knob {
-            name: "backoff",
-            what: "1 if a proposer that was overtaken waits for a random time, 0 if it tries again at once",
-            min: 0,
-            max: 1,
-            usual: 1,
-        }],
+        knobs: &[
+            Knob {
+                name: "backoff",
+                what: "1 if a proposer that was overtaken waits for a random time, 0 if it tries again at once",
+                min: 0,
+                max: 1,
+                usual: 1,
+            },
+            Knob {
+                name: "rounds",
+                what: "how many rounds there are before they begin anew, and then all propose the same; 0 if they have no end",
+                min: 0,
+                max: 64,
+                usual: 0,
+            },
+        ],
         scenarios: &[
             Scenario {
                 name: "two_proposers_one_value",
@@ -191,15 +231,30 @@ impl Exhibit for SingleDecree {
 
     fn new(setup: &Setup, mutants: LabMutants) -> Result<Self, String> {
         let has_backoff = setup.knob(&Self::ABOUT, "backoff") == 1;
-        Ok(SingleDecree { nodes: setup.ids().collect(), has_backoff, mutants })
+        let rounds = match setup.knob(&Self::ABOUT, "rounds") as u64 {
+            0 => None,
+            rounds if rounds < 3 || rounds.is_multiple_of(2) => {
+                let why =
+                    "only of an odd number, 3 or more, does one of any two come after the other";
+                return Err(format!("rounds={rounds}: {why}"));
+            }
+            rounds => Some(rounds),
+        };
+        Ok(SingleDecree { nodes: setup.ids().collect(), has_backoff, rounds, mutants })
     }
 
     fn config(&self, me: NodeId) -> Config {
-        config(me, &self.nodes, self.has_backoff, self.mutants)
+        let rounds = self.rounds;
+        Config { rounds, ..config(me, &self.nodes, self.has_backoff, self.mutants) }
     }
 
-    fn requests(&self, asked: u32, _: NodeId) -> Vec<Value> {
-        vec![Value(u64::from(asked) + 1)]
+    /// With rounds that begin anew agreement is not to be had, so there all propose the same, one after the other.
+    fn requests(&self, asked: u32, node: NodeId) -> Vec<Value> {
+        match self.rounds {
+            None => vec![Value(u64::from(asked) + 1)],
+            Some(_) if node.0 == u64::from(asked) + 1 => vec![Value(1)],
+            Some(_) => Vec::new(),
+        }
     }
 
     fn observe(
@@ -216,7 +271,7 @@ impl Exhibit for SingleDecree {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        vec![Scope {
+        let proposals = Scope {
             what: "two proposals, one crash",
             setup: "nodes=3",
             bounds: Bounds { crashes: 1, repeats: 0, requests: 2, hints: 0 },
@@ -227,7 +282,34 @@ impl Exhibit for SingleDecree {
             breaks: None,
             goals: GOALS,
             awaited: &[],
-        }]
+        };
+        let alone = Scope {
+            what: "a majority, one proposer, one crash, and all is said again without end",
+            bounds: Bounds { crashes: 1, requests: 1, ..Bounds::default() },
+            timers: vec![(Timer::Retry, UNBOUNDED), (Timer::Ask, UNBOUNDED)],
+            goals: DECIDED,
+            awaited: AWAITED,
+            setup: "nodes=3&faults=cut:n3@0+1",
+            syncs: Syncs::EachTurn,
+            is_symmetric: false,
+            breaks: None,
+        };
+        let duel = Scope {
+            what: "two nodes that both propose, and rounds that begin anew",
+            setup: "nodes=2&rounds=3",
+            bounds: Bounds { requests: 2, ..Bounds::default() },
+            timers: vec![(Timer::Retry, UNBOUNDED)],
+            syncs: Syncs::EachTurn,
+            is_symmetric: false,
+            breaks: Some("termination"),
+            goals: DECIDED,
+            awaited: DUEL,
+        };
+        vec![proposals, alone, duel]
+    }
+
+    fn counts_records() -> bool {
+        false
     }
 
     fn cost(nodes: u64) -> Option<(f64, u64)> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId, RequestId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Snapshot, Syncs, UNBOUNDED};
 use quorate_protocols::consensus::viewstamped_replication::{
     Config, Operation, Replica, Response, Status, Timer, View,
 };
@@ -44,6 +44,28 @@ const RECOVERED: &[Goal<Explorable<ViewstampedReplication>>] =
             .states()
             .all(|replica| replica.status() == Status::Normal && !replica.executed().is_empty())
     })];
+
+const AWAITED: &[Eventually<Explorable<ViewstampedReplication>>] = &[Eventually {
+    name: "termination: all have executed what a client waits for, and nobody is recovering",
+    after: Some(|cluster| cluster.states().any(|replica| replica.waiting() > 0)),
+    comes: |cluster| {
+        let longest = cluster.states().map(|replica| replica.log().len()).max().unwrap_or(0);
+        all_are_normal(cluster)
+            && cluster
+                .states()
+                .all(|replica| replica.waiting() == 0 && replica.executed().len() == longest)
+    },
+}];
+
+const WHOLE_AGAIN: &[Eventually<Explorable<ViewstampedReplication>>] = &[Eventually {
+    name: "termination: who has crashed is back in a view",
+    after: Some(|cluster| !all_are_normal(cluster)),
+    comes: all_are_normal,
+}];
+
+fn all_are_normal(cluster: &Snapshot<'_, Explorable<ViewstampedReplication>>) -> bool {
+    cluster.states().all(|replica| replica.status() == Status::Normal)
+}
 
 impl Exhibit for ViewstampedReplication {
     type Protocol = Replica;
@@ -93,7 +115,8 @@ impl Exhibit for ViewstampedReplication {
                 name: "recovering_replica_votes",
                 what: "Takes part in view changes before it has its state back.",
                 breaks: "survival",
-                setup: "",
+                setup: "nodes=3&loss=0&duplicates=0&crashes=0&partitions=0&delay=10-10&lasts=2000&asks=n1@0\
+                        &faults=cut:n3@0+60,crash:n2@40+10,cut:n1@45+1500",
             },
             Mutant {
                 name: "recovers_from_one_answer",
@@ -105,7 +128,8 @@ impl Exhibit for ViewstampedReplication {
                 name: "ignores_the_nonce",
                 what: "Counts answers to an earlier recovery of its own.",
                 breaks: "wholeness",
-                setup: "nodes=3&delay=1-300&faults=crash:n2@400+10,crash:n2@1000+10&crashes=0&partitions=0&requests=16",
+                setup: "nodes=3&loss=0&duplicates=50&crashes=0&partitions=0&delay=1-300&requests=30&lasts=2000\
+                        &faults=crash:n2@300+10,crash:n2@600+10,crash:n2@900+10,crash:n2@1200+10,crash:n2@1500+10,crash:n2@1800+10",
             },
             Mutant {
                 name: "forgets_the_client_table",
@@ -293,7 +317,7 @@ impl Exhibit for ViewstampedReplication {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, setup, bounds, timers, goals| Scope {
+        let scope = |what, setup, bounds, timers, goals, awaited| Scope {
             what,
             setup,
             bounds,
@@ -303,9 +327,10 @@ impl Exhibit for ViewstampedReplication {
             is_symmetric: false,
             breaks: None,
             goals,
-            awaited: &[],
+            awaited,
         };
         let bounds = |requests, crashes| Bounds { requests, crashes, repeats: 0, hints: 0 };
+        let again = |timers: [Timer; 2]| timers.map(|timer| (timer, UNBOUNDED)).to_vec();
         vec![
             scope(
                 "one request of the primary, one view change",
@@ -313,9 +338,41 @@ impl Exhibit for ViewstampedReplication {
                 bounds(1, 0),
                 vec![(Timer::Suspect, 1)],
                 GOALS,
+                &[],
             ),
-            scope("one request, one crash", "nodes=3", bounds(1, 1), vec![], RECOVERED),
+            scope("one request, one crash", "nodes=3", bounds(1, 1), vec![], RECOVERED, &[]),
+            scope(
+                "one request, and all is said again without end",
+                "nodes=3",
+                bounds(1, 0),
+                again([Timer::Heartbeat, Timer::Resubmit]),
+                RECOVERED,
+                AWAITED,
+            ),
+            scope(
+                "a backup's crash, and all is said again without end",
+                "nodes=3&faults=crash:n2@0+1",
+                bounds(0, 1),
+                again([Timer::Heartbeat, Timer::Plead]),
+                &[],
+                WHOLE_AGAIN,
+            ),
+            Scope {
+                breaks: Some("termination"),
+                ..scope(
+                    "two of three crash, and ask for their state without end",
+                    "nodes=3&faults=crash:n2@0+1,crash:n3@0+1",
+                    bounds(0, 2),
+                    again([Timer::Heartbeat, Timer::Plead]),
+                    &[],
+                    WHOLE_AGAIN,
+                )
+            },
         ]
+    }
+
+    fn counts_records() -> bool {
+        false
     }
 
     fn cost(nodes: u64) -> Option<(f64, u64)> {

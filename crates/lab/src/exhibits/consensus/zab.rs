@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::consensus::zab::{Change, Config, Epoch, Timer, Transaction, Zab, Zxid};
 
 use crate::about::{About, Claim, Family, Mutant};
@@ -36,6 +36,17 @@ const EPOCHS: &[Goal<Explorable<Broadcast>>] = &[
         states.any(|node| node.broadcasts() == Some(Epoch(2)) && !node.history().is_empty())
     }),
 ];
+
+const AWAITED: &[Eventually<Explorable<Broadcast>>] = &[Eventually {
+    name: "progress: every node delivers what a client waits for",
+    after: Some(|cluster| cluster.states().any(|node| node.awaited().next().is_some())),
+    comes: |cluster| {
+        let delivered = cluster.history().delivered.len();
+        cluster
+            .states()
+            .all(|node| node.awaited().next().is_none() && node.delivered().len() == delivered)
+    },
+}];
 
 /// Whether a transaction may be delivered right after another.
 fn follows(before: Zxid, next: Zxid) -> bool {
@@ -210,22 +221,37 @@ impl Exhibit for Broadcast {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, requests, timers, goals| Scope {
+        let scope = |what, requests, timers, goals, awaited| Scope {
             what,
             setup: "nodes=3",
-            bounds: Bounds { crashes: 0, repeats: 0, requests, hints: 0 },
+            bounds: Bounds { requests, ..Bounds::default() },
             timers,
             syncs: Syncs::EachTurn,
             // The first node stands at once.
             is_symmetric: false,
             breaks: None,
             goals,
-            awaited: &[],
+            awaited,
         };
         vec![
-            scope("one epoch, two requests", 2, vec![], GOALS),
-            scope("two epochs, one request", 1, vec![(Timer::Patience, 2)], EPOCHS),
+            scope("one epoch, two requests", 2, vec![], GOALS, &[]),
+            scope("two epochs, one request", 1, vec![(Timer::Patience, 2)], EPOCHS, &[]),
+            Scope {
+                setup: "nodes=3&faults=crash:n2@0+1",
+                bounds: Bounds { requests: 1, crashes: 1, ..Bounds::default() },
+                ..scope(
+                    "one epoch, one request, a follower's crash, and all is said again without end",
+                    1,
+                    vec![(Timer::Beat, UNBOUNDED)],
+                    GOALS,
+                    AWAITED,
+                )
+            },
         ]
+    }
+
+    fn counts_records() -> bool {
+        false
     }
 
     fn cost(nodes: u64) -> Option<(f64, u64)> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::coordination::barrier::{self, Config, Door, Place, Timer, Verdict};
 
 use crate::about::{About, Claim, Family, Knob, Mutant};
@@ -41,6 +41,26 @@ const GOALS: &[Goal<Explorable<Barrier>>] = &[
     }),
 ];
 
+const AWAITED: &[Eventually<Explorable<Barrier>>] = &[
+    Eventually {
+        name: "everyone_is_told: n2 is outside again once it has come",
+        after: Some(|cluster| cluster.state(1).place() != Place::Outside),
+        comes: |cluster| cluster.state(1).place() == Place::Outside,
+    },
+    Eventually {
+        name: "everyone_is_told: n3 is outside again once it has come",
+        after: Some(|cluster| cluster.state(2).place() != Place::Outside),
+        comes: |cluster| cluster.state(2).place() == Place::Outside,
+    },
+];
+
+/// Whoever else has died inside.
+const AT_THE_EXIT: &[Eventually<Explorable<Barrier>>] = &[Eventually {
+    name: "everyone_is_told: n2 goes out once it has come to the exit",
+    after: Some(|cluster| matches!(cluster.state(1).place(), Place::At(door) if door.is_exit)),
+    comes: |cluster| cluster.state(1).place() == Place::Outside,
+}];
+
 impl Exhibit for Barrier {
     type Protocol = barrier::Barrier;
     type History = History;
@@ -72,6 +92,12 @@ impl Exhibit for Barrier {
                 name: "forgets_what_it_tells",
                 what: "Tells those who wait that the door is broken, and opens it when the last comes.",
                 breaks: "one_verdict",
+                setup: "",
+            },
+            Mutant {
+                name: "tells_once",
+                what: "Tells those who wait what is decided of a door, and nobody who comes to it later.",
+                breaks: "everyone_is_told",
                 setup: "",
             },
         ],
@@ -195,18 +221,34 @@ impl Exhibit for Barrier {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        vec![Scope {
-            what: "two members, one round, a timeout at any time, one crash, one repeated message",
-            setup: "nodes=3",
-            bounds: Bounds { crashes: 1, repeats: 1, requests: 2, hints: 0 },
-            timers: vec![(Timer::GiveUp, 1), (Timer::Done, 2)],
+        let scope = |what, setup, repeats, breaks, awaited| Scope {
+            what,
+            setup,
+            bounds: Bounds { crashes: 1, repeats, requests: 2, hints: 0 },
+            timers: [Timer::GiveUp, Timer::Done, Timer::Retry].map(|it| (it, UNBOUNDED)).into(),
             syncs: Syncs::EachTurn,
             // Who counts is not like the others.
             is_symmetric: false,
-            breaks: None,
+            breaks,
             goals: GOALS,
-            awaited: &[],
-        }]
+            awaited,
+        };
+        vec![
+            scope(
+                "two members, a timeout at any time, one crash, one repeated message",
+                "nodes=3",
+                1,
+                None,
+                AWAITED,
+            ),
+            scope(
+                "one of two members crashes, and there is no timeout",
+                "nodes=3&timeout=0&faults=crash:n3@0+0",
+                0,
+                Some("everyone_is_told"),
+                AT_THE_EXIT,
+            ),
+        ]
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId, RequestId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::coordination::bully::{self, Config, Role, Timer};
 
 use crate::about::{About, Claim, Family, Knob, Mutant};
@@ -36,6 +36,26 @@ const GOALS: &[Goal<Explorable<Bully>>] = &[
     ("two ask at once", |cluster| {
         cluster.states().filter(|bully| bully.role() == Role::Asks).count() == 2
     }),
+];
+
+const HIGHEST: NodeId = NodeId(3);
+
+const AWAITED: &[Eventually<Explorable<Bully>>] = &[
+    Eventually {
+        name: "one_leader: n1 follows the highest",
+        after: Some(|cluster| cluster.state(0).role() != Role::Follows(Some(HIGHEST))),
+        comes: |cluster| cluster.state(0).role() == Role::Follows(Some(HIGHEST)),
+    },
+    Eventually {
+        name: "one_leader: n2 follows the highest",
+        after: Some(|cluster| cluster.state(1).role() != Role::Follows(Some(HIGHEST))),
+        comes: |cluster| cluster.state(1).role() == Role::Follows(Some(HIGHEST)),
+    },
+    Eventually {
+        name: "one_leader: the highest leads",
+        after: Some(|cluster| cluster.state(2).role() != Role::Leads),
+        comes: |cluster| cluster.state(2).role() == Role::Leads,
+    },
 ];
 
 /// What a curve of messages must be, for a line of each kind of beginning.
@@ -80,6 +100,12 @@ impl Exhibit for Bully {
             Mutant {
                 name: "keeps_its_crown",
                 what: "A leader goes on though a higher one has come back.",
+                breaks: "one_leader",
+                setup: "",
+            },
+            Mutant {
+                name: "leads_in_silence",
+                what: "A leader says once that it leads, and never again.",
                 breaks: "one_leader",
                 setup: "",
             },
@@ -214,30 +240,27 @@ impl Exhibit for Bully {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        let scope = |what, bounds, timers, breaks| Scope {
+        let scope = |what, crashes, timers, breaks| Scope {
             what,
             setup: "nodes=3",
-            bounds,
+            bounds: Bounds { crashes, requests: 1, ..Bounds::default() },
             timers,
             syncs: Syncs::EachTurn,
             is_symmetric: false,
             breaks,
             goals: GOALS,
-            awaited: &[],
+            awaited: AWAITED,
         };
+        let signs = vec![(Timer::Silence, UNBOUNDED), (Timer::Beat, UNBOUNDED)];
+        let answers = vec![(Timer::Answers, 1)];
         vec![
             scope(
-                "one asks, one misses its leader, one crashes, and all answers come in time",
-                Bounds { crashes: 1, requests: 1, ..Bounds::default() },
-                vec![(Timer::Silence, 1)],
+                "one crash, leaders that are missed at any time, and all answers come in time",
+                1,
+                signs,
                 None,
             ),
-            scope(
-                "one election, and answers as late as you like",
-                Bounds { requests: 1, ..Bounds::default() },
-                vec![(Timer::Answers, 1)],
-                Some("no_usurper"),
-            ),
+            scope("one election, and answers as late as you like", 0, answers, Some("no_usurper")),
         ]
     }
 

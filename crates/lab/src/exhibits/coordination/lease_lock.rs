@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::coordination::lease_lock::{self, Config, Stored, Timer, Token, Value};
 
 use crate::about::{About, Claim, Family, Knob, Mutant};
@@ -39,6 +39,19 @@ const GOALS: &[Goal<Explorable<LeaseLock>>] = &[
     ("a write under a later lease is accepted", |cluster| {
         cluster.state(1).stored().token > Token(1)
     }),
+];
+
+const AWAITED: &[Eventually<Explorable<LeaseLock>>] = &[
+    Eventually {
+        name: "progress: n3 has written once it was asked to",
+        after: Some(|cluster| cluster.state(2).wants()),
+        comes: |cluster| !cluster.state(2).wants(),
+    },
+    Eventually {
+        name: "progress: n4 has written once it was asked to",
+        after: Some(|cluster| cluster.state(3).wants()),
+        comes: |cluster| !cluster.state(3).wants(),
+    },
 ];
 
 impl Exhibit for LeaseLock {
@@ -227,6 +240,13 @@ impl Exhibit for LeaseLock {
         vec![
             scope("three writes, leases that run out at any time, one repeated message", 0, 1),
             scope("the same with a crash, and no message repeated", 1, 0),
+            // A holder that never gives up what it has takes part in no race for leases that has no end.
+            Scope {
+                setup: "nodes=4&faults=crash:n3@0+0",
+                timers: vec![(Timer::Work, UNBOUNDED), (Timer::Expire, UNBOUNDED)],
+                awaited: AWAITED,
+                ..scope("three writes, a holder that crashes, leases that run out", 1, 0)
+            },
         ]
     }
 

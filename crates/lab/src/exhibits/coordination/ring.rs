@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Syncs, UNBOUNDED};
 use quorate_protocols::coordination::ring::{self, Begin, Config};
 use quorate_sim::Rng;
 
@@ -32,6 +32,24 @@ const GOALS: &[Goal<Explorable<Ring>>] = &[
         let known = cluster.states().filter(|ring| ring.leader().is_some()).count();
         known > 0 && known < 3
     }),
+];
+
+const AWAITED: &[Eventually<Explorable<Ring>>] = &[
+    Eventually {
+        name: "everybody_knows: n1 knows of a leader",
+        after: Some(|cluster| cluster.state(0).leader().is_none()),
+        comes: |cluster| cluster.state(0).leader().is_some(),
+    },
+    Eventually {
+        name: "everybody_knows: n2 knows of a leader",
+        after: Some(|cluster| cluster.state(1).leader().is_none()),
+        comes: |cluster| cluster.state(1).leader().is_some(),
+    },
+    Eventually {
+        name: "everybody_knows: n3 knows of a leader",
+        after: Some(|cluster| cluster.state(2).leader().is_none()),
+        comes: |cluster| cluster.state(2).leader().is_some(),
+    },
 ];
 
 /// What a curve of messages must be: the names' way, and n more for the news.
@@ -232,18 +250,24 @@ impl Exhibit for Ring {
     }
 
     fn scopes() -> Vec<Scope<Self>> {
-        vec![Scope {
-            what: "two begin, one crash, one repeated message, one begins again",
-            setup: "nodes=3",
-            bounds: Bounds { crashes: 1, repeats: 1, requests: 2, hints: 0 },
-            timers: vec![(Begin, 1)],
+        let scope = |what, setup, crashes, repeats, breaks| Scope {
+            what,
+            setup,
+            bounds: Bounds { crashes, repeats, requests: 1, hints: 0 },
+            timers: vec![(Begin, UNBOUNDED)],
             syncs: Syncs::EachTurn,
             // The highest name is elected.
             is_symmetric: false,
-            breaks: None,
+            breaks,
             goals: GOALS,
-            awaited: &[],
-        }]
+            awaited: AWAITED,
+        };
+        let broken = Some("everybody_knows");
+        vec![
+            scope("one crash, one repeated message, any begins at any time", "nodes=3", 1, 1, None),
+            scope("a gap where the highest is", "nodes=3&faults=cut:n3@0+0", 0, 0, broken),
+            scope("a partition", "nodes=4&faults=cut:n1.n2@0+0", 0, 0, broken),
+        ]
     }
 
     fn cost(nodes: u64) -> Option<(f64, u64)> {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quorate_core::{LabMutants, NodeId};
-use quorate_explore::{Bounds, Goal, Syncs};
+use quorate_explore::{Bounds, Eventually, Goal, Snapshot, Syncs, UNBOUNDED};
 use quorate_protocols::detector::heartbeat::{Config, Heartbeat, Tick};
 
-use super::watch::{Demands, Detector, Watch};
+use super::watch::{self, DELAY, Demands, Detector, FLAWLESS, NEVER_FORGIVES, TICK_MS, Watch};
 use crate::about::{About, Claim, Family, Knob, Mutant};
 use crate::curve::{Curve, Line, Points};
 use crate::exhibit::{Broken, Exhibit, Members, Scope};
@@ -18,19 +18,15 @@ use crate::setup::Setup;
 pub(crate) struct Heartbeats {
     nodes: Vec<NodeId>,
     timeout: u64,
+    interval: u64,
+    is_timed: bool,
     is_adaptive: bool,
     is_flawless: bool,
     mutants: LabMutants,
 }
 
-/// How long a tick is, in milliseconds.
-const TICK_MS: i64 = 10;
-/// The time between two heartbeats, in ticks.
-const INTERVAL: u64 = 10;
 /// How long there must be no mistake before there is said to be none any more, in ticks.
 const QUIET: u64 = 200;
-/// What a message may take before it is noticed, in ticks, where delays keep to the usual bound.
-const DELAY: u64 = 2;
 
 impl Detector for Heartbeat {
     fn now(&self) -> u64 {
@@ -43,13 +39,44 @@ impl Detector for Heartbeat {
 }
 
 const GOALS: &[Goal<Explorable<Heartbeats>>] = &[
-    ("somebody is suspected", |cluster| {
-        cluster.states().any(|state| state.suspected().next().is_some())
-    }),
+    ("somebody is suspected", watch::is_anybody_suspected),
     ("a suspect is trusted again, and for longer", |cluster| {
-        cluster.history().mistakes() > 0
-            && cluster.states().all(|state| state.suspected().next().is_none())
+        watch::is_a_suspect_trusted_again(cluster)
             && cluster.state(0).timeout(NodeId(2)) > cluster.state(1).timeout(NodeId(1))
+    }),
+];
+
+/// What a node comes to that hears of nothing that the last does. It hears of the other, sooner or later.
+const AWAITED: &[Eventually<Explorable<Heartbeats>>] = &[
+    Eventually {
+        name: "completeness: n1 comes to suspect n3, which it doesn't hear",
+        after: Some(|cluster| !suspects(cluster, 1, 3)),
+        comes: |cluster| suspects(cluster, 1, 3),
+    },
+    Eventually {
+        name: "completeness: n2 comes to suspect n3, which it doesn't hear",
+        after: Some(|cluster| !suspects(cluster, 2, 3)),
+        comes: |cluster| suspects(cluster, 2, 3),
+    },
+    TRUSTS_AGAIN,
+];
+
+/// What is not to be had of a node that is up, but not heard.
+const TRUSTS_AGAIN: Eventually<Explorable<Heartbeats>> = Eventually {
+    name: "eventual_accuracy: n1 comes to trust n2 again, which is up",
+    after: Some(|cluster| suspects(cluster, 1, 2)),
+    comes: |cluster| !suspects(cluster, 1, 2),
+};
+
+fn suspects(cluster: &Snapshot<'_, Explorable<Heartbeats>>, node: usize, other: u64) -> bool {
+    cluster.state(node - 1).suspected().any(|suspect| suspect == NodeId(other))
+}
+
+const ENDLESS_GOALS: &[Goal<Explorable<Heartbeats>>] = &[
+    ("n1 suspects n2 as well", |cluster| suspects(cluster, 1, 2) && suspects(cluster, 1, 3)),
+    ("the others suspect the one that is cut off, and not each other", |cluster| {
+        let is_right = |node, other| suspects(cluster, node, 3) && !suspects(cluster, node, other);
+        is_right(1, 2) && is_right(2, 1)
     }),
 ];
 
@@ -75,21 +102,30 @@ const MUTANTS: &[Mutant] = &[
         breaks: "completeness",
         setup: "faults=crash:n2@0+1500",
     },
-    Mutant {
-        name: "never_forgives",
-        what: "Goes on suspecting a node that is heard of again.",
-        breaks: "eventual_accuracy",
-        setup: "",
-    },
+    NEVER_FORGIVES,
 ];
 
 const KNOBS: &[Knob] = &[
     Knob {
         name: "timeout",
         what: "how long a silence is borne, in ms",
-        min: TICK_MS,
+        min: TICK_MS as i64,
         max: 10_000,
         usual: 250,
+    },
+    Knob {
+        name: "interval",
+        what: "the time between two heartbeats, in ms",
+        min: TICK_MS as i64,
+        max: 1_000,
+        usual: 100,
+    },
+    Knob {
+        name: "timed",
+        what: "0 if neither times nor mistakes are counted, for explorations in which clocks tick for ever",
+        min: 0,
+        max: 1,
+        usual: 1,
     },
     Knob {
         name: "adaptive",
@@ -98,13 +134,7 @@ const KNOBS: &[Knob] = &[
         max: 1,
         usual: 0,
     },
-    Knob {
-        name: "flawless",
-        what: "1 if no mistake is allowed at all, 0 if they have to end",
-        min: 0,
-        max: 1,
-        usual: 1,
-    },
+    FLAWLESS,
 ];
 
 const SCENARIOS: &[Scenario] = &[
@@ -218,7 +248,9 @@ impl Exhibit for Heartbeats {
         let knob = |name| setup.knob(&Self::ABOUT, name);
         Ok(Heartbeats {
             nodes: setup.ids().collect(),
-            timeout: (knob("timeout") / TICK_MS) as u64,
+            timeout: knob("timeout") as u64 / TICK_MS,
+            interval: knob("interval") as u64 / TICK_MS,
+            is_timed: knob("timed") == 1,
             is_adaptive: knob("adaptive") == 1,
             is_flawless: knob("flawless") == 1,
             mutants,
@@ -227,11 +259,12 @@ impl Exhibit for Heartbeats {
 
     fn config(&self, me: NodeId) -> Config {
         Config {
-            peers: self.nodes.iter().copied().filter(|node| *node != me).collect(),
-            tick: Duration::from_millis(TICK_MS as u64),
-            interval: INTERVAL,
+            peers: watch::peers(&self.nodes, me),
+            tick: Duration::from_millis(TICK_MS),
+            interval: self.interval,
             timeout: self.timeout,
-            growth: if self.is_adaptive { INTERVAL / 2 } else { 0 },
+            growth: if self.is_adaptive { self.interval / 2 } else { 0 },
+            is_timed: self.is_timed,
             mutants: self.mutants,
         }
     }
@@ -248,15 +281,16 @@ impl Exhibit for Heartbeats {
     ) -> Result<(), Broken> {
         let demands = Demands {
             // Its last heartbeat may still have been under way.
-            detects_within: &|heartbeat: &Heartbeat, node| heartbeat.timeout(node) + INTERVAL,
+            detects_within: &|heartbeat: &Heartbeat, node| heartbeat.timeout(node) + self.interval,
             known_after: DELAY,
+            is_timed: self.is_timed,
             flawless: self.is_flawless.then_some("accuracy"),
         };
         watch.observe(members, moved, &demands)
     }
 
     fn settled(&self, members: &Members<'_, Heartbeat>, watch: &Watch) -> Result<(), Broken> {
-        watch.settled(members, QUIET).map_err(|what| Broken::new("eventual_accuracy", what))
+        watch.is_accurate_in_the_end(members, QUIET)
     }
 
     fn scopes() -> Vec<Scope<Self>> {
@@ -279,13 +313,31 @@ impl Exhibit for Heartbeats {
                 None,
                 GOALS,
             ),
+            Scope {
+                timers: vec![(Tick, UNBOUNDED)],
+                awaited: AWAITED,
+                ..scope(
+                    "two that hear each other, one that is cut off for good, clocks that tick for ever",
+                    "nodes=3&timeout=10&interval=10&flawless=0&timed=0&faults=cut:n3@0+1000",
+                    None,
+                    ENDLESS_GOALS,
+                )
+            },
+            Scope {
+                timers: vec![(Tick, UNBOUNDED)],
+                awaited: &[TRUSTS_AGAIN],
+                ..scope(
+                    "two that are up and cut off from each other for good",
+                    "nodes=2&timeout=10&interval=10&flawless=0&timed=0&faults=cut:n2@0+1000",
+                    Some("eventual_accuracy"),
+                    &[],
+                )
+            },
         ]
     }
 
     fn measures(&self, _: &Members<'_, Heartbeat>, watch: &Watch) -> Vec<(&'static str, f64)> {
-        let mut measures = vec![("mistakes", watch.mistakes() as f64)];
-        measures.extend(watch.notice().map(|ticks| ("detection_ms", ticks * TICK_MS as f64)));
-        measures
+        watch.measures()
     }
 }
 

@@ -7,7 +7,7 @@ use quorate_core::{LabMutants, NodeId};
 use quorate_explore::{Bounds, Goal, Syncs};
 use quorate_protocols::detector::phi_accrual::{Config, PhiAccrual, Tick};
 
-use super::watch::{Demands, Detector, Watch};
+use super::watch::{self, DELAY, Demands, Detector, FLAWLESS, NEVER_FORGIVES, TICK_MS, Watch};
 use crate::about::{About, Claim, Family, Knob, Mutant};
 use crate::curve::{Curve, Line, Points};
 use crate::exhibit::{Broken, Exhibit, Members, Scope};
@@ -23,16 +23,12 @@ pub(crate) struct Phi {
     mutants: LabMutants,
 }
 
-/// How long a tick is, in milliseconds.
-const TICK_MS: u64 = 10;
 /// How many arrivals a distribution is taken from.
 const WINDOW: usize = 40;
 /// A node that has been down for so many ticks must be suspected: no arrivals of the usual setup are spread so far.
 const DETECTED: u64 = 80;
 /// How long there must be no mistake before there is said to be none any more, in ticks.
 const QUIET: u64 = 100;
-/// What a heartbeat may take after an interval before a node that is up is known to be, in ticks.
-const DELAY: u64 = 2;
 
 impl Detector for PhiAccrual {
     fn now(&self) -> u64 {
@@ -45,13 +41,8 @@ impl Detector for PhiAccrual {
 }
 
 const GOALS: &[Goal<Explorable<Phi>>] = &[
-    ("somebody is suspected", |cluster| {
-        cluster.states().any(|state| state.suspected().next().is_some())
-    }),
-    ("a suspect is trusted again", |cluster| {
-        cluster.history().mistakes() > 0
-            && cluster.states().all(|state| state.suspected().next().is_none())
-    }),
+    ("somebody is suspected", watch::is_anybody_suspected),
+    ("a suspect is trusted again", watch::is_a_suspect_trusted_again),
 ];
 
 const CLAIMS: &[Claim] = &[
@@ -80,12 +71,7 @@ const MUTANTS: &[Mutant] = &[
         breaks: "completeness",
         setup: "faults=crash:n2@0+1500",
     },
-    Mutant {
-        name: "never_forgives",
-        what: "Goes on suspecting a node that is heard of again.",
-        breaks: "eventual_accuracy",
-        setup: "faults=crash:n2@500+1000",
-    },
+    Mutant { setup: "faults=crash:n2@500+1000", ..NEVER_FORGIVES },
 ];
 
 const KNOBS: &[Knob] = &[
@@ -103,13 +89,7 @@ const KNOBS: &[Knob] = &[
         max: 1_000,
         usual: 100,
     },
-    Knob {
-        name: "flawless",
-        what: "1 if no mistake is allowed at all, 0 if they have to end",
-        min: 0,
-        max: 1,
-        usual: 1,
-    },
+    FLAWLESS,
 ];
 
 const SCENARIOS: &[Scenario] = &[
@@ -242,7 +222,7 @@ impl Exhibit for Phi {
 
     fn config(&self, me: NodeId) -> Config {
         Config {
-            peers: self.nodes.iter().copied().filter(|node| *node != me).collect(),
+            peers: watch::peers(&self.nodes, me),
             tick: Duration::from_millis(TICK_MS),
             interval: self.interval,
             threshold: self.threshold,
@@ -264,13 +244,14 @@ impl Exhibit for Phi {
         let demands = Demands {
             detects_within: &|_: &PhiAccrual, _| DETECTED,
             known_after: self.interval + DELAY,
+            is_timed: true,
             flawless: self.is_flawless.then_some("tracking"),
         };
         watch.observe(members, moved, &demands)
     }
 
     fn settled(&self, members: &Members<'_, PhiAccrual>, watch: &Watch) -> Result<(), Broken> {
-        watch.settled(members, QUIET).map_err(|what| Broken::new("eventual_accuracy", what))
+        watch.is_accurate_in_the_end(members, QUIET)
     }
 
     fn scopes() -> Vec<Scope<Self>> {
@@ -304,9 +285,7 @@ impl Exhibit for Phi {
     }
 
     fn measures(&self, _: &Members<'_, PhiAccrual>, watch: &Watch) -> Vec<(&'static str, f64)> {
-        let mut measures = vec![("mistakes", watch.mistakes() as f64)];
-        measures.extend(watch.notice().map(|ticks| ("detection_ms", ticks * TICK_MS as f64)));
-        measures
+        watch.measures()
     }
 }
 

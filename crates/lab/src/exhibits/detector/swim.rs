@@ -70,6 +70,16 @@ const GOALS: &[Goal<Explorable<Swim>>] = &[
     }),
 ];
 
+const HELPED: &[Goal<Explorable<Swim>>] = &[
+    ("somebody probes in another's place", |cluster| {
+        cluster.states().any(|state| state.errands() > 0)
+    }),
+    ("somebody is suspected although a third was asked", |cluster| {
+        cluster.states().any(|state| state.suspicions() > 0)
+            && cluster.states().any(|state| state.errands() > 0)
+    }),
+];
+
 const CLAIMS: &[Claim] = &[
     Claim {
         name: "completeness",
@@ -349,6 +359,7 @@ impl Exhibit for Swim {
         let demands = Demands {
             detects_within: &|_: &swim::Swim, _| round + longest + SPREAD,
             known_after: KNOWN,
+            is_timed: true,
             flawless: (self.strict > 0).then_some("accuracy"),
         };
         history.watch.observe(members, moved, &demands)
@@ -384,6 +395,15 @@ impl Exhibit for Swim {
                 Some("accuracy"),
                 &[],
             ),
+            Scope {
+                timers: vec![(Timer::Period, 2), (Timer::Patience, 1)],
+                ..scope(
+                    "three members, of whom one is asked to help",
+                    "nodes=3&faults=&strict=0&suspicion=1",
+                    None,
+                    HELPED,
+                )
+            },
         ]
     }
 

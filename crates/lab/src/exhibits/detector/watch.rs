@@ -1,10 +1,55 @@
-//! The judge of all failure detectors: it sees who is really down, and compares.
+//! The judge of all failure detectors: it sees who is really down, and compares. And what those have in common that listen
+//! to heartbeats, by a clock of ticks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{NodeId, Protocol};
+use quorate_explore::Snapshot;
 
-use crate::exhibit::{Broken, Members};
+use crate::about::{Knob, Mutant};
+use crate::exhibit::{Broken, Exhibit, Members};
+use crate::explored::Explorable;
+
+/// How long a tick is, in milliseconds.
+pub(super) const TICK_MS: u64 = 10;
+/// What a heartbeat may take before it is noticed, in ticks, where delays keep to the usual bound.
+pub(super) const DELAY: u64 = 2;
+
+/// Whether mistakes are allowed.
+pub(super) const FLAWLESS: Knob = Knob {
+    name: "flawless",
+    what: "1 if no mistake is allowed at all, 0 if they have to end",
+    min: 0,
+    max: 1,
+    usual: 1,
+};
+
+/// A suspicion for ever.
+pub(super) const NEVER_FORGIVES: Mutant = Mutant {
+    name: "never_forgives",
+    what: "Goes on suspecting a node that is heard of again.",
+    breaks: "eventual_accuracy",
+    setup: "",
+};
+
+/// All nodes but one.
+pub(super) fn peers(nodes: &[NodeId], me: NodeId) -> Vec<NodeId> {
+    nodes.iter().copied().filter(|node| *node != me).collect()
+}
+
+/// Whether anybody suspects anybody.
+pub(super) fn is_anybody_suspected<E: Exhibit<Protocol: Detector>>(
+    cluster: &Snapshot<'_, Explorable<E>>,
+) -> bool {
+    cluster.states().any(|state| !state.suspects().is_empty())
+}
+
+/// Whether all trust each other after a mistake.
+pub(super) fn is_a_suspect_trusted_again<E: Exhibit<Protocol: Detector, History = Watch>>(
+    cluster: &Snapshot<'_, Explorable<E>>,
+) -> bool {
+    cluster.history().mistakes > 0 && !is_anybody_suspected(cluster)
+}
 
 /// A failure detector, as its judge sees it.
 pub(super) trait Detector: Protocol {
@@ -21,6 +66,8 @@ pub(super) struct Demands<'a, P> {
     pub(super) detects_within: &'a dyn Fn(&P, NodeId) -> u64,
     /// How long a node that was down must be up again before suspecting it is a mistake: others may not have heard of it yet.
     pub(super) known_after: u64,
+    /// Whether times and mistakes are counted. If not, the judge remembers no more in the long run than at first.
+    pub(super) is_timed: bool,
     /// The claim that a mistake breaks, if none is allowed.
     pub(super) flawless: Option<&'static str>,
 }
@@ -77,8 +124,10 @@ impl Watch {
             let uptime = members.state(*node).map(P::now);
             let is_known = |uptime| uptime >= demands.known_after || !self.returned.contains(node);
             if uptime.is_some_and(is_known) {
-                self.mistakes += 1;
-                self.mistaken_at.insert(moved, now);
+                if demands.is_timed {
+                    self.mistakes += 1;
+                    self.mistaken_at.insert(moved, now);
+                }
                 if let Some(claim) = demands.flawless {
                     return Err(Broken::new(
                         claim,
@@ -113,9 +162,21 @@ impl Watch {
         Ok(())
     }
 
-    /// How often somebody who was up came to be suspected.
-    pub(super) fn mistakes(&self) -> u64 {
-        self.mistakes
+    /// That mistakes have come to an end, as a claim.
+    pub(super) fn is_accurate_in_the_end<P: Detector>(
+        &self,
+        members: &Members<'_, P>,
+        quiet: u64,
+    ) -> Result<(), Broken> {
+        self.settled(members, quiet).map_err(|what| Broken::new("eventual_accuracy", what))
+    }
+
+    /// Of a detector that counts ticks: how often somebody who was up came to be suspected, and how long it took to notice
+    /// that somebody was down.
+    pub(super) fn measures(&self) -> Vec<(&'static str, f64)> {
+        let mut measures = vec![("mistakes", self.mistakes as f64)];
+        measures.extend(self.notice().map(|ticks| ("detection_ms", ticks * TICK_MS as f64)));
+        measures
     }
 
     /// How long it took on average to notice that a node was down, in the detectors' time; none if nobody did.

@@ -6,7 +6,8 @@
 //! Safety: agreement, one command with one set of dependencies per instance; consistency, all replicas execute interfering
 //! commands in one order.
 //! Liveness: termination, every command that a live replica was asked is executed by all. Needs: a majority that is up,
-//! messages that arrive, and in the end one replica at a time that recovers an instance.
+//! messages that arrive, and in the end one replica at a time that recovers an instance; two overtake each other in ballots
+//! that have no end, so explorations have one do it.
 //! Departures: the variant is the basic one: a fast quorum is the leader and the 2f − 1 that follow it in the ring, a fixed
 //! set, and only they are sent a pre-accept of the first ballot; if they don't all answer, the leader recovers its own
 //! instance as anybody may. Dependencies are all interfering instances that a replica knows. The ballot that a replica has
@@ -98,6 +99,8 @@ pub struct Config {
     pub nodes: Vec<NodeId>,
     /// How long a replica that knows an instance waits for its commitment before it recovers it.
     pub patience: Range<Duration>,
+    /// Whether it recovers what others, or it itself, have left open.
+    pub recovers: bool,
     /// How often a replica says what it knows to be committed.
     pub curiosity: Range<Duration>,
     /// Deliberate bugs.
@@ -113,6 +116,10 @@ impl Config {
     /// f.
     fn faults(&self) -> usize {
         self.nodes.len() - self.quorum()
+    }
+
+    fn others(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.nodes.iter().copied().filter(|node| *node != self.me)
     }
 
     /// Those that with a leader make up its fast quorum: the 2f − 1 that follow it in the ring.
@@ -238,7 +245,7 @@ impl EPaxos {
     }
 
     /// What the instance is known to hold.
-    fn decided(&self, instance: Instance) -> Option<&Attributes> {
+    pub fn decided(&self, instance: Instance) -> Option<&Attributes> {
         let vote = self.slots.get(&instance)?.vote.as_ref()?;
         (vote.status == Status::Committed).then_some(&vote.attributes)
     }
@@ -448,8 +455,15 @@ impl EPaxos {
         attributes: Attributes,
         out: &mut Out<'_, Self>,
     ) {
-        broadcast(config, &Message::Commit(instance, attributes.clone()), out);
+        let commit = Message::Commit(instance, attributes.clone());
+        if config.mutants.has("commits_before_durable") {
+            config.others().for_each(|to| out.send_early(to, commit.clone()));
+            return self.on_commit(config, instance, attributes, out);
+        }
         self.on_commit(config, instance, attributes, out);
+        // Only once it is durable here: a leader that had forgotten it would take part in a recovery as one that has never
+        // committed, and those that it then asks may be too few of the fast quorum to find what it told others.
+        broadcast(config, &commit, out);
     }
 
     /// Step 23.
@@ -579,7 +593,5 @@ impl Protocol for EPaxos {
 }
 
 fn broadcast(config: &Config, message: &Message, out: &mut Out<'_, EPaxos>) {
-    for to in config.nodes.iter().filter(|node| **node != config.me) {
-        out.send(*to, message.clone());
-    }
+    config.others().for_each(|to| out.send(to, message.clone()));
 }

@@ -12,7 +12,7 @@ use super::{
 impl EPaxos {
     /// Sets the timer if there is something to recover.
     pub(super) fn wait_to_recover(&mut self, config: &Config, out: &mut Out<'_, Self>) {
-        let never = config.mutants.has("never_recovers");
+        let never = !config.recovers || config.mutants.has("never_recovers");
         if !self.is_waiting_to_recover && !never && !self.open().is_empty() {
             self.is_waiting_to_recover = true;
             out.arm(Timer::Recover, config.patience.clone());
@@ -22,8 +22,30 @@ impl EPaxos {
     pub(super) fn recover_what_is_open(&mut self, config: &Config, out: &mut Out<'_, Self>) {
         self.is_waiting_to_recover = false;
         for instance in self.open() {
-            self.prepare(config, instance, out);
+            match self.attempts.get(&instance) {
+                Some(attempt) if attempt.ballot.round > 0 => {
+                    let message = self.said(instance, attempt);
+                    message.iter().for_each(|message| broadcast(config, message, out));
+                }
+                _ => self.prepare(config, instance, out),
+            }
         }
+    }
+
+    /// What a recovery under way has said to all, which may have been lost. If another has promised a later ballot, it is no
+    /// longer under way.
+    fn said(&self, instance: Instance, attempt: &Attempt) -> Option<Message> {
+        let ballot = attempt.ballot;
+        Some(match &attempt.phase {
+            Phase::Preparing(_) => Message::Prepare(instance, ballot),
+            Phase::PreAccepting(_) => {
+                let vote = self.slots.get(&instance)?.vote.as_ref()?;
+                Message::PreAccept(instance, ballot, vote.attributes.clone())
+            }
+            Phase::Accepting(_, attributes) => {
+                Message::Accept(instance, ballot, attributes.clone())
+            }
+        })
     }
 
     /// Steps 25 and 26.

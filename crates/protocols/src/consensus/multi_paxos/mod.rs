@@ -5,7 +5,8 @@
 //! Safety: one command per slot; slots are performed in order, with no gap; a command that was asked for twice is performed
 //! once.
 //! Liveness: every command that a client waits for is performed, and every replica performs it. Needs: a majority that is up,
-//! messages that arrive, and in the end one leader that is left alone; random waits see to that (section 3).
+//! messages that arrive, and in the end one leader that is left alone; random waits see to that (section 3). Ballots have no
+//! end, so explorations have one node lead.
 //! Departures: a node is replica, leader and acceptor in one (section 4); a leader that another has overtaken waits for a
 //! while in the place of pinging the other, and then begins only if it has something to have chosen; acceptors keep the newest
 //! proposal of each slot alone (section 4); links are not first in, first out, so that an acceptor takes part in a later

@@ -6,7 +6,8 @@
 //! Safety: agreement, one operation per op-number; survival, what was committed is in the log of every later primary;
 //! wholeness, who has recovered knows at least what it knew before; at most once, no request is executed twice.
 //! Liveness: termination, every request that a live replica was asked is executed. Needs: f + 1 replicas that never lost
-//! their state, or have it back, messages that arrive, and a view long enough to begin.
+//! their state, or have it back, messages that arrive, and a view long enough to begin. Views have no end, so explorations
+//! that await something change none.
 //! Departures: the view number is on disk, and a recovering replica makes the others come up to it, since without that the
 //! recovery loses operations (Michael, Ports, Sharma and Szekeres, "Recovering shared objects without stable storage", DISC
 //! 2017; the knob `view_on_disk`); the nonce is a count of boots, on disk too; the replica that is asked stands in for

@@ -7,14 +7,16 @@
 //! a prefix of what its primary broadcast is delivered, one epoch after the other; primary integrity, whoever broadcasts has
 //! all that was delivered in earlier epochs.
 //! Liveness: every transaction that a client waits for is delivered, by every node. Needs: a majority that is up, messages that
-//! arrive, and in the end one prospective leader that is left alone; random waits see to that.
+//! arrive, and in the end one prospective leader that is left alone; random waits see to that. Epochs have no end, so
+//! explorations await what is due within one.
 //! Departures: the leader oracle of the paper is a timer: who hears of no leader stands, the first node at once; a
 //! prospective leader that stands in vain gives way to one that stands later; links are not first in, first out, so a
 //! follower takes a proposal only right after the one before, and the leader says again what is not acknowledged; whoever is
 //! asked hands the request to its leader, which proposes it unless its history has it.
 //! Omitted: sending less than a whole history to synchronise; snapshots; elections that prefer the newest history.
 //! Cost: 9 message delays and 10(n − 1) messages for the first transaction, elections included; after it 3 delays and 3(n − 1)
-//! messages for each. Against Raft: both commit by a majority that acknowledges a history, and Raft's leader is chosen for its
+//! messages for each. Against Raft: an epoch is a term, but nothing is broadcast in it before a majority has acknowledged what it
+//! begins with; both commit by a majority that acknowledges a history, and Raft's leader is chosen for its
 //! log, ZAB's takes the newest over in discovery; a new leader of Raft may not count an older term's entry, where here
 //! acknowledging a new leader makes the whole history one of the new epoch. Against Multi-Paxos: there each slot is
 //! agreed on by itself, so of two changes under way the later may survive without the earlier; here only prefixes do, which
