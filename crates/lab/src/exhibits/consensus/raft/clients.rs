@@ -23,6 +23,9 @@ const JOINT_CHANGES: (i64, u64) = (16, 2);
 /// All kinds.
 pub(crate) const ALL: i64 = 31;
 
+/// A kind, its bit and its weight, and what it has to ask.
+type Offer<'a> = ((i64, u64), &'a dyn Fn() -> Vec<Request>);
+
 /// What clients may ask of a member, kind by kind, each with how often it is asked.
 fn by_kind(kinds: i64, asked: u32, node: NodeId, nodes: &[NodeId]) -> Vec<(u64, Vec<Request>)> {
     let proposals = || vec![Request::Propose(Bytes::from(format!("v{}", asked + 1)))];
@@ -34,7 +37,7 @@ fn by_kind(kinds: i64, asked: u32, node: NodeId, nodes: &[NodeId]) -> Vec<(u64, 
         let pairs = pairs.flat_map(|(at, a)| nodes[at + 1..].iter().map(|b| (*a, *b)));
         pairs.map(|(a, b)| Request::ChangeMembership(both(a, b))).collect()
     };
-    let all: [((i64, u64), &dyn Fn() -> Vec<Request>); 5] = [
+    let all: [Offer<'_>; 5] = [
         (PROPOSALS, &proposals),
         (READS, &|| vec![Request::Read]),
         (TRANSFERS, &transfers),
