@@ -94,3 +94,34 @@ fn every_chapter_is_in_the_summary() {
         );
     }
 }
+
+/// The parts of a chapter that begin with a heading of the second order.
+fn sections(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\n## ").skip(1)
+}
+
+#[test]
+fn every_protocol_has_a_section_with_a_command_that_runs_it_and_its_source() {
+    let root = chapters().join("../..");
+    let texts: Vec<String> = files(&chapters(), ".md")
+        .iter()
+        .map(|chapter| fs::read_to_string(chapters().join(chapter)).expect("it can be read"))
+        .collect();
+    let shown = |name: &str| {
+        let commands = ["run", "explore", "plot"].map(|how| format!("quorate lab {how} {name} "));
+        texts.iter().flat_map(|text| sections(text)).any(|section| {
+            let is_shown =
+                section.lines().any(|line| commands.iter().any(|it| line.starts_with(it)));
+            is_shown && section.contains("Cost: ") && section.contains("`crates/protocols/src/")
+        })
+    };
+    let status = files(&root.join("crates/lab/status"), ".txt");
+    let rows = status.iter().map(|file| file.trim_end_matches(".txt"));
+    let missing: Vec<&str> = rows.filter(|row| !shown(row)).collect();
+    assert!(status.len() > 30 && missing.is_empty(), "no section shows {missing:?}");
+    for text in &texts {
+        for path in text.split('`').filter(|word| word.starts_with("crates/")) {
+            assert!(root.join(path).exists(), "the book names {path}, which is not there");
+        }
+    }
+}

@@ -160,7 +160,17 @@ pub trait Exhibit: Sized + Send + Sync + 'static {
         history: &mut Self::History,
     ) -> Result<(), Broken>;
 
-    /// Judges an answer to a client. Only simulations show them.
+    /// A request was put to a node. Simulations tell, and explorations if it [hears clients](Exhibit::hears_clients).
+    fn asked(
+        &self,
+        _node: NodeId,
+        _id: RequestId,
+        _request: &<Self::Protocol as Protocol>::Request,
+        _history: &mut Self::History,
+    ) {
+    }
+
+    /// Judges an answer to a client. Simulations show them, and explorations if it [hears clients](Exhibit::hears_clients).
     fn answered(
         &self,
         _node: NodeId,
@@ -195,6 +205,27 @@ pub trait Exhibit: Sized + Send + Sync + 'static {
     /// Whether the protocol keeps the numbers of records. If not, states that differ in nothing but how many were written are
     /// one, so that a run which writes again and again may come back to where it was.
     fn counts_records() -> bool {
+        true
+    }
+
+    /// Whether explorations tell what clients ask and are answered. What is noted of it is part of each state.
+    fn hears_clients(&self) -> bool {
+        false
+    }
+
+    /// The timers that have fired when an exploration begins, each at the node of that position, every message having
+    /// arrived before the next; they use up nothing of the bounds.
+    fn prelude(&self) -> Vec<(usize, <Self::Protocol as Protocol>::Timer)> {
+        Vec::new()
+    }
+
+    /// Whether a message may arrive in an exploration. One that may not is lost as soon as it is sent.
+    fn may_arrive(&self, _: &<Self::Protocol as Protocol>::Message) -> bool {
+        true
+    }
+
+    /// Whether an exploration goes on from nodes that are such. If not, they are judged, and left alone.
+    fn is_within(&self, _: &Members<'_, Self::Protocol>) -> bool {
         true
     }
 

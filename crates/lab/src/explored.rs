@@ -23,6 +23,7 @@ pub struct Explorable<E: Exhibit> {
     bounds: Bounds,
     syncs: Syncs,
     timers: Vec<(<E::Protocol as Protocol>::Timer, u8)>,
+    prelude: Vec<(usize, <E::Protocol as Protocol>::Timer)>,
     goals: &'static [Goal<Explorable<E>>],
     awaited: &'static [Eventually<Explorable<E>>],
 }
@@ -31,9 +32,37 @@ impl<E: Exhibit> Explorable<E> {
     fn new(exhibit: E, setup: &Setup, scope: Scope<E>) -> Self {
         let Scope { bounds, timers, syncs, goals, awaited, .. } = scope;
         let nodes = setup.ids().map(|node| (node, exhibit.config(node))).collect();
-        let faults = setup.faults.clone();
-        Explorable { exhibit, nodes, faults, bounds, syncs, timers, goals, awaited }
+        let (prelude, faults) = (exhibit.prelude(), setup.faults.clone());
+        Explorable { exhibit, nodes, faults, bounds, syncs, timers, prelude, goals, awaited }
     }
+
+    /// Tells the exhibit what clients asked and were answered.
+    fn tell(
+        &self,
+        cluster: &Snapshot<'_, Self>,
+        node: NodeId,
+        history: &mut E::History,
+    ) -> Result<(), Broken> {
+        let happened = cluster.happened();
+        if let Some((id, request)) = happened.asked {
+            self.exhibit.asked(node, id, request, history);
+        }
+        let mut answered = happened.answered.iter();
+        answered.try_for_each(|(id, response)| self.exhibit.answered(node, *id, response, history))
+    }
+}
+
+/// The nodes of an explored cluster, to look at.
+fn look<T, E: Exhibit>(
+    cluster: &Snapshot<'_, Explorable<E>>,
+    count: u64,
+    look: impl FnOnce(&Members<'_, E::Protocol>) -> T,
+) -> T {
+    let of = |node: NodeId| {
+        let position = node.0.checked_sub(1).filter(|at| *at < count)?;
+        Some(cluster.state(position as usize))
+    };
+    look(&Members { count, of: &of })
 }
 
 impl<E: Exhibit> Model for Explorable<E> {
@@ -86,6 +115,18 @@ impl<E: Exhibit> Model for Explorable<E> {
         &self.timers
     }
 
+    fn prelude(&self) -> &[(usize, <E::Protocol as Protocol>::Timer)] {
+        &self.prelude
+    }
+
+    fn may_arrive(&self, message: &<E::Protocol as Protocol>::Message) -> bool {
+        self.exhibit.may_arrive(message)
+    }
+
+    fn is_within(&self, cluster: &Snapshot<'_, Self>) -> bool {
+        look(cluster, self.nodes.len() as u64, |members| self.exhibit.is_within(members))
+    }
+
     fn requests(&self, asked: u8, node: NodeId) -> Vec<<E::Protocol as Protocol>::Request> {
         self.exhibit.requests(asked.into(), node)
     }
@@ -95,14 +136,18 @@ impl<E: Exhibit> Model for Explorable<E> {
         cluster: &Snapshot<'_, Self>,
         moved: usize,
     ) -> Result<Option<E::History>, String> {
-        let count = self.nodes.len() as u64;
-        let of = |node: NodeId| {
-            let position = node.0.checked_sub(1).filter(|at| *at < count)?;
-            Some(cluster.state(position as usize))
-        };
-        let members = Members { count, of: &of };
+        let node = self.nodes[moved].0;
         let mut history = cluster.history().clone();
-        let observed = self.exhibit.observe(&members, self.nodes[moved].0, &mut history);
+        let told = if self.exhibit.hears_clients() {
+            self.tell(cluster, node, &mut history)
+        } else {
+            Ok(())
+        };
+        let observed = told.and_then(|()| {
+            look(cluster, self.nodes.len() as u64, |members| {
+                self.exhibit.observe(members, node, &mut history)
+            })
+        });
         observed.map_err(|broken| broken.to_string())?;
         Ok((history != *cluster.history()).then_some(history))
     }

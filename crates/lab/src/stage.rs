@@ -151,8 +151,11 @@ impl<E: Exhibit> Stage<E> {
             self.asked += 1;
             return;
         };
-        match clients.ask(node, request) {
-            Some(_) => self.asked += 1,
+        match clients.ask(node, request.clone()) {
+            Some(id) => {
+                self.asked += 1;
+                self.exhibit.asked(node, id, &request, &mut self.history);
+            }
             None => clients.wake_after(RETRY, token),
         }
     }

@@ -26,7 +26,7 @@ use crate::player::{Casting, Node, Player};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CastError {
     /// No such protocol plays.
-    #[error("no protocol {name} can play a node{hint}. There are {all}")]
+    #[error("no protocol {name} can play a node{hint} (there are {all})")]
     Unknown {
         /// The name.
         name: String,

@@ -6,7 +6,7 @@
 
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
@@ -55,6 +55,9 @@ enum Journal {
     Disk { path: PathBuf, log: Box<Log<DiskVfs>> },
 }
 
+/// A node that knows its name, and where its records go.
+type Playing = (Box<dyn Node>, Journal);
+
 impl Journal {
     /// Opens the journal of the node of that name, and reads what it holds.
     fn open(data_dir: Option<&Path>, name: &str) -> Result<(Self, Vec<Bytes>), ProgramError> {
@@ -99,7 +102,7 @@ pub fn play(
 ) -> Result<(), ProgramError> {
     let began = Instant::now();
     let lines = read_lines(input)?;
-    let mut playing: Option<(Box<dyn Node>, Journal)> = None;
+    let mut playing: Option<Playing> = None;
     loop {
         let wait = playing.as_ref().and_then(|(node, _)| node.due());
         let mut next = match wait {
@@ -124,11 +127,8 @@ pub fn play(
                     }
                 }
             }
-            next = match lines.try_recv() {
-                Ok(line) => Some(line),
-                // The end of the input is found when the batch is done.
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            // The end of the input is found when the batch is done.
+            next = lines.try_recv().ok();
         }
         let Some((node, journal)) = &mut playing else { continue };
         node.pass(began.elapsed());
@@ -150,7 +150,7 @@ fn open(
     seed: u64,
     data_dir: Option<&Path>,
     message: &Message,
-) -> Result<Option<(Box<dyn Node>, Journal)>, ProgramError> {
+) -> Result<Option<Playing>, ProgramError> {
     let name = message.body.get("node_id").and_then(|name| name.as_str());
     let Some(name) = name.filter(|_| type_of(&message.body) == "init") else { return Ok(None) };
     let (journal, frames) = Journal::open(data_dir, name)?;

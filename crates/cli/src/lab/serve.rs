@@ -304,11 +304,7 @@ fn explored(query: &Query<'_>) -> Result<Answer, Refusal> {
 
 fn curve(query: &Query<'_>) -> Result<Answer, Refusal> {
     let row = query.row()?;
-    let name = query.get("curve").unwrap_or_default();
-    let known = row.about().curves.iter().find(|curve| curve.name == name);
-    let Some(curve) = known else {
-        return Err(Refusal::Bound(format!("{} has no curve {name}", row.about().name)));
-    };
+    let curve = super::curve(row, &query.get("curve").unwrap_or_default())?;
     let lines = points(row, curve, super::threads())?;
     Ok(Answer::of("image/svg+xml", svg(curve, &lines)))
 }

@@ -46,10 +46,10 @@ const RUN_AT: u32 = 32;
 
 impl<P: Names> Named<P> {
     fn note(&mut self, name: u64, content: &Value, notes: &mut Vec<Vec<u8>>) {
-        if !self.contents.contains_key(&name) {
+        self.contents.entry(name).or_insert_with(|| {
             notes.push((name, content.clone()).to_json().to_string().into_bytes());
-            self.contents.insert(name, content.clone());
-        }
+            content.clone()
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pulldown_cmark::{CowStr, Event, HeadingLevel, Parser, Tag, TagEnd, html};
+use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 use quorate_lab::{Family, Row, catalogue};
 
 /// A chapter: its file without the ending, which is the name of a family, and its text.
@@ -22,17 +22,30 @@ macro_rules! figures {
     };
 }
 figures! {
-    "broadcast_boundary.svg" "broadcast_bracha.svg" "broadcast_causal.svg" "broadcast_fifo.svg"
-    "broadcast_reliable.svg" "clock_hybrid.svg" "clock_lamport.svg" "clock_naive.svg"
-    "clock_no_wait.svg" "clock_number.svg" "clock_overwrite.svg" "clock_physical.svg"
-    "clock_siblings.svg" "clock_vector.svg" "consensus_ben_or.svg" "consensus_column.svg"
-    "consensus_epaxos.svg" "consensus_flp.svg" "consensus_forgotten.svg"
-    "consensus_multi_paxos.svg" "consensus_own_history.svg" "consensus_raft.svg"
-    "consensus_rows.svg" "consensus_zab.svg" "coordination_barrier.svg"
-    "coordination_barrier_stuck.svg" "coordination_bully.svg" "coordination_fencing.svg"
-    "coordination_naive_lease.svg" "coordination_redlock.svg" "coordination_ricart.svg"
-    "detector_adaptive.svg" "detector_short.svg" "detector_swim.svg" "paxos_backoff.svg"
-    "paxos_duel.svg" "paxos_fixed.svg" "paxos_naive.svg" "paxos_promise.svg" "two_generals.svg"
+    "ben_or_coins.svg" "ben_or_rounds.svg" "broadcast_boundary.svg" "broadcast_bracha.svg"
+    "broadcast_causal.svg" "broadcast_fifo.svg" "broadcast_naive.svg" "broadcast_no_sequencer.svg"
+    "broadcast_overtaken.svg" "broadcast_reliable.svg" "broadcast_sequencer.svg"
+    "broadcast_unordered.svg" "clock_lamport.svg" "clock_naive.svg" "coordination_barrier.svg"
+    "coordination_barrier_twice.svg" "coordination_barrier_verdict.svg" "coordination_bully.svg"
+    "coordination_bully_late.svg" "coordination_central.svg" "coordination_central_crash.svg"
+    "coordination_central_dies.svg" "coordination_fencing.svg" "coordination_naive_lease.svg"
+    "coordination_redlock.svg" "coordination_redlock_clock.svg" "coordination_redlock_one.svg"
+    "coordination_ricart.svg" "coordination_ricart_silent.svg" "coordination_ricart_tie.svg"
+    "coordination_ring.svg" "coordination_ring_gap.svg" "coordination_ring_messages.svg"
+    "coordination_ring_naive.svg" "coordination_token.svg" "coordination_token_late.svg"
+    "coordination_token_messages.svg" "detector_adaptive.svg" "detector_any_timeout.svg"
+    "detector_mistakes.svg" "detector_phi_mistakes.svg" "detector_phi_noon.svg"
+    "detector_short.svg" "detector_swim.svg" "detector_swim_refutes.svg"
+    "detector_swim_suspicions.svg" "epaxos_apart.svg" "epaxos_interfere.svg" "flexible_apart.svg"
+    "flexible_few.svg" "flp_adversary.svg" "flp_rounds.svg" "gossip_both.svg" "gossip_few.svg"
+    "gossip_rounds.svg" "hybrid_back.svg" "hybrid_load.svg" "hybrid_physical.svg"
+    "merkle_bytes.svg" "merkle_one.svg" "multi_paxos_adopts.svg" "multi_paxos_gap.svg"
+    "multi_paxos_messages.svg" "paxos_backoff.svg" "paxos_duel.svg" "paxos_fixed.svg"
+    "paxos_naive.svg" "paxos_promise.svg" "raft_crash.svg" "sync_drift.svg" "sync_half.svg"
+    "sync_naive.svg" "truetime_latency.svg" "truetime_naive.svg" "truetime_wait.svg"
+    "two_generals.svg" "vector_chat.svg" "vector_entries.svg" "vector_number.svg"
+    "version_dotted.svg" "version_lost.svg" "version_siblings.svg" "viewstamped_again.svg"
+    "viewstamped_forget.svg" "zab_gap.svg" "zab_own_history.svg"
 }
 
 /// A figure, as SVG.
@@ -100,7 +113,7 @@ fn speaks_of(section: &str, row: &dyn Row) -> bool {
 fn rendered(text: &str) -> String {
     let mut events = Vec::new();
     let mut command: Option<String> = None;
-    for event in Parser::new(text) {
+    for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
         let event = match event {
             Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
                 let dest_url = CowStr::from(format!("/book/{dest_url}"));

@@ -8,7 +8,7 @@
 //! committed ([`snapshot`]); reads are linearizable. All but the last, which can only be seen from where the clients are,
 //! are checked by [`properties`].
 //! Liveness: a proposal is committed. Needs: a majority that is up and can reach each other for a few election
-//! timeouts.
+//! timeouts. Terms have no end, so this is judged by seeds and not by exploration.
 //! Departures: proposals and reads may be put to any member, which passes them on; a proposal that a change of leader
 //! lost is submitted again by the member it was put to, never by the client. Changes of membership are made one vote at a
 //! time or by joint consensus, whichever does ([`changes`]). A snapshot travels in pieces, which the application makes and
@@ -82,6 +82,7 @@ pub const MUTANTS: &[&str] = &[
     "accepts_settled_proposals",
     "acknowledges_conflicts",
     "truncates_on_old_messages",
+    "yields_to_conflicts",
     "reads_before_its_term_opens",
     "installs_without_resetting_log",
     "compacts_uncommitted",

@@ -484,6 +484,9 @@ impl Raft {
                 };
                 progress.probe_from(guess.min(rejected));
                 self.arm_flush(out);
+                if config.mutants.has("yields_to_conflicts") && rejected > self.commit {
+                    self.truncate_after(rejected.previous());
+                }
             }
             Outcome::Conflict { .. } => {}
             Outcome::ChunksTaken { transfer, next } => self.on_chunks_taken(from, transfer, next),
