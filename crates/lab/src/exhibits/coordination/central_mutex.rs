@@ -191,13 +191,13 @@ impl Exhibit for CentralMutex {
         vec![
             scope("four requests of three nodes", "nodes=4", 0, None),
             scope(
-                "the same, and the coordinator crashes",
+                "a coordinator that crashes, four requests",
                 "nodes=4&faults=crash:n1@0+0",
                 1,
                 Some("exclusion"),
             ),
             scope(
-                "the same, and n2 crashes",
+                "a holder that crashes, four requests",
                 "nodes=4&faults=crash:n2@0+0",
                 1,
                 Some("no_starvation"),

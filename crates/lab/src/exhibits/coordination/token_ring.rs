@@ -195,7 +195,7 @@ impl Exhibit for TokenRing {
             scope("four requests, the token comes twice", "watched=0", 0, 1, 1, broken),
             scope("four requests, the token is late", "watched=1", 0, 0, 2, broken),
             scope(
-                "four requests, n2 crashes, and nobody watches",
+                "nobody watches, four requests, n2 crashes",
                 "watched=0&faults=crash:n2@0+0",
                 1,
                 0,
