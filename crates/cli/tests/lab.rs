@@ -84,7 +84,7 @@ fn mutants_are_told_with_the_claim_and_what_it_took() {
     let output = lab(&["mutants", "paxos", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let hunts = json(&output);
-    assert_eq!(hunts.as_array().map(Vec::len), Some(3), "{hunts}");
+    assert_eq!(hunts.as_array().map(Vec::len), Some(4), "{hunts}");
     assert!(hunts[1]["seeds_needed"].as_u64().is_some_and(|seeds| seeds > 0), "{hunts}");
     let missed = lab(&["mutants", "paxos", "--seeds", "1", "--states", "10"]);
     assert_eq!(missed.status.code(), Some(1), "{}", text(&missed.stdout));
