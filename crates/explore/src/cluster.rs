@@ -2,12 +2,14 @@
 
 mod begin;
 pub(crate) mod fair;
+mod spent;
 
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use quorate_core::{NodeId, Protocol, RequestId};
 
+use self::spent::Spent;
 use crate::fingerprint::{OfPrints, Renaming, Words, fold};
 use crate::model::{Bounds, Explored, Happened, Model, Snapshot, Syncs, UNBOUNDED};
 use crate::node::{
@@ -19,38 +21,6 @@ use crate::trace::{Action, Letter, Step};
 struct Sealed<P: Protocol> {
     letter: Letter<P>,
     prints: Box<[u64]>,
-}
-
-/// How much of each bound is used up.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-struct Spent {
-    crashes: u8,
-    repeats: u8,
-    requests: u8,
-    hints: u8,
-    fired: [u8; TIMERS_MAX],
-}
-
-impl Spent {
-    /// What is used up once an event has happened.
-    fn by(mut self, event: Event) -> Self {
-        match event {
-            Event::Deliver { is_repeated, .. } => self.repeats += u8::from(is_repeated),
-            Event::Fire { timer, is_counted, .. } => self.fired[timer] += u8::from(is_counted),
-            Event::Ask { .. } => self.requests += 1,
-            Event::Lost { .. } => self.hints += 1,
-            Event::Sync { .. } => {}
-            Event::Crash { .. } => self.crashes += 1,
-        }
-        self
-    }
-
-    /// In words, of as many timers as there are.
-    fn words(&self, timers: usize) -> impl Iterator<Item = u64> {
-        let rare = [self.crashes, self.repeats, self.requests, self.hints, 0, 0, 0, 0];
-        let (fired, _) = self.fired[..timers.next_multiple_of(8)].as_chunks();
-        [rare].into_iter().chain(fired.iter().copied()).map(u64::from_le_bytes)
-    }
 }
 
 struct Recorded<H> {

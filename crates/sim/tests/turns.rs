@@ -121,7 +121,7 @@ fn a_log_marks_the_step_after_which_a_rule_was_found_broken() {
     let log = outcome.trace.expect("the run was traced");
     let failing = log.failing().expect("the failure is marked");
     assert_eq!((&*failing.rule, &*failing.what), ("answer", &*failure.what));
-    let is_failing = |step: &quorate_trace::log::Step<'_>| {
+    let is_failing = |step: &quorate_trace::steps::Step<'_>| {
         failing.event.is_some_and(|event| step.contains(event))
     };
     let step = log.steps().find(is_failing).expect("the mark is at a step");

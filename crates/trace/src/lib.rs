@@ -21,6 +21,7 @@
 pub mod diagram;
 pub mod label;
 pub mod log;
+pub mod steps;
 pub mod story;
 pub mod text;
 

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use quorate_core::NodeId;
 
-use crate::log::{Clock, Event, MessageId, Step, StepLog, What, Why};
+use crate::log::{Clock, Event, MessageId, StepLog, What, Why};
+use crate::steps::Step;
 use crate::text;
 
 /// More arrows of routine than this, and they are hidden until somebody asks for them.

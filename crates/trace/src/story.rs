@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use quorate_core::NodeId;
 
-use crate::log::{Event, MessageId, Step, StepLog, What};
+use crate::log::{Event, MessageId, StepLog, What};
+use crate::steps::Step;
 use crate::text::{for_long, words};
 
 /// The records that a crash lost are told up to this many, and then counted.

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::log::{Clock, Step, StepLog, What};
+use crate::log::{Clock, StepLog, What};
+use crate::steps::Step;
 
 /// All of a log, a line a step: its time, its input, its effects in their order, and the node's state at its end.
 pub fn in_full(log: &StepLog) -> String {
