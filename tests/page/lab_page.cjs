@@ -138,7 +138,7 @@ async function main(home) {
   });
   await picture("book");
   holds("the book's words on a protocol are there, with their figures", (await page.locator("#book h2").count()) > 0);
-  await page.click("#book .open a >> nth=-1");
+  await page.click("#book .open a[href*=pause]");
   await page.waitForFunction(() => location.hash.startsWith("#redlock?") && location.hash.includes("pause:n4@25"));
   holds("a figure's run is a link away", true);
   await page.goto(`${home}book/consensus`);
@@ -153,7 +153,7 @@ async function main(home) {
   const phone = await browser.newContext({ viewport: { width: 420, height: 900 }, colorScheme: "dark" });
   const narrow = await phone.newPage();
   listen(narrow);
-  for (const place of ["", "#raft", "book/clock"]) {
+  for (const place of ["", "#raft", "book/clock", "book/consensus"]) {
     await narrow.goto(home + place);
     await narrow.waitForSelector(place === "" ? "a.row" : place === "#raft" ? "#verdict.held" : "main img");
     if (place === "#raft") await narrow.frameLocator("#diagram").locator("#canvas").waitFor();
