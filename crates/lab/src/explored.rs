@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate_core::{NodeId, Protocol};
 use quorate_explore::{
     Action, Bounds, Counterexample, Ending, Eventually, Explored, Goal, Interruption, Letter,
-    Model, Options, Progress, Snapshot, Step, Syncs, UNBOUNDED, Verdict, explore,
+    Model, Options, Progress, Report, Snapshot, Step, Syncs, UNBOUNDED, Verdict, explore,
 };
 use quorate_sim::{Describe, Fault};
 use quorate_trace::{MessageId, StepLog};
@@ -173,7 +173,7 @@ pub struct Found {
     pub depth: u32,
     /// Whether they are all within the bounds.
     pub is_exhausted: bool,
-    /// The goals that no run reached.
+    /// The goals that no run reached, and all that is awaited, if nothing was ever still to come.
     pub missed: Vec<&'static str>,
     /// Of what every fair run must come to: how much there is, and whether bounds cut runs off before they came to it. None
     /// if nothing is awaited, or a claim broke.
@@ -234,11 +234,19 @@ pub(crate) fn run<E: Exhibit>(
         is_exhausted: matches!(report.verdict, Verdict::Exhausted),
         awaited: (!report.awaited.is_empty() && broken.is_none())
             .then(|| (report.awaited.len(), report.awaited.iter().any(|it| it.cut > 0))),
-        missed: if broken.is_none() { report.missed() } else { Vec::new() },
+        missed: if broken.is_none() { missed(&report) } else { Vec::new() },
         broken,
         breaks,
         took: began.elapsed(),
     }
+}
+
+/// The goals that no run reached; and all that is awaited, if none of it was still to come in any state. Some may be: what a
+/// sequencer hears is in order at once.
+fn missed<P: Explored>(report: &Report<P>) -> Vec<&'static str> {
+    let is_asked = report.awaited.iter().any(|it| it.pending > 0);
+    let unasked = report.awaited.iter().filter(|_| !is_asked).map(|it| it.name);
+    report.missed().into_iter().chain(unasked).collect()
 }
 
 /// The claim that a counterexample breaks.

@@ -37,7 +37,7 @@ Examples:\n  quorate lab maelstrom --bin ./echo.py --workload echo --nodes 1\n  
 quorate lab maelstrom --bin ./broadcast.py --workload broadcast --loss 20 --partitions\n  \
 quorate lab maelstrom --bin java --workload lin-kv --seconds 30 --logs out -- -jar node.jar\n  \
 quorate lab maelstrom --protocol raft --workload lin-kv --loss 5 --duplicates 5 --partitions --kill\n  \
-quorate lab maelstrom --bin quorate --workload kafka --kill -- lab node raft --workload kafka --data-dir data"
+quorate lab maelstrom --bin quorate --workload kafka --kill -- lab node raft --workload kafka --data-dir \"$(mktemp -d)\""
 )]
 pub(crate) struct MaelstromArgs {
     /// The program that is one node

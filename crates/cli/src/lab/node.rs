@@ -18,9 +18,10 @@ use crate::error::CliError;
 (github.com/jepsen-io/maelstrom, doc/protocol.md). The harness starts one process a node and passes messages on.\n\n\
 Protocols that serve every workload: raft, multi_paxos, viewstamped_replication, zab.\nProtocols that serve broadcast and \
 g-set: reliable_broadcast, fifo_broadcast, causal_broadcast, total_order_broadcast, gossip.\nunique-ids: lamport_clock.\n\
-Requests of the first four are entries of a replicated log, reads included.\n\n\
+Requests of the first four are entries of a replicated log, reads included. viewstamped_replication keeps no log on the \
+disk, as in its paper: once more than f of 2f + 1 nodes are down or recovering, none answers again. It and zab need two nodes.\n\n\
 Examples:\n  quorate lab maelstrom --bin quorate --workload lin-kv -- lab node raft --workload lin-kv\n  \
-quorate lab maelstrom --bin quorate --workload broadcast --kill -- lab node gossip --workload broadcast --data-dir data\n\n\
+quorate lab maelstrom --bin quorate --workload broadcast --kill -- lab node gossip --workload broadcast --data-dir \"$(mktemp -d)\"\n\n\
 The same without processes, as a function of the seed:\n  quorate lab maelstrom --protocol raft --workload lin-kv"
 )]
 pub(crate) struct NodeArgs {
@@ -32,7 +33,7 @@ pub(crate) struct NodeArgs {
     workload: Workload,
 
     /// Keep what must survive a crash in a directory of the node's name in here; without it, a node that is killed
-    /// forgets what it has promised
+    /// forgets what it has promised. A new directory for each run: what is in it is taken for this cluster's past
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
 }

@@ -6,7 +6,8 @@
 //! Liveness: once something was proposed, every node decides. Needs: a majority that is up, messages that arrive, and in the
 //! end one proposer that is left alone for four message delays; random waits see to that.
 //! Departures: every node is proposer, acceptor and learner; whoever decides tells all; who was not told asks; a proposer that
-//! is not answered says the same again, and takes a new ballot only once another has overtaken it.
+//! is not answered says the same again, and takes a new ballot only once another has overtaken it, of which an acceptor tells
+//! whom it refuses.
 //! Omitted: a sequence of decisions, which is Multi-Paxos.
 //! Cost: 5 message delays until all know, 5(n − 1) messages, with one proposer and no faults.
 //! Boundary: proposers that don't wait preempt each other for ever (the trace `duelling_proposers`); where rounds begin anew,
@@ -99,6 +100,8 @@ pub enum Message {
     Accept(Ballot, Value),
     /// Phase 2b: accepted.
     Accepted(Ballot),
+    /// Neither, for this newer ballot was promised.
+    Refused(Ballot),
     /// This is decided.
     Decided(Value),
     /// What is decided?
@@ -201,6 +204,23 @@ impl Paxos {
         out.arm(Timer::Retry, config.patience.clone());
     }
 
+    /// Whether an acceptor has promised a newer ballot. Whoever proposed that may be dead, and who asks would ask for ever, so
+    /// it is told; but for a proposer's own ballot, which it goes on to tell of anyway.
+    fn refuses(
+        &self,
+        config: &Config,
+        from: NodeId,
+        ballot: Ballot,
+        out: &mut Out<'_, Self>,
+    ) -> bool {
+        let promised = self.durable.acceptor.promised;
+        let newer = promised.filter(|promised| config.is_newer(*promised, ballot));
+        if let (Some(newer), None) = (newer, &self.attempt) {
+            out.send(from, Message::Refused(newer));
+        }
+        newer.is_some()
+    }
+
     /// Phase 1b, at an acceptor.
     fn on_prepare(
         &mut self,
@@ -209,7 +229,7 @@ impl Paxos {
         ballot: Ballot,
         out: &mut Out<'_, Self>,
     ) {
-        if self.durable.acceptor.promised.is_some_and(|newer| config.is_newer(newer, ballot)) {
+        if self.refuses(config, from, ballot, out) {
             return;
         }
         self.durable.acceptor.promised = Some(ballot);
@@ -290,7 +310,7 @@ impl Paxos {
         value: Value,
         out: &mut Out<'_, Self>,
     ) {
-        if self.durable.acceptor.promised.is_some_and(|newer| config.is_newer(newer, ballot)) {
+        if self.refuses(config, from, ballot, out) {
             return;
         }
         self.durable.acceptor =
@@ -396,6 +416,7 @@ impl Protocol for Paxos {
                 }
                 Message::Accept(ballot, value) => self.on_accept(config, from, ballot, value, out),
                 Message::Accepted(ballot) => self.on_accepted(config, from, ballot, out),
+                Message::Refused(newer) => self.overtaken_by(config, newer, out),
                 Message::Decided(value) => self.decide(value, out),
                 Message::Ask => {
                     if let Some(value) = self.durable.decided {

@@ -128,7 +128,7 @@ function showProtocol() {
   row.explorations.forEach((what, at) => { element('option', what, $('scope')).value = at + 1; });
   $('explore').disabled = $('scope').disabled = row.explorations.length === 0;
   $('findings').textContent = row.status.join('\n');
-  showBook();
+  showBook().catch(() => { $('book').hidden = true; });
   $('curves').replaceChildren();
   for (const curve of row.curves) {
     const figure = element('figure', '', $('curves'));

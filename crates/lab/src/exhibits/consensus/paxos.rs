@@ -201,6 +201,12 @@ impl Exhibit for SingleDecree {
                 expected: Expected::Holds,
             },
             Scenario {
+                name: "the_overtaker_dies",
+                what: "An acceptor has promised the ballot of a proposer that dies; the next is told of it, and takes a newer one.",
+                setup: "asks=n2@0,n1@40&delay=10-10&lasts=400&patience=0&faults=link:n1.n2@0+15,crash:n2@15+9000",
+                expected: Expected::Holds,
+            },
+            Scenario {
                 name: "duelling_proposers",
                 what: "Two proposers that try again at once whenever they are overtaken overtake each other for ever.",
                 setup: "asks=n1@0,n3@5&delay=10-10&backoff=0&lasts=1000&patience=0",
