@@ -42,7 +42,7 @@ pub enum Complaint {
     /// It has not answered what begins every run.
     #[error(
         "has not answered `{request}` within {} s. A node reads its standard input line by line, and answers with `{request}_ok`, \
-         with the request's msg_id as in_reply_to, and flushes its standard output",
+         with the request's msg_id as in_reply_to, and flush its standard output",
         within.as_secs_f64()
     )]
     Silent {

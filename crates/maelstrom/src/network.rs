@@ -143,10 +143,8 @@ impl Network {
         let is_unlucky = rng.below(1_000_000) < u64::from(self.mix.loss.0);
         let latency = Duration::ZERO..self.mix.latency * 2;
         let after = rng.duration(&latency);
-        let are_nodes = matches!((from, to), (Address::Node(_), Address::Node(_)));
         let again = match self.mix.duplicates {
-            // A service answers each request once, so one that came twice would be two.
-            often if often == Ppm::NEVER || !are_nodes => None,
+            Ppm::NEVER => None,
             often => {
                 let (draw, after) = (rng.below(1_000_000), rng.duration(&latency));
                 (draw < u64::from(often.0)).then_some(after)
